@@ -1,10 +1,75 @@
-# forkport: the commands for people. Meson and Ninja do the work.
+# forkport: the commands for people. Meson and Ninja do the work; what is missing is installed by tools/deps, which
+# says what before it does (DEPS=no leaves that out).
+#
+# BUILD=DIR      the folder to build in (build)
+# PREFIX=DIR     where make install puts things (/usr/local); DESTDIR=DIR goes before it
+# TESTS=...      for make test: only these of pytest's, e.g. TESTS='tests/scenario -k echo'
+# BENCH=...      for make bench: arguments of bench/run, e.g. BENCH='--quick --only tcpserver'
+# SECONDS_FUZZ=N for make fuzz: how long each target runs (60)
+
 BUILD ?= build
+PREFIX ?= /usr/local
+SECONDS_FUZZ ?= 60
+JOBS := $(shell nproc 2>/dev/null || echo 1)
 
 all: $(BUILD)/build.ninja
-	ninja -C $(BUILD)
+	@ninja -C $(BUILD) -j$(JOBS)
 
-$(BUILD)/build.ninja:
-	meson setup $(BUILD)
+help:
+	@echo 'make              build the program and the library in $(BUILD)/'
+	@echo 'make run          build, and run the echo service on port 2121 of the loopback'
+	@echo 'make test         build, and run every test'
+	@echo 'make test-asan    the same with the address and undefined behaviour sanitizers'
+	@echo 'make gates        check the layers, ceilings, format, warnings, hardening'
+	@echo 'make format       lay out every C file as .clang-format says'
+	@echo 'make bench        measure against the peers and the bare loops'
+	@echo 'make fuzz         run the fuzz targets, each for a minute'
+	@echo 'make install      install in PREFIX ($(PREFIX)), below DESTDIR'
+	@echo 'make clean        remove what was built'
+	@sed -n 's/^# \([A-Z_]*=\)/   \1/p' Makefile
 
-.PHONY: all
+# Cheap where nothing is missing: a few look-ups, no package manager.
+deps-%:
+	@tools/deps build $*
+
+$(BUILD)/build.ninja: | deps-build
+	@meson setup $(BUILD)
+
+run: deps-build all
+	@tools/run $(BUILD)
+
+test: deps-test all
+	@tools/test $(BUILD) $(TESTS)
+
+test-asan: deps-asan deps-test
+	@[ -e build-asan/build.ninja ] || \
+		meson setup build-asan -Db_sanitize=address,undefined -Db_lundef=false -Dbench=disabled
+	@ninja -C build-asan -j$(JOBS)
+	@ASAN_OPTIONS=halt_on_error=1:abort_on_error=1:detect_stack_use_after_return=1 \
+		UBSAN_OPTIONS=halt_on_error=1:abort_on_error=1:print_stacktrace=1 tools/test build-asan $(TESTS)
+
+gates: deps-gates all
+	@tools/gates $(BUILD)
+
+format: deps-gates
+	@git ls-files -- '*.c' '*.h' | xargs clang-format -i
+
+bench: deps-build all
+	@bench/run --build $(BUILD) $(BENCH)
+
+fuzz: deps-fuzz
+	@[ -e build-fuzz/build.ninja ] || CC=clang meson setup build-fuzz -Dfuzz=enabled \
+		-Db_sanitize=address,undefined -Db_lundef=false -Dbench=disabled -Dtests=disabled -Dmanual=disabled
+	@ninja -C build-fuzz -j$(JOBS)
+	@tools/fuzz build-fuzz $(SECONDS_FUZZ)
+
+install: deps-doc
+	@[ -e $(BUILD)/build.ninja ] || meson setup $(BUILD)
+	@meson configure $(BUILD) -Dprefix=$(PREFIX)
+	@ninja -C $(BUILD) -j$(JOBS)
+	@DESTDIR=$(DESTDIR) meson install -C $(BUILD) --no-rebuild
+
+clean:
+	rm -rf $(BUILD) build-asan build-clang build-fuzz
+
+.PHONY: all help run test test-asan gates format bench fuzz install clean
