@@ -1,0 +1,94 @@
+"""What `make install` leaves: the files in their places, and a library that a program can be built with."""
+import os
+import pathlib
+import shlex
+import shutil
+import subprocess
+
+import pytest
+
+BUILD = pathlib.Path(os.environ["FORKPORT_BUILD"])
+
+# It has functions of its own whose names the rooms of the library use too.
+PROGRAM = r"""
+#include <forkport/error.h>
+#include <stdio.h>
+int text_init(void);
+int text_init(void) { return 1; }
+int error_set(void);
+int error_set(void) { return 1; }
+int main(void)
+{
+    struct fp_error error = {.operation = "listen on", .what = "*:21", .reason = "no"};
+    char message[100];
+    fp_error_format(&error, message, sizeof(message));
+    printf("%d %s %d\n", fp_status_exit_code(FP_USAGE), message, text_init() + error_set());
+    return 0;
+}
+"""
+
+
+def output(command, **more):
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=60, **more).stdout
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """The root below which everything was installed, and the prefix within it."""
+    root = tmp_path_factory.mktemp("root")
+    output(["meson", "install", "-C", str(BUILD), "--no-rebuild", "--quiet"], env={**os.environ, "DESTDIR": str(root)})
+    prefix = next(root.rglob("forkport/error.h")).parents[2]
+    return root, prefix
+
+
+def pkg_config(root, *arguments):
+    folder = next(root.rglob("forkport.pc")).parent
+    env = {**os.environ, "PKG_CONFIG_LIBDIR": f"{folder}:" + output(
+        ["pkg-config", "--variable", "pc_path", "pkg-config"]).strip(), "PKG_CONFIG_SYSROOT_DIR": ""}
+    # The .pc file names the prefix that it was configured for; the files lie below DESTDIR.
+    prefix = f"--define-variable=prefix={next(root.rglob('forkport/error.h')).parents[2]}"
+    return shlex.split(output(["pkg-config", prefix, *arguments, "forkport"], env=env))
+
+
+def sanitizer_flags():
+    linked = output(["readelf", "-d", str(BUILD / "libforkport.so")])
+    return ["-fsanitize=address,undefined"] if "libasan" in linked else []
+
+
+@pytest.mark.parametrize("static", [False, True], ids=["shared", "static"])
+def test_a_program_is_built_with_the_installed_library(installed, tmp_path, static):
+    root, _ = installed
+    library = next(root.rglob("libforkport.a")).parent
+    source, program = tmp_path / "program.c", tmp_path / "program"
+    source.write_text(PROGRAM)
+    libs = pkg_config(root, "--libs", *(["--static"] if static else []))
+    if static:
+        libs = [f"{library}/libforkport.a" if lib == "-lforkport" else lib for lib in libs]
+    subprocess.run(["cc", "-Wall", "-Werror", *sanitizer_flags(), *pkg_config(root, "--cflags"), str(source),
+                    "-o", str(program), *libs], check=True, timeout=60)
+    env = {**os.environ, "LD_LIBRARY_PATH": "" if static else str(library)}
+    assert output([str(program)], env=env) == "64 cannot listen on *:21: no 2\n"
+    needed = output(["readelf", "-d", str(program)])
+    assert ("libforkport.so.0" in needed) is not static
+
+
+@pytest.mark.parametrize("header", sorted(path.name for path in (
+    pathlib.Path(__file__).parents[2] / "include" / "forkport").glob("*.h")))
+@pytest.mark.parametrize("language", ["c", "c++"])
+def test_a_header_stands_alone(installed, tmp_path, header, language):
+    root, prefix = installed
+    if not shutil.which({"c": "cc", "c++": "c++"}[language]):
+        pytest.skip(f"no {language} compiler")
+    standard = {"c": "-std=c11", "c++": "-std=c++11"}[language]
+    text = f"#include <forkport/{header}>\n#include <forkport/{header}>\n"
+    subprocess.run(["cc" if language == "c" else "c++", "-x", language, standard, "-Wall", "-Wextra", "-Wpedantic",
+                    "-Werror", "-fsyntax-only", f"-I{prefix}/include", "-"], input=text, text=True, check=True,
+                   timeout=60)
+
+
+def test_units_name_the_program_that_is_installed(installed):
+    root, prefix = installed
+    units = sorted(root.rglob("*.service"))
+    assert [unit.name for unit in units] == ["forkport-echo.service", "forkport@.service"]
+    for unit in units:
+        assert f"ExecStart=/{prefix.relative_to(root)}/bin/forkport serve " in unit.read_text()
