@@ -24,11 +24,11 @@
 #define ADDRESS_TEXT_SIZE 128
 
 struct address {
-	int family;            /* AF_UNSPEC: any address of both families; AF_INET; AF_INET6 */
-	uint32_t scope;        /* IPv6 scope id (an interface's index), 0: none */
-	uint16_t port;         /* host byte order; 0: any ("*"), or for a listening socket to be: a free one */
-	uint8_t bytes[16];     /* network byte order, IPv4 in the first four; all zero: the wildcard */
-	char device[IFNAMSIZ]; /* the device a socket is bound to, or "" */
+    int family;            /* AF_UNSPEC: any address of both families; AF_INET; AF_INET6 */
+    uint32_t scope;        /* IPv6 scope id (an interface's index), 0: none */
+    uint16_t port;         /* host byte order; 0: any ("*"), or for a listening socket to be: a free one */
+    uint8_t bytes[16];     /* network byte order, IPv4 in the first four; all zero: the wildcard */
+    char device[IFNAMSIZ]; /* the device a socket is bound to, or "" */
 };
 
 /* IPv4 and IPv6 (mapped IPv4 becomes AF_INET); anything else gives the AF_UNSPEC wildcard. */
@@ -39,10 +39,15 @@ socklen_t address_to_sockaddr(const struct address *address, struct sockaddr_sto
 
 bool address_is_wildcard(const struct address *address);
 bool address_equal(const struct address *a, const struct address *b);
+/* Is it one that means nothing without its interface (link-local)? */
+bool address_needs_scope(const struct address *address);
+/* Can it stand in the notation as the name of a device? (Linux allows stranger names than that.) */
+bool address_is_device_name(const char *name, size_t length);
 
 /*
  * "192.0.2.1:21", "[2001:db8::1]:21", "[fe80::2%eth0]:1500", "192.0.2.1%eth0:21", "[2001:db8::1]%eth0:21", "*%eth0:21",
- * "*:21", "*:*". Appends to `text`. With address_format_host() the part before the colon alone, without brackets ("2001:db8::1", "fe80::2%eth0", "192.0.2.1").
+ * "*:21", "*:*": the wildcard is "*" in every family. Appends to `text`. With address_format_host() the address and its
+ * scope alone, without brackets and device ("2001:db8::1", "fe80::2%eth0", "192.0.2.1").
  */
 void address_format(const struct address *address, struct text *text);
 void address_format_host(const struct address *address, struct text *text);
@@ -50,10 +55,11 @@ void address_format_host(const struct address *address, struct text *text);
 /*
  * Parses one ADDRESS whose host is numeric or a wildcard: "21", ":21", "*:21", "0.0.0.0:21", "[::]:21", "192.0.2.1:21",
  * "[2001:db8::1]:21", "[fe80::2%eth0]:21", "192.0.2.1%eth0:21", "*%eth0:21", "[::]%eth0:21", also in the notation of a
- * pair where a port may be "*". Port names are looked up in services(5) ("*:ftp", "ftp"). A host that is a name gives FP_DATA with *ret_is_name true (where ret_is_name
- * is not NULL): addr/resolve.h takes those. Errors: FP_DATA, what was expected, at which column.
+ * pair where a port may be "*". Port names are looked up in services(5) ("*:ftp", "ftp"). A host that is a name gives
+ * FP_DATA with *ret_is_name true (where ret_is_name is not NULL): addr/resolve.h takes those. Errors: FP_DATA, what was
+ * expected, at which column. Whether a device is there is not asked; a scope must have its interface, or be a number.
  */
 enum fp_status address_parse(const char *string, struct address *ret_address, bool *ret_is_name,
-			     struct fp_error *err);
+                             struct fp_error *err);
 
 #endif

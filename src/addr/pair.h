@@ -15,8 +15,8 @@
 #define PAIR_TEXT_SIZE (2 * ADDRESS_TEXT_SIZE + 8)
 
 struct pair {
-	struct address local;
-	struct address foreign;
+    struct address local;
+    struct address foreign;
 };
 
 bool pair_equal(const struct pair *a, const struct pair *b);

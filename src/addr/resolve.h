@@ -5,7 +5,9 @@
  * The one place that asks the host's resolver (getaddrinfo(3)), so it may block: it is for the start of a program,
  * before any client is served, and for the client. The list returned is owned by the caller and is released by
  * address_list_done(). Either every item of the text is resolved or the call fails and nothing is returned: half a
- * list is never given. Duplicates are refused, since they could not be bound twice.
+ * list is never given. Duplicates are refused, since they could not be bound twice (but for port 0, which takes another
+ * port each time). A name gives all its addresses, each once. What bind(2) and connect(2) would refuse with a bare
+ * EINVAL or ENODEV, a link-local address without its scope or a device that is not there, is refused here in words.
  */
 #ifndef ADDR_RESOLVE_H
 #define ADDR_RESOLVE_H
@@ -13,8 +15,8 @@
 #include "addr/address.h"
 
 struct address_list {
-	struct address *items; /* owned */
-	size_t count;
+    struct address *items; /* owned */
+    size_t count;
 };
 
 /* For a passive open: "21", "192.0.2.1:21,[2001:db8::1]:21", "localhost:ftp". FP_DATA, FP_NO_HOST. */
