@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * forkport/server.h - a concurrent TCP server: a process for every connection.
+ *
+ *     static int hello(struct fp_connection *connection, void *data)
+ *     {
+ *         printf("hello, you are %s\n", fp_connection_pair(connection));
+ *         return 0;
+ *     }
+ *
+ *     struct fp_error err;
+ *     struct fp_server *server = fp_server_new(&err);
+ *     fp_server_listen(server, "127.0.0.1:2121", &err);
+ *     fp_server_handler(server, hello, NULL);
+ *     fp_server_run(server, &err);
+ *     fp_server_free(server);
+ *
+ * A server belongs to the thread that runs it. While fp_server_run() runs, that thread's children are the server's to
+ * wait for, and SIGCHLD, SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2 and SIGPIPE are blocked in it and handled as forkport-serve(1) says;
+ * a program with further threads blocks them there. The library does not exit, and writes nothing to standard error.
+ */
+#ifndef FORKPORT_SERVER_H
+#define FORKPORT_SERVER_H
+
+#include <forkport/connection.h>
+#include <forkport/error.h>
+
+#include <stddef.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct fp_server;
+
+/** A server with every option at its default and nothing to serve; NULL and *err where memory is short. */
+struct fp_server *fp_server_new(struct fp_error *err);
+
+/** Closes what the server still has open and releases it. Not while it runs. NULL is allowed. */
+void fp_server_free(struct fp_server *server);
+
+/**
+ * Sets an option of forkport-serve(1) by its name without the dashes: fp_server_set(server, "max", "50", &err); `value`
+ * is NULL for an option that takes none. FP_USAGE: no such option or not its form; FP_CONFIG: no such user or group.
+ * Not once the server is open.
+ */
+enum fp_status fp_server_set(struct fp_server *server, const char *option, const char *value,
+                             struct fp_error *err);
+
+/**
+ * Where to listen, ADDRESS[,ADDRESS...] as in forkport-serve(1): "21", "192.0.2.1:21,[2001:db8::1]:21". Replaces what
+ * was said before. Names are looked up at once. FP_DATA: not of that form; FP_NO_HOST: no such name.
+ */
+enum fp_status fp_server_listen(struct fp_server *server, const char *addresses, struct fp_error *err);
+
+/** Serves each connection by this function in a forked copy of the process. `data` is passed on; it stays the caller's. */
+void fp_server_handler(struct fp_server *server, fp_handler *handler, void *data);
+
+/** Serves each connection by this program (searched for in PATH; argv[0] names it); argv is copied. FP_SYSTEM. */
+enum fp_status fp_server_program(struct fp_server *server, char *const argv[], struct fp_error *err);
+
+/**
+ * Leaves this descriptor (above 2) open in workers, which otherwise have none above 2. It stays the caller's and must
+ * stay open while the server runs. FP_USAGE for a descriptor up to 2; FP_SYSTEM.
+ */
+enum fp_status fp_server_keep(struct fp_server *server, int fd, struct fp_error *err);
+
+/**
+ * Passes every event, as a line in the form of the option "log" with its newline, to `sink`, in the thread that runs
+ * the server, which waits for it. The line is valid for the call only. Without a sink and without "log-file" there is no log.
+ */
+void fp_server_log(struct fp_server *server, void (*sink)(const char *line, size_t length, void *data),
+                   void *data);
+
+/**
+ * Opens all the listening sockets, so that clients can connect and wait, and fp_server_pair() tells the ports. Called
+ * by fp_server_run() where it has not been. FP_UNAVAILABLE: an address cannot be had, none is open then; FP_USAGE:
+ * nothing to serve or to listen on.
+ */
+enum fp_status fp_server_open(struct fp_server *server, struct fp_error *err);
+
+/** The pair of the listening socket `index`, "{127.0.0.1:2121, *:*}"; NULL from their number on. Valid until free. */
+const char *fp_server_pair(const struct fp_server *server, size_t index);
+
+/**
+ * Serves until SIGTERM, SIGINT or fp_server_stop(), then lets connections end (option "drain") and returns FP_OK with
+ * all workers reaped and all sockets closed. Signals and their mask are then as before. FP_SYSTEM: it could not go on. A server
+ * runs once.
+ */
+enum fp_status fp_server_run(struct fp_server *server, struct fp_error *err);
+
+/** Ends fp_server_run() as SIGTERM does; a second call hurries. May be called from any thread and from a signal handler. */
+void fp_server_stop(struct fp_server *server);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+#include "cmd/cmd.h"
+#include "sys/fd.h"
+#include "version.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sysexits.h>
+
+struct command {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *help;
+};
+
+static const struct command commands[] = {
+    {"serve", cmd_serve,
+     "serve a program, or a builtin service, on TCP ports: a process for each connection"},
+};
+
+int cmd_fail(const struct fp_error *err)
+{
+    char message[1024];
+
+    fp_error_format(err, message, sizeof(message));
+    fprintf(stderr, "forkport: %s\n", message);
+    return fp_status_exit_code(err->status);
+}
+
+static void print_help(FILE *out)
+{
+    fputs("usage: forkport COMMAND [ARGUMENT...]\n\n", out);
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+        fprintf(out, "  %-8s %s\n", commands[i].name, commands[i].help);
+    fputs("\n`forkport COMMAND --help` tells more of each, and so do the manual pages forkport(1) and "
+          "forkport-COMMAND(1).\n",
+          out);
+}
+
+int main(int argc, char **argv)
+{
+    /* With one of these closed, the next descriptor opened would take its place and be written to as if it were it. */
+    if (fd_open_standard() < 0)
+        return EX_OSERR;
+    if (argc < 2) {
+        print_help(stderr);
+        return EX_USAGE;
+    }
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+        if (strcmp(argv[1], commands[i].name) == 0)
+            return commands[i].run(argc - 1, argv + 1);
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
+        print_help(stdout);
+        return EX_OK;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        puts("forkport " FORKPORT_VERSION);
+        return EX_OK;
+    }
+    fprintf(stderr, "forkport: there is no command %s (see forkport --help)\n", argv[1]);
+    return EX_USAGE;
+}

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+#include "cmd/cmd.h"
+#include "config/options.h"
+#include "serve/server.h"
+#include "sys/signals.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+static void print_option(const struct option_row *row)
+{
+    printf("  --%s%s%s", row->name, row->placeholder[0] != '\0' ? " " : "", row->placeholder);
+    if (row->default_text[0] != '\0')
+        printf(" (%s)", row->default_text);
+    fputs("\n      ", stdout);
+    /* The emphasis is the manual's. */
+    for (const char *at = row->help; *at != '\0'; at++) {
+        if (*at != '*')
+            putchar(*at);
+    }
+    putchar('\n');
+}
+
+static void print_help(void)
+{
+    const char *section = "";
+
+    puts("usage: forkport serve ADDRESS[,ADDRESS...] [OPTION...] -- PROGRAM [ARGUMENT...]\n"
+         "       forkport serve ADDRESS[,ADDRESS...] [OPTION...] --builtin NAME\n\n"
+         "ADDRESS is 21 or *:21 (any), 0.0.0.0:21, [::]:21 (any of a family), 192.0.2.1:21, "
+         "[2001:db8::1]:21,\n"
+         "[fe80::1%eth0]:21, localhost:ftp, or 192.0.2.1%eth0:21 (bound to a device). Port 0 takes a free "
+         "port.");
+    for (size_t i = 0; i < option_row_count; i++) {
+        if (strcmp(option_rows[i].section, section) != 0)
+            printf("\n%s (defaults in parentheses):\n", section = option_rows[i].section);
+        print_option(&option_rows[i]);
+    }
+}
+
+static int wants_help(int argc, char **argv)
+{
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        if (strcmp(argv[i], "--help") == 0)
+            return 1;
+    }
+    return 0;
+}
+
+static enum fp_status serve(struct fp_server *server, int argc, char **argv, struct fp_error *err)
+{
+    enum fp_status status = options_parse(server_config(server), argc, argv, err);
+
+    if (status != FP_OK)
+        return status;
+    server_log_to(server, STDERR_FILENO);
+    return fp_server_run(server, err);
+}
+
+int cmd_serve(int argc, char **argv)
+{
+    struct fp_error err;
+
+    if (wants_help(argc, argv)) {
+        print_help();
+        return EX_OK;
+    }
+    signals_reset_ignored();
+    struct fp_server *server = fp_server_new(&err);
+    if (server == NULL)
+        return cmd_fail(&err);
+    enum fp_status status = serve(server, argc, argv, &err);
+    fp_server_free(server);
+    return status == FP_OK ? EX_OK : cmd_fail(&err);
+}

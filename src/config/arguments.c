@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT */
+#include "config/options.h"
+
+#include <string.h>
+
+static enum fp_status usage(struct fp_error *err, const char *what, const char *reason)
+{
+    enum fp_status status = error_set(err, FP_USAGE, 0, "serve", "%s", what);
+
+    return error_reason(err, status, "%s", reason);
+}
+
+/* "--name", "--name=value" or "--name" "value"; *at is the argument's place and is moved to the last one used. */
+static enum fp_status parse_option(struct config *config, int argc, char *const argv[], int *at,
+                                   struct fp_error *err)
+{
+    char name[32] = "";
+    const char *text = argv[*at] + 2;
+    size_t length = strcspn(text, "=");
+
+    if (length < sizeof(name))
+        memcpy(name, text, length);
+    const struct option_row *row = option_find(name);
+    if (row == NULL) {
+        enum fp_status status = error_set(err, FP_USAGE, 0, "serve", "with --%.*s", (int)length, text);
+        return error_reason(err, status, "there is no such option (see forkport serve --help)");
+    }
+    const char *value = text[length] == '=' ? text + length + 1 : NULL;
+    if (value == NULL && row->kind != OPTION_KIND_FLAG && *at + 1 < argc)
+        value = argv[++*at];
+    return option_set(config, name, value, err);
+}
+
+static enum fp_status parse_argument(struct config *config, const char *argument, struct fp_error *err)
+{
+    if (argument[0] == '-' && argument[1] != '\0')
+        return usage(err, argument, "options have two dashes and a whole name (see forkport serve --help)");
+    if (config->addresses.count != 0)
+        return usage(err, argument, "one list of addresses is expected, and -- before the program");
+    return address_list_parse(argument, &config->addresses, err);
+}
+
+enum fp_status options_parse(struct config *config, int argc, char *const argv[], struct fp_error *err)
+{
+    enum fp_status status = FP_OK;
+
+    for (int at = 1; at < argc && status == FP_OK; at++) {
+        if (strcmp(argv[at], "--") == 0) {
+            if (at + 1 < argc)
+                status = config_set_program(config, argc - at - 1, argv + at + 1, err);
+            break;
+        }
+        if (strncmp(argv[at], "--", 2) == 0)
+            status = parse_option(config, argc, argv, &at, err);
+        else
+            status = parse_argument(config, argv[at], err);
+    }
+    return status == FP_OK ? options_check(config, err) : status;
+}
+
+enum fp_status options_check(const struct config *config, struct fp_error *err)
+{
+    if (config->addresses.count == 0)
+        return usage(err, "without an address", "ADDRESS[,ADDRESS...] is expected, as in 127.0.0.1:2121");
+    if (config->program != NULL && config->builtin != NULL)
+        return usage(err, "a program and a builtin", "one of them is expected");
+    if (config->program != NULL && config->program[0][0] == '\0')
+        return usage(err, "a program without a name", "its path is expected behind --");
+    if (config->resolve && config->program == NULL)
+        return usage(err, "a builtin with --resolve", "only a program is passed the client's name");
+    return FP_OK;
+}

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: MIT */
+#include "listen/listener.h"
+
+#include "listen/holder.h"
+#include "sys/fd.h"
+#include "sys/socket.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void address_text(const struct address *address, char *buffer, size_t size)
+{
+    struct text text;
+
+    text_init(&text, buffer, size);
+    address_format(address, &text);
+    text_end(&text);
+}
+
+static enum fp_status open_failed(const struct address *address, enum socket_step step, int errnum,
+                                  struct fp_error *err)
+{
+    static const char *const operations[] = {
+        [SOCKET_STEP_SOCKET] = "make a socket for",
+        [SOCKET_STEP_OPTION] = "set up the socket for",
+        [SOCKET_STEP_DEVICE] = "bind to the device of",
+        [SOCKET_STEP_BIND] = "listen on",
+        [SOCKET_STEP_LISTEN] = "listen on",
+    };
+    enum fp_status class = error_class(errnum);
+    char shown[ADDRESS_TEXT_SIZE];
+
+    address_text(address, shown, sizeof(shown));
+    /* Whatever the reason is, an address that cannot be had is 69, but for a lack of permission. */
+    enum fp_status status = class == FP_NOT_PERMITTED ? class : FP_UNAVAILABLE;
+    error_set(err, status, errnum, operations[step], "%s", shown);
+    if (errnum == EADDRINUSE && err != NULL)
+        holder_hint(address, err);
+    else if (errnum == EADDRNOTAVAIL)
+        error_hint(err, "no interface of this host has that address");
+    else if (errnum == EACCES && step == SOCKET_STEP_BIND)
+        error_hint(err, "ports below net.ipv4.ip_unprivileged_port_start need CAP_NET_BIND_SERVICE");
+    return status;
+}
+
+static int try_open(const struct address *address, uint32_t backlog, enum socket_step *ret_step)
+{
+    struct sockaddr_storage sa;
+    socklen_t length = address_to_sockaddr(address, &sa);
+    struct socket_listen how = {
+        .sa = (struct sockaddr *)&sa,
+        .sa_length = length,
+        .v6only = address->family == AF_INET6,
+        .device = address->device,
+        .backlog = (int)backlog,
+    };
+
+    return socket_listen(&how, ret_step);
+}
+
+static enum fp_status open_one(const struct address *address, uint32_t backlog, struct listener *ret_listener,
+                               struct fp_error *err)
+{
+    struct address wanted = *address;
+    struct sockaddr_storage sa;
+    enum socket_step step;
+
+    FD_AUTO fd = try_open(&wanted, backlog, &step);
+    if (fd < 0 && wanted.family == AF_UNSPEC &&
+        (errno == EAFNOSUPPORT || (step == SOCKET_STEP_BIND && errno == EADDRNOTAVAIL))) {
+        /* No IPv6 on this host, or switched off: "any" is then any IPv4 address. */
+        wanted.family = AF_INET;
+        fd = try_open(&wanted, backlog, &step);
+    }
+    if (fd < 0)
+        return open_failed(address, step, errno, err);
+    if (socket_local(fd, &sa) < 0)
+        return open_failed(address, SOCKET_STEP_OPTION, errno, err);
+    struct address bound;
+    address_from_sockaddr((struct sockaddr *)&sa, &bound);
+    wanted.port = bound.port;
+    ret_listener->local_is_pair = !address_is_wildcard(&wanted);
+    ret_listener->proto = wanted.family == AF_UNSPEC ? "tcp46" : wanted.family == AF_INET ? "tcp4" : "tcp6";
+    ret_listener->pair = (struct pair){.local = wanted, .foreign = {.family = AF_UNSPEC}};
+    ret_listener->fd = fd_take(&fd);
+    return FP_OK;
+}
+
+enum fp_status listeners_open(const struct address_list *addresses, uint32_t backlog,
+                              struct listeners *ret_listeners, struct fp_error *err)
+{
+    struct listeners opened = {.items = calloc(addresses->count, sizeof(*opened.items))};
+
+    if (opened.items == NULL)
+        return error_set(err, FP_SYSTEM, ENOMEM, "listen on", "%zu addresses", addresses->count);
+    for (size_t i = 0; i < addresses->count; i++) {
+        enum fp_status status = open_one(&addresses->items[i], backlog, &opened.items[i], err);
+        if (status != FP_OK) {
+            listeners_done(&opened);
+            return status;
+        }
+        opened.count++;
+    }
+    *ret_listeners = opened;
+    return FP_OK;
+}
+
+void listeners_close(struct listeners *listeners)
+{
+    for (size_t i = 0; i < listeners->count; i++)
+        fd_close(fd_take(&listeners->items[i].fd));
+}
+
+void listeners_done(struct listeners *listeners)
+{
+    listeners_close(listeners);
+    free(listeners->items);
+    *listeners = (struct listeners){0};
+}
+
+enum fp_status listeners_announce(const struct listeners *listeners, int fd, struct fp_error *err)
+{
+    for (size_t i = 0; i < listeners->count; i++) {
+        char line[PAIR_TEXT_SIZE + 1];
+        struct text text;
+        text_init(&text, line, sizeof(line));
+        pair_format(&listeners->items[i].pair, &text);
+        text_string(&text, "\n");
+        text_end(&text);
+        if (fd_write_all(fd, line, text_length(&text)) < 0)
+            return error_set(err, FP_USAGE, errno, "write the pairs to", "descriptor %d of --ready-fd", fd);
+    }
+    return FP_OK;
+}

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+#include "observe/render.h"
+#include "sys/signals.h"
+
+#include <jansson.h>
+#include <string.h>
+
+/* Bytes that are no UTF-8 cannot stand in JSON: they are shown as \xNN, as in text. */
+static json_t *bytes_value(struct event_bytes bytes)
+{
+    char room[4 * EVENT_BYTES_MAX + 1];
+    struct text escaped;
+    json_t *value = json_stringn(bytes.start, bytes.length);
+
+    if (value != NULL)
+        return value;
+    text_init(&escaped, room, sizeof(room));
+    text_escape(&escaped, bytes.start, bytes.length);
+    text_end(&escaped);
+    return json_stringn(room, text_length(&escaped));
+}
+
+static json_t *field_value(const struct event *event, const struct field_row *row)
+{
+    char room[PAIR_TEXT_SIZE];
+    struct text pair;
+
+    switch (row->type) {
+    case FIELD_TYPE_PAIR:
+        text_init(&pair, room, sizeof(room));
+        pair_format(event->pair, &pair);
+        text_end(&pair);
+        return json_string(room);
+    case FIELD_TYPE_STRING: {
+        const char *string = event_string(event, row);
+        return bytes_value((struct event_bytes){.start = string, .length = strlen(string)});
+    }
+    case FIELD_TYPE_BYTES:
+        return bytes_value(event_bytes(event, row));
+    case FIELD_TYPE_NUMBER:
+        return json_integer((json_int_t)event_number(event, row));
+    case FIELD_TYPE_SIGNAL:
+        return json_string(signal_name((int)event_number(event, row), room, sizeof(room)));
+    case FIELD_TYPE_MILLISECONDS:
+        return json_real((double)(event_number(event, row) / 1000) / 1000.0);
+    }
+    return NULL;
+}
+
+static void add(json_t *object, const char *key, json_t *value)
+{
+    if (value != NULL)
+        json_object_set_new_nocheck(object, key, value);
+}
+
+void event_render_json(const struct event *event, int64_t time_ns, struct text *text)
+{
+    char room[EVENT_LINE_SIZE];
+    struct text time;
+    json_t *object = json_object();
+
+    text_init(&time, room, sizeof(room));
+    event_time(time_ns, true, &time);
+    text_end(&time);
+    add(object, "time", json_string(room));
+    add(object, "event", json_string(event_rows[event->kind].name));
+    for (size_t i = 0; i < EVENT_FIELD_COUNT; i++) {
+        if (event_has(event, i))
+            add(object, field_rows[i].name, field_value(event, &field_rows[i]));
+    }
+    size_t length =
+        json_dumpb(object, room, sizeof(room), JSON_COMPACT | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(12));
+    if (length <= sizeof(room))
+        text_bytes(text, room, length);
+    text_string(text, "\n");
+    json_decref(object);
+}

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: MIT */
+#include "observe/log.h"
+
+#include "sys/fd.h"
+#include "sys/memory.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* A power of two, so that positions may grow without end. */
+#define RING_BYTES ((size_t)1 << 20)
+/* A pipe that poll(2) calls writable takes this much without blocking (PIPE_BUF, pipe(7)). */
+#define SMALL_WRITE 4096
+
+static enum fp_status open_ring(struct log *log, enum event_form form, struct fp_error *err)
+{
+    *log = (struct log){.enabled = true, .form = form, .fd = -1};
+    log->ring = memory_map_private(RING_BYTES);
+    if (log->ring == NULL)
+        return error_set(err, FP_SYSTEM, errno, "make", "the log's buffer");
+    return FP_OK;
+}
+
+enum fp_status log_open_fd(struct log *log, int fd, enum event_form form, struct fp_error *err)
+{
+    if (fd < 0) {
+        *log = (struct log){.fd = -1};
+        return FP_OK;
+    }
+    enum fp_status status = open_ring(log, form, err);
+    if (status != FP_OK)
+        return status;
+    log->fd = fd;
+    if (fd_is_socket(fd))
+        return FP_OK;
+    /* O_NONBLOCK on the descriptor we were given would be seen by all who share it, the user's shell among them. */
+    int own = fd_reopen_nonblocking(fd);
+    if (own >= 0) {
+        log->fd = own;
+        log->owns_fd = true;
+    } else {
+        log->must_poll = true;
+    }
+    return FP_OK;
+}
+
+enum fp_status log_open_file(struct log *log, const char *path, enum event_form form, struct fp_error *err)
+{
+    int fd = fd_open_append(path);
+
+    if (fd < 0)
+        return error_set(err, error_class(errno), errno, "open the log file", "%s", path);
+    enum fp_status status = open_ring(log, form, err);
+    if (status != FP_OK) {
+        fd_close(fd);
+        return status;
+    }
+    log->fd = fd;
+    log->owns_fd = true;
+    log->path = path;
+    return FP_OK;
+}
+
+void log_open_sink(struct log *log, void (*sink)(const char *line, size_t length, void *data), void *data,
+                   enum event_form form)
+{
+    *log = (struct log){.enabled = true, .form = form, .fd = -1, .sink = sink, .sink_data = data};
+}
+
+void log_close(struct log *log)
+{
+    log_flush(log);
+    if (log->owns_fd)
+        fd_close(log->fd);
+    memory_unmap(log->ring, RING_BYTES);
+    *log = (struct log){.fd = -1};
+}
+
+static size_t ring_free(const struct log *log)
+{
+    return RING_BYTES - (log->head - log->tail);
+}
+
+static void ring_put(struct log *log, const char *line, size_t length)
+{
+    size_t at = log->head & (RING_BYTES - 1);
+    size_t first = length < RING_BYTES - at ? length : RING_BYTES - at;
+
+    memcpy(log->ring + at, line, first);
+    memcpy(log->ring, line + first, length - first);
+    log->head += length;
+}
+
+/* Renders straight into the ring where a line surely fits before its end, which it nearly always does. */
+static void render(struct log *log, const struct event *event, int64_t time_ns)
+{
+    char room[EVENT_LINE_SIZE];
+    size_t at = log->head & (RING_BYTES - 1);
+    bool in_place = log->ring != NULL && RING_BYTES - at >= EVENT_LINE_SIZE;
+    struct text text;
+
+    text_init(&text, in_place ? log->ring + at : room, EVENT_LINE_SIZE);
+    event_render(event, time_ns, log->form, &text);
+    size_t length = text_length(&text);
+    log->written++;
+    if (log->sink != NULL)
+        log->sink(room, length, log->sink_data);
+    else if (in_place)
+        log->head += length;
+    else
+        ring_put(log, room, length);
+}
+
+static void say_lost(struct log *log, int64_t time_ns)
+{
+    struct event event = {.kind = EVENT_LOST};
+
+    EVENT_SET(&event, COUNT, count, log->lost);
+    log->lost = 0;
+    render(log, &event, time_ns);
+}
+
+void log_event(struct log *log, const struct event *event, int64_t time_ns)
+{
+    if (!log->enabled)
+        return;
+    if (log->sink == NULL && ring_free(log) < 2 * EVENT_LINE_SIZE) {
+        log->lost++;
+        log->lost_ever++;
+        return;
+    }
+    if (log->lost != 0)
+        say_lost(log, time_ns);
+    struct event named = *event;
+    if (log->service != NULL)
+        EVENT_SET(&named, SERVICE, service, log->service);
+    render(log, &named, time_ns);
+}
+
+void log_flush(struct log *log)
+{
+    while (log_has_unwritten(log)) {
+        size_t at = log->tail & (RING_BYTES - 1);
+        size_t length = log->head - log->tail;
+        if (length > RING_BYTES - at)
+            length = RING_BYTES - at;
+        if (log->must_poll) {
+            if (!fd_is_writable(log->fd))
+                return;
+            length = length < SMALL_WRITE ? length : SMALL_WRITE;
+        }
+        ssize_t written = fd_write(log->fd, log->ring + at, length);
+        if (written <= 0)
+            return;
+        log->tail += (size_t)written;
+    }
+}
+
+bool log_has_unwritten(const struct log *log)
+{
+    return log->ring != NULL && log->head != log->tail;
+}
+
+enum fp_status log_reopen(struct log *log, struct fp_error *err)
+{
+    if (log->path == NULL)
+        return FP_OK;
+    log_flush(log);
+    int fd = fd_open_append(log->path);
+    if (fd < 0)
+        return error_set(err, error_class(errno), errno, "open the log file", "%s", log->path);
+    fd_close(log->fd);
+    log->fd = fd;
+    return FP_OK;
+}

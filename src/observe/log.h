@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * observe/log.h - where events go, without ever waiting for whoever reads them.
+ *
+ * log_event() renders a line into a ring in memory; log_flush(), called once a turn of the loop, writes what it can
+ * and never blocks: a terminal, pipe or FIFO is opened anew without blocking where the system allows it and written
+ * only when it has room where not, a socket is sent to with MSG_DONTWAIT, and a file is written. When the
+ * ring is full, events are lost, counted, and a "lost" event says how many as soon as there is room. The ring is left
+ * out of forked copies.
+ *
+ * A log owns its ring and the descriptor it opened, not the one it was given. log_has_unwritten() tells the loop to
+ * come back. With a call-back (the library's way) every line is passed to it at once instead. Nothing here fails once the log is open.
+ */
+#ifndef OBSERVE_LOG_H
+#define OBSERVE_LOG_H
+
+#include "observe/event.h"
+
+struct log {
+    bool enabled;
+    enum event_form form;
+    const char *service; /* shown in every JSON event */
+    const char *path;    /* of the file, or NULL */
+    int fd;              /* written to; -1: none */
+    bool owns_fd;
+    bool must_poll; /* could block: ask before each write, and write little */
+    char *ring;
+    size_t head;   /* where the next line goes; grows without end */
+    size_t tail;   /* what is written up to */
+    uint64_t lost; /* events since the last "lost" */
+    uint64_t lost_ever;
+    uint64_t written; /* events put into the ring or passed on */
+    void (*sink)(const char *line, size_t length, void *data);
+    void *sink_data;
+};
+
+/* To a descriptor that stays the caller's, for as long as the log is open. -1 makes a log that has no output. */
+enum fp_status log_open_fd(struct log *log, int fd, enum event_form form, struct fp_error *err);
+/* To a file, appended to. `path` is borrowed. */
+enum fp_status log_open_file(struct log *log, const char *path, enum event_form form, struct fp_error *err);
+void log_open_sink(struct log *log, void (*sink)(const char *line, size_t length, void *data), void *data,
+                   enum event_form form);
+/* Writes what can still be written at once and releases everything. */
+void log_close(struct log *log);
+
+void log_event(struct log *log, const struct event *event, int64_t time_ns);
+void log_flush(struct log *log);
+bool log_has_unwritten(const struct log *log);
+/* Opens the file anew, after rotation; on failure the old one is kept. Does nothing without a file. */
+enum fp_status log_reopen(struct log *log, struct fp_error *err);
+
+#endif

@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: MIT */
+#include "serve/acceptor.h"
+
+#include "sys/accept.h"
+#include "sys/fd.h"
+#include "sys/socket.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Connections taken from one door before the others and the reaper have their turn. */
+#define BATCH            16
+#define RETRIES_IN_A_ROW 4
+#define MS_NS            INT64_C(1000000)
+#define PAUSE_FIRST_NS   (10 * MS_NS)
+#define PAUSE_LONGEST_NS (1000 * MS_NS)
+
+static bool queues_at_max(const struct supervisor *supervisor)
+{
+    return supervisor->config->at_max == AT_MAX_QUEUE;
+}
+
+static bool is_open(const struct door *door)
+{
+    const struct supervisor *supervisor = door->supervisor;
+
+    if (supervisor->phase != PHASE_SERVING || door->listener->fd < 0 || door->pause.set)
+        return false;
+    if (supervisor->connections.held_first != SLOT_NONE)
+        return false;
+    return !queues_at_max(supervisor) || admit_has_room(&supervisor->admit);
+}
+
+static void update(struct door *door)
+{
+    struct loop *loop = &door->supervisor->loop;
+
+    if (!is_open(door))
+        loop_remove(loop, &door->source);
+    else if (loop_add(loop, &door->source) < 0)
+        /* The kernel has no memory for the watch: the same as having none for the connection. */
+        loop_timer_set(loop, &door->pause, loop_now_ns(loop) + PAUSE_LONGEST_NS);
+}
+
+void acceptor_update(struct supervisor *supervisor)
+{
+    for (size_t i = 0; i < supervisor->listeners->count; i++)
+        update(&supervisor->doors[i]);
+}
+
+static void pause_for(struct door *door, int64_t delay_ns, const char *error)
+{
+    struct event event = {.kind = EVENT_PAUSE};
+
+    EVENT_SET(&event, PAIR, pair, &door->listener->pair);
+    EVENT_SET(&event, ERROR, error, error);
+    EVENT_SET(&event, DELAY, delay_ms, (uint64_t)(delay_ns / MS_NS));
+    supervisor_event(door->supervisor, &event);
+    struct loop *loop = &door->supervisor->loop;
+    loop_timer_set(loop, &door->pause, loop_now_ns(loop) + delay_ns);
+    update(door);
+}
+
+static void pause_ended(void *data)
+{
+    struct door *door = data;
+    struct event event = {.kind = EVENT_RESUME};
+
+    EVENT_SET(&event, PAIR, pair, &door->listener->pair);
+    supervisor_event(door->supervisor, &event);
+    update(door);
+}
+
+void acceptor_back_off(struct supervisor *supervisor, int64_t delay_ns)
+{
+    for (size_t i = 0; i < supervisor->listeners->count; i++) {
+        if (!supervisor->doors[i].pause.set)
+            pause_for(&supervisor->doors[i], delay_ns, "workers fail before they run");
+    }
+}
+
+static void refuse(struct supervisor *supervisor, int take_fd, const struct pair *pair, const char *reason)
+{
+    const char *text = supervisor->config->at_max == AT_MAX_MESSAGE ? supervisor->config->at_max_text : "";
+    struct event event = {.kind = EVENT_REFUSE};
+
+    socket_dismiss(take_fd, text, strlen(text));
+    supervisor->refused++;
+    EVENT_SET(&event, PAIR, pair, pair);
+    EVENT_SET(&event, REASON, reason, reason);
+    EVENT_SET(&event, LIVE, live, admit_live(&supervisor->admit));
+    supervisor_event(supervisor, &event);
+}
+
+/* Starts the connection's process; false: none can be made now. */
+static bool start(struct supervisor *supervisor, struct connection *connection, struct fp_error *err)
+{
+    struct spawn_request request = {
+        .fd = connection->fd,
+        .pair = &connection->pair,
+        .connection = connection->number,
+        .of_source = connection->of_source,
+        .report = connection_report(&supervisor->connections, connection),
+    };
+    pid_t pid;
+
+    if (engine_start(&supervisor->engine, &request, &pid, err) != FP_OK)
+        return false;
+    connection_enter_running(&supervisor->connections, connection, pid);
+    fd_close(fd_take(&connection->fd));
+    struct event event = {.kind = EVENT_START};
+    EVENT_SET(&event, CONNECTION, connection, connection->number);
+    EVENT_SET(&event, PAIR, pair, &connection->pair);
+    EVENT_SET(&event, PID, pid, (uint64_t)pid);
+    supervisor_event(supervisor, &event);
+    return true;
+}
+
+static void retry_later(struct supervisor *supervisor)
+{
+    struct loop *loop = &supervisor->loop;
+
+    loop_timer_set(loop, &supervisor->retry,
+                   loop_now_ns(loop) + pace_failure_ns(&supervisor->retry_pace, loop_now_ns(loop)));
+}
+
+static void hold(struct supervisor *supervisor, struct connection *connection, const struct fp_error *err)
+{
+    char message[512];
+
+    fp_error_format(err, message, sizeof(message));
+    connection_enter_held(&supervisor->connections, connection);
+    struct event event = {.kind = EVENT_NOTICE};
+    EVENT_SET(&event, CONNECTION, connection, connection->number);
+    EVENT_SET(&event, ERROR, error, message);
+    supervisor_event(supervisor, &event);
+    retry_later(supervisor);
+    acceptor_update(supervisor);
+}
+
+static void retry_held(void *data)
+{
+    struct supervisor *supervisor = data;
+    struct connection *connection;
+
+    while ((connection = connections_held(&supervisor->connections)) != NULL) {
+        struct fp_error err;
+        if (!start(supervisor, connection, &err)) {
+            retry_later(supervisor);
+            return;
+        }
+    }
+    acceptor_update(supervisor);
+}
+
+static void fill_pair(const struct door *door, const struct accepted *accepted, struct pair *ret_pair)
+{
+    struct sockaddr_storage local;
+
+    address_from_sockaddr((const struct sockaddr *)&accepted->foreign, &ret_pair->foreign);
+    ret_pair->local = door->listener->pair.local;
+    if (!door->listener->local_is_pair && socket_local(accepted->fd, &local) >= 0)
+        address_from_sockaddr((const struct sockaddr *)&local, &ret_pair->local);
+    /* The pair of a connected socket names no device; its ends are filled in. */
+    ret_pair->local.device[0] = '\0';
+}
+
+static void take(struct door *door, const struct accepted *accepted)
+{
+    struct supervisor *supervisor = door->supervisor;
+    struct pair pair;
+    uint32_t source;
+    uint32_t of_source;
+
+    fill_pair(door, accepted, &pair);
+    enum admit_verdict verdict = admit_take(&supervisor->admit, &pair.foreign, &source, &of_source);
+    if (verdict != ADMIT_YES) {
+        refuse(supervisor, accepted->fd, &pair, admit_reason(verdict));
+        return;
+    }
+    struct connection *connection = connections_add(&supervisor->connections, accepted->fd);
+    connection->number = ++supervisor->accepted;
+    connection->source = source;
+    connection->of_source = of_source;
+    connection->pair = pair;
+    connection->accepted_ns = loop_now_ns(&supervisor->loop);
+    struct event event = {.kind = EVENT_ACCEPT};
+    EVENT_SET(&event, CONNECTION, connection, connection->number);
+    EVENT_SET(&event, PAIR, pair, &connection->pair);
+    supervisor_event(supervisor, &event);
+    struct fp_error err;
+    if (!start(supervisor, connection, &err))
+        hold(supervisor, connection, &err);
+}
+
+/* Descriptors are short. Where clients are told rather than kept waiting, the reserve is given up to tell one. */
+static void use_reserve(struct door *door)
+{
+    struct supervisor *supervisor = door->supervisor;
+    struct accepted accepted;
+
+    if (queues_at_max(supervisor) || supervisor->reserve_fd < 0)
+        return;
+    fd_close(fd_take(&supervisor->reserve_fd));
+    if (accept_connection(door->listener->fd, &accepted) == ACCEPT_CONNECTION) {
+        struct pair pair;
+        fill_pair(door, &accepted, &pair);
+        refuse(supervisor, accepted.fd, &pair, "no descriptors");
+    }
+    supervisor->reserve_fd = fd_reserve();
+}
+
+static void lose(struct door *door, int errnum)
+{
+    struct supervisor *supervisor = door->supervisor;
+    char pair[PAIR_TEXT_SIZE];
+    struct text text;
+
+    text_init(&text, pair, sizeof(pair));
+    pair_format(&door->listener->pair, &text);
+    text_end(&text);
+    loop_remove(&supervisor->loop, &door->source);
+    fd_close(fd_take(&door->listener->fd));
+    supervisor_notice(supervisor, "the listening socket %s is lost: %s", pair, strerror(errnum));
+}
+
+static void pause_door(struct door *door, int errnum)
+{
+    const struct loop *loop = &door->supervisor->loop;
+
+    if (errnum == EMFILE || errnum == ENFILE)
+        use_reserve(door);
+    pause_for(door, pace_failure_ns(&door->pace, loop_now_ns(loop)), strerror(errnum));
+}
+
+/* Takes one connection, or does what the class of the failure asks for. */
+static enum accept_class take_one(struct door *door)
+{
+    struct accepted accepted;
+    enum accept_class class = accept_connection(door->listener->fd, &accepted);
+
+    if (class == ACCEPT_CONNECTION) {
+        door->retries = 0;
+        take(door, &accepted);
+    } else if (class == ACCEPT_RETRY && ++door->retries >= RETRIES_IN_A_ROW) {
+        /* An error that does not go away with the connection it came with would keep the loop spinning. */
+        door->retries = 0;
+        pause_door(door, accepted.errnum);
+    } else if (class == ACCEPT_PAUSE) {
+        pause_door(door, accepted.errnum);
+    } else if (class == ACCEPT_DEAD) {
+        lose(door, accepted.errnum);
+    }
+    return class;
+}
+
+static void take_batch(struct door *door, uint32_t most)
+{
+    while (most-- > 0 && is_open(door)) {
+        if (take_one(door) == ACCEPT_DRAINED)
+            break;
+    }
+    if (!is_open(door))
+        acceptor_update(door->supervisor);
+}
+
+static void ready(void *data)
+{
+    take_batch(data, BATCH);
+}
+
+void acceptor_take_queued(struct supervisor *supervisor)
+{
+    /* No more than the queue can hold, so that new ones coming all the time cannot keep the server from ending. */
+    for (size_t i = 0; i < supervisor->listeners->count; i++)
+        take_batch(&supervisor->doors[i], supervisor->config->backlog + 1);
+}
+
+enum fp_status acceptor_init(struct supervisor *supervisor, struct fp_error *err)
+{
+    size_t count = supervisor->listeners->count;
+
+    supervisor->doors = calloc(count, sizeof(*supervisor->doors));
+    if (supervisor->doors == NULL)
+        return error_set(err, FP_SYSTEM, errno, "watch", "%zu listening sockets", count);
+    supervisor->retry.expired = retry_held;
+    supervisor->retry.data = supervisor;
+    pace_init(&supervisor->retry_pace, MS_NS, PAUSE_LONGEST_NS);
+    for (size_t i = 0; i < count; i++) {
+        struct door *door = &supervisor->doors[i];
+        door->supervisor = supervisor;
+        door->listener = &supervisor->listeners->items[i];
+        door->source = (struct loop_source){.fd = door->listener->fd, .ready = ready, .data = door};
+        door->pause.expired = pause_ended;
+        door->pause.data = door;
+        pace_init(&door->pace, PAUSE_FIRST_NS, PAUSE_LONGEST_NS);
+        struct event event = {.kind = EVENT_LISTEN};
+        EVENT_SET(&event, PAIR, pair, &door->listener->pair);
+        EVENT_SET(&event, PROTO, proto, door->listener->proto);
+        supervisor_event(supervisor, &event);
+    }
+    acceptor_update(supervisor);
+    return FP_OK;
+}
+
+void acceptor_done(struct supervisor *supervisor)
+{
+    if (supervisor->doors == NULL)
+        return;
+    for (size_t i = 0; i < supervisor->listeners->count; i++) {
+        loop_remove(&supervisor->loop, &supervisor->doors[i].source);
+        loop_timer_clear(&supervisor->loop, &supervisor->doors[i].pause);
+    }
+    loop_timer_clear(&supervisor->loop, &supervisor->retry);
+    free(supervisor->doors);
+    supervisor->doors = NULL;
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * serve/acceptor.h - a connection comes: accept, admit, start.
+ *
+ * Owns the doors. Each outcome of accept(2) is handled by its class (sys/accept.h): a door that must be left alone is
+ * taken out of the loop, with a timer that grows and decays, and its queue waits in the kernel. A connection that is admitted has a
+ * slot before its process is made; where none can be made it is held and tried again, oldest first, while the doors
+ * stay shut. Refusals cost no process and are counted. Nothing here waits.
+ */
+#ifndef SERVE_ACCEPTOR_H
+#define SERVE_ACCEPTOR_H
+
+#include "serve/supervisor.h"
+
+enum fp_status acceptor_init(struct supervisor *supervisor, struct fp_error *err);
+void acceptor_done(struct supervisor *supervisor);
+/* Watches each door that should be watched now, and no other: after room was made or lost. */
+void acceptor_update(struct supervisor *supervisor);
+/* Workers fail before they run: leave the doors alone for a while. */
+void acceptor_back_off(struct supervisor *supervisor, int64_t delay_ns);
+/* Takes in what waits in the kernel's queues and can be had without waiting; before the sockets are closed. */
+void acceptor_take_queued(struct supervisor *supervisor);
+
+#endif

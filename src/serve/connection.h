@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * serve/connection.h - the connections of a server: their slots, states and processes.
+ *
+ * Owns the table of connections, made once for `max` of them and left out of forked copies. A slot is taken by
+ * connections_add() and given back by connections_remove(); in between, the connection_enter functions are the only way from
+ * state to state and ends the process on one that serve/connection.def does not allow. A running connection is found by the
+ * pid of its process. That running connections and live processes are equal in number is checked on each change. Only
+ * connections_init() can fail.
+ */
+#ifndef SERVE_CONNECTION_H
+#define SERVE_CONNECTION_H
+
+#include "addr/pair.h"
+#include "base/slots.h"
+#include "spawn/report.h"
+
+#include <sys/types.h>
+
+#define STATE(id, name, next, what) CONNECTION_##id,
+enum connection_state {
+#include "serve/connection.def"
+    CONNECTION_STATE_COUNT
+};
+#undef STATE
+
+struct worker_line;
+
+struct connection {
+    enum connection_state state;
+    int fd;    /* owned until its process is made, then -1 */
+    pid_t pid; /* while running */
+    uint32_t slot;
+    uint32_t source;      /* handle of policy/admit.h */
+    uint32_t of_source;   /* connections of the source when it came */
+    uint32_t next_of_pid; /* in its bucket, plus one */
+    uint32_t next_held;   /* behind it in the list of held ones, or SLOT_NONE */
+    uint64_t number;
+    uint64_t cookie; /* of its socket; 0: not asked for */
+    int64_t accepted_ns;
+    struct pair pair;
+    struct worker_line *line; /* an unfinished line of its standard error, or NULL */
+    uint64_t stderr_bytes;    /* that it wrote to standard error so far */
+};
+
+struct connections {
+    struct connection *items;
+    volatile struct child_report *reports; /* one for each slot */
+    struct slots slots;
+    uint32_t *buckets; /* by pid: slot plus one */
+    uint32_t bucket_mask;
+    uint32_t running;
+    uint32_t held_first; /* oldest held one, or SLOT_NONE */
+    uint32_t held_last;
+    void *memory;
+    size_t memory_bytes;
+    uint32_t capacity;
+};
+
+enum fp_status connections_init(struct connections *connections, uint32_t max, struct fp_error *err);
+void connections_done(struct connections *connections);
+
+/* A slot in state ADMITTED, owning take_fd. There must be one: admission has counted. */
+struct connection *connections_add(struct connections *connections, int take_fd);
+void connections_remove(struct connections *connections, struct connection *connection);
+void connection_enter_running(struct connections *connections, struct connection *connection, pid_t pid);
+void connection_enter_held(struct connections *connections, struct connection *connection);
+
+/* The running connection whose process has this pid, or NULL. */
+struct connection *connections_find(struct connections *connections, pid_t pid);
+/* The one held longest, or NULL. */
+struct connection *connections_held(struct connections *connections);
+/* Calls for every running connection. */
+void connections_each_running(struct connections *connections,
+                              void (*call)(struct connection *connection, void *data), void *data);
+volatile struct child_report *connection_report(struct connections *connections,
+                                                const struct connection *connection);
+
+#endif

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+#include "serve/drain.h"
+
+#include "serve/acceptor.h"
+#include "sys/process.h"
+
+#define SECOND_NS INT64_C(1000000000)
+/* Between SIGTERM and SIGKILL, and between one SIGKILL and the next. */
+#define PATIENCE_NS (5 * SECOND_NS)
+
+static void signal_worker(struct connection *connection, void *data)
+{
+    const int *number = data;
+
+    process_signal(connection->pid, *number);
+}
+
+static void set_timer(struct supervisor *supervisor, int64_t delay_ns)
+{
+    loop_timer_set(&supervisor->loop, &supervisor->drain, loop_now_ns(&supervisor->loop) + delay_ns);
+}
+
+static void begin(struct supervisor *supervisor)
+{
+    struct event event = {.kind = EVENT_DRAIN};
+
+    acceptor_take_queued(supervisor);
+    supervisor->phase = PHASE_DRAINING;
+    acceptor_update(supervisor);
+    listeners_close(supervisor->listeners);
+    EVENT_SET(&event, LIVE, live, admit_live(&supervisor->admit));
+    supervisor_event(supervisor, &event);
+    set_timer(supervisor, supervisor->config->drain_s * SECOND_NS);
+}
+
+/* Connections whose process could not be made yet would only be served when the time is over. */
+static void drop_held(struct supervisor *supervisor)
+{
+    struct connection *connection;
+
+    while ((connection = connections_held(&supervisor->connections)) != NULL) {
+        struct event event = {.kind = EVENT_REFUSE};
+        EVENT_SET(&event, CONNECTION, connection, connection->number);
+        EVENT_SET(&event, PAIR, pair, &connection->pair);
+        EVENT_SET(&event, REASON, reason, "server ends");
+        supervisor_event(supervisor, &event);
+        supervisor->refused++;
+        admit_release(&supervisor->admit, connection->source);
+        connections_remove(&supervisor->connections, connection);
+    }
+    loop_timer_clear(&supervisor->loop, &supervisor->retry);
+}
+
+static void hurry(struct supervisor *supervisor, enum supervisor_phase phase, int number)
+{
+    struct event event = {.kind = EVENT_HURRY};
+
+    supervisor->phase = phase;
+    drop_held(supervisor);
+    EVENT_SET(&event, SIGNAL, signal, (uint64_t)number);
+    EVENT_SET(&event, LIVE, live, admit_live(&supervisor->admit));
+    if (admit_live(&supervisor->admit) != 0)
+        supervisor_event(supervisor, &event);
+    connections_each_running(&supervisor->connections, signal_worker, &number);
+    set_timer(supervisor, PATIENCE_NS);
+}
+
+void drain_step(struct supervisor *supervisor)
+{
+    switch (supervisor->phase) {
+    case PHASE_SERVING:
+        begin(supervisor);
+        break;
+    case PHASE_DRAINING:
+        hurry(supervisor, PHASE_TERMINATING, SIGTERM);
+        break;
+    case PHASE_TERMINATING:
+    case PHASE_KILLING:
+        hurry(supervisor, PHASE_KILLING, SIGKILL);
+        break;
+    }
+}
+
+static void time_over(void *data)
+{
+    drain_step(data);
+}
+
+void drain_init(struct supervisor *supervisor)
+{
+    supervisor->drain.expired = time_over;
+    supervisor->drain.data = supervisor;
+}

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: MIT */
+#include "serve/reaper.h"
+
+#include "serve/acceptor.h"
+#include "serve/worker_log.h"
+#include "sys/process.h"
+
+#include <string.h>
+
+/* What an "end" and a "fail" say in common. */
+static void describe(struct supervisor *supervisor, const struct connection *connection, struct event *event)
+{
+    EVENT_SET(event, CONNECTION, connection, connection->number);
+    EVENT_SET(event, PAIR, pair, &connection->pair);
+    EVENT_SET(event, PID, pid, (uint64_t)connection->pid);
+    EVENT_SET(event, DURATION, duration_ns,
+              (uint64_t)(loop_now_ns(&supervisor->loop) - connection->accepted_ns));
+}
+
+static void log_end(struct supervisor *supervisor, const struct connection *connection,
+                    const struct process_end *end, const volatile struct child_report *report)
+{
+    struct event event = {.kind = EVENT_END};
+
+    describe(supervisor, connection, &event);
+    if (end->signalled)
+        EVENT_SET(&event, SIGNAL, signal, (uint64_t)end->code);
+    else
+        EVENT_SET(&event, EXIT, exit, (uint64_t)end->code);
+    EVENT_SET(&event, CPU_USER, cpu_user_us, (uint64_t)end->cpu_user_us);
+    EVENT_SET(&event, CPU_SYSTEM, cpu_system_us, (uint64_t)end->cpu_system_us);
+    EVENT_SET(&event, MAX_RSS, max_rss_kib, (uint64_t)end->max_rss_kib);
+    if (report->bytes_in >= 0 && report->bytes_out >= 0) {
+        EVENT_SET(&event, BYTES_IN, bytes_in, (uint64_t)report->bytes_in);
+        EVENT_SET(&event, BYTES_OUT, bytes_out, (uint64_t)report->bytes_out);
+    }
+    EVENT_SET(&event, LIVE, live, admit_live(&supervisor->admit));
+    supervisor_event(supervisor, &event);
+}
+
+/* Said once, not for each connection that meets it; how often it happened meanwhile is said with the next other one. */
+static void log_failure(struct supervisor *supervisor, const struct connection *connection, int step,
+                        int errnum)
+{
+    struct event event = {.kind = EVENT_FAIL};
+    int failure = step << 16 | (errnum & 0xffff);
+
+    if (failure == supervisor->last_failure) {
+        supervisor->same_failures++;
+        return;
+    }
+    describe(supervisor, connection, &event);
+    EVENT_SET(&event, STEP, step, child_step_name(step));
+    EVENT_SET(&event, ERROR, error, errnum != 0 ? strerror(errnum) : "the old ones can be had again");
+    if (supervisor->same_failures != 0)
+        EVENT_SET(&event, COUNT, count, supervisor->same_failures);
+    supervisor->last_failure = failure;
+    supervisor->same_failures = 0;
+    supervisor_event(supervisor, &event);
+}
+
+/* A child that ends as one that could not become a worker, and says so; a worker's own 127 has no report. */
+static bool could_not_run(const struct process_end *end, const volatile struct child_report *report)
+{
+    return !end->signalled && end->code == CHILD_FAILED && report->step != CHILD_STEP_NONE;
+}
+
+static void finish(struct supervisor *supervisor, struct connection *connection,
+                   const struct process_end *end)
+{
+    const volatile struct child_report *report = connection_report(&supervisor->connections, connection);
+
+    worker_log_end(supervisor, connection);
+    admit_release(&supervisor->admit, connection->source);
+    if (could_not_run(end, report)) {
+        supervisor->failed++;
+        log_failure(supervisor, connection, report->step, report->errnum);
+        acceptor_back_off(supervisor,
+                          pace_failure_ns(&supervisor->fail_pace, loop_now_ns(&supervisor->loop)));
+    } else {
+        supervisor->served++;
+        supervisor->last_failure = 0;
+        log_end(supervisor, connection, end, report);
+    }
+    connections_remove(&supervisor->connections, connection);
+}
+
+/* The process has other hands that wait for children: what they reaped is gone, and its slots must not be. */
+static void finish_lost(struct connection *connection, void *data)
+{
+    struct supervisor *supervisor = data;
+
+    supervisor_notice(supervisor, "the process %d was waited for by somebody else", (int)connection->pid);
+    worker_log_end(supervisor, connection);
+    admit_release(&supervisor->admit, connection->source);
+    supervisor->served++;
+    connections_remove(&supervisor->connections, connection);
+}
+
+void reaper_run(struct supervisor *supervisor)
+{
+    struct process_end end;
+    int result;
+
+    worker_log_read(supervisor);
+    while ((result = process_reap(&end)) == 1) {
+        struct connection *connection = connections_find(&supervisor->connections, end.pid);
+        if (connection != NULL)
+            finish(supervisor, connection, &end);
+    }
+    if (result < 0 && supervisor->connections.running != 0)
+        connections_each_running(&supervisor->connections, finish_lost, supervisor);
+    acceptor_update(supervisor);
+}

@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: MIT */
+#include "serve/server.h"
+
+#include "config/options.h"
+#include "serve/supervisor.h"
+#include "spawn/builtin.h"
+#include "sys/fd.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct fp_server {
+    struct config config;
+    fp_handler *handler;
+    void *handler_data;
+    int *keep; /* ascending */
+    size_t keep_count;
+    void (*sink)(const char *line, size_t length, void *data);
+    void *sink_data;
+    int log_fd;
+    int stop_fd;
+    struct listeners listeners;
+    char (*pairs)[PAIR_TEXT_SIZE];
+};
+
+struct fp_server *fp_server_new(struct fp_error *err)
+{
+    struct fp_server *server = calloc(1, sizeof(*server));
+
+    if (server == NULL) {
+        error_set(err, FP_SYSTEM, errno, "make", "a server");
+        return NULL;
+    }
+    server->log_fd = -1;
+    server->stop_fd = fd_open_event();
+    if (server->stop_fd < 0) {
+        error_set(err, FP_SYSTEM, errno, "make", "a server");
+    } else if (config_init(&server->config, err) == FP_OK) {
+        return server;
+    }
+    fp_server_free(server);
+    return NULL;
+}
+
+void fp_server_free(struct fp_server *server)
+{
+    if (server == NULL)
+        return;
+    listeners_done(&server->listeners);
+    fd_close(server->stop_fd);
+    config_done(&server->config);
+    free(server->pairs);
+    free(server->keep);
+    free(server);
+}
+
+struct config *server_config(struct fp_server *server)
+{
+    return &server->config;
+}
+
+void server_log_to(struct fp_server *server, int fd)
+{
+    server->log_fd = fd;
+}
+
+enum fp_status fp_server_set(struct fp_server *server, const char *option, const char *value,
+                             struct fp_error *err)
+{
+    return option_set(&server->config, option, value, err);
+}
+
+enum fp_status fp_server_listen(struct fp_server *server, const char *addresses, struct fp_error *err)
+{
+    struct address_list list;
+    enum fp_status status = address_list_parse(addresses, &list, err);
+
+    if (status != FP_OK)
+        return status;
+    address_list_done(&server->config.addresses);
+    server->config.addresses = list;
+    return FP_OK;
+}
+
+void fp_server_handler(struct fp_server *server, fp_handler *handler, void *data)
+{
+    server->handler = handler;
+    server->handler_data = data;
+}
+
+enum fp_status fp_server_program(struct fp_server *server, char *const argv[], struct fp_error *err)
+{
+    int count = 0;
+
+    while (argv[count] != NULL)
+        count++;
+    return config_set_program(&server->config, count, argv, err);
+}
+
+enum fp_status fp_server_keep(struct fp_server *server, int fd, struct fp_error *err)
+{
+    if (fd <= 2)
+        return error_reason(err, error_set(err, FP_USAGE, 0, "keep", "descriptor %d", fd),
+                            "descriptors 0 to 2 are the worker's own");
+    int *keep = realloc(server->keep, (server->keep_count + 1) * sizeof(*keep));
+    if (keep == NULL)
+        return error_set(err, FP_SYSTEM, errno, "keep", "descriptor %d", fd);
+    size_t at = server->keep_count++;
+    for (; at > 0 && keep[at - 1] > fd; at--)
+        keep[at] = keep[at - 1];
+    keep[at] = fd;
+    server->keep = keep;
+    return FP_OK;
+}
+
+void fp_server_log(struct fp_server *server, void (*sink)(const char *line, size_t length, void *data),
+                   void *data)
+{
+    server->sink = sink;
+    server->sink_data = data;
+}
+
+static enum fp_status check(struct fp_server *server, struct fp_error *err)
+{
+    const struct config *config = &server->config;
+    enum fp_status status = options_check(config, err);
+
+    if (status != FP_OK)
+        return status;
+    if (server->handler == NULL && config->builtin != NULL)
+        server->handler = builtin_find(config->builtin);
+    if ((server->handler != NULL) == (config->program != NULL))
+        return error_reason(err, error_set(err, FP_USAGE, 0, "serve", "%s", ""),
+                            "a program behind --, or a builtin, is expected");
+    return FP_OK;
+}
+
+enum fp_status fp_server_open(struct fp_server *server, struct fp_error *err)
+{
+    enum fp_status status = check(server, err);
+
+    if (status != FP_OK || server->listeners.count != 0)
+        return status;
+    server->pairs = calloc(server->config.addresses.count, sizeof(*server->pairs));
+    if (server->pairs == NULL)
+        return error_set(err, FP_SYSTEM, errno, "listen on", "the addresses");
+    status = listeners_open(&server->config.addresses, server->config.backlog, &server->listeners, err);
+    if (status != FP_OK)
+        return status;
+    for (size_t i = 0; i < server->listeners.count; i++) {
+        struct text text;
+        text_init(&text, server->pairs[i], sizeof(server->pairs[i]));
+        pair_format(&server->listeners.items[i].pair, &text);
+        text_end(&text);
+    }
+    return FP_OK;
+}
+
+const char *fp_server_pair(const struct fp_server *server, size_t index)
+{
+    return index < server->listeners.count ? server->pairs[index] : NULL;
+}
+
+static const char *service_name(const struct fp_server *server)
+{
+    const struct config *config = &server->config;
+
+    if (config->name != NULL)
+        return config->name;
+    if (config->builtin != NULL)
+        return config->builtin;
+    if (config->program == NULL)
+        return "handler";
+    const char *slash = strrchr(config->program[0], '/');
+    return slash != NULL ? slash + 1 : config->program[0];
+}
+
+static enum fp_status open_log(struct fp_server *server, struct log *log, struct fp_error *err)
+{
+    const struct config *config = &server->config;
+    enum event_form form = config->log_format == LOG_JSON ? EVENT_FORM_JSON : EVENT_FORM_TEXT;
+    enum fp_status status = FP_OK;
+
+    if (config->log_format == LOG_NONE)
+        status = log_open_fd(log, -1, form, err);
+    else if (config->log_file != NULL)
+        status = log_open_file(log, config->log_file, form, err);
+    else if (server->sink != NULL)
+        log_open_sink(log, server->sink, server->sink_data, form);
+    else if (form == EVENT_FORM_TEXT && fd_is_terminal(server->log_fd))
+        status = log_open_fd(log, server->log_fd, EVENT_FORM_COLOUR, err);
+    else
+        status = log_open_fd(log, server->log_fd, form, err);
+    if (status == FP_OK)
+        log->service = service_name(server);
+    return status;
+}
+
+static enum fp_status announce(struct fp_server *server, struct fp_error *err)
+{
+    int fd = fd_take(&server->config.ready_fd);
+
+    if (fd < 0)
+        return FP_OK;
+    enum fp_status status = listeners_announce(&server->listeners, fd, err);
+    fd_close(fd);
+    return status;
+}
+
+static enum fp_status run(struct fp_server *server, struct log *log, struct fp_error *err)
+{
+    struct supervisor_parts parts = {
+        .config = &server->config,
+        .listeners = &server->listeners,
+        .log = log,
+        .stop_fd = server->stop_fd,
+        .handler = server->handler,
+        .handler_data = server->handler_data,
+        .keep = server->keep,
+        .keep_count = server->keep_count,
+    };
+    struct supervisor supervisor;
+
+    enum fp_status status = supervisor_init(&supervisor, &parts, err);
+    if (status != FP_OK)
+        return status;
+    status = announce(server, err);
+    if (status == FP_OK)
+        status = supervisor_run(&supervisor, err);
+    supervisor_done(&supervisor);
+    return status;
+}
+
+enum fp_status fp_server_run(struct fp_server *server, struct fp_error *err)
+{
+    struct log log;
+
+    if (fd_open_standard() < 0)
+        return error_set(err, FP_SYSTEM, errno, "open", "/dev/null as a standard descriptor");
+    enum fp_status status = fp_server_open(server, err);
+    if (status != FP_OK)
+        return status;
+    status = open_log(server, &log, err);
+    if (status != FP_OK)
+        return status;
+    /* What stdio has buffered would otherwise be in each forked copy too, and be written by each. */
+    fflush(NULL);
+    status = run(server, &log, err);
+    log_close(&log);
+    listeners_close(&server->listeners);
+    return status;
+}
+
+void fp_server_stop(struct fp_server *server)
+{
+    fd_signal_event(server->stop_fd);
+}

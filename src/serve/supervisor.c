@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: MIT */
+#include "serve/supervisor.h"
+
+#include "base/check.h"
+#include "serve/acceptor.h"
+#include "serve/drain.h"
+#include "serve/reaper.h"
+#include "serve/worker_log.h"
+#include "sys/fd.h"
+#include "sys/memory.h"
+#include "sys/random.h"
+#include "sys/signals.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define MS_NS          INT64_C(1000000)
+#define FLUSH_AGAIN_NS (50 * MS_NS)
+
+void supervisor_event(struct supervisor *supervisor, const struct event *event)
+{
+    log_event(supervisor->log, event, loop_now_ns(&supervisor->loop) + supervisor->realtime_offset_ns);
+}
+
+void supervisor_notice(struct supervisor *supervisor, const char *what, ...)
+{
+    struct event event = {.kind = EVENT_NOTICE};
+    char message[512];
+    va_list ap;
+
+    va_start(ap, what);
+    vsnprintf(message, sizeof(message), what, ap);
+    va_end(ap);
+    EVENT_SET(&event, ERROR, error, message);
+    supervisor_event(supervisor, &event);
+}
+
+static void reopen_log(struct supervisor *supervisor)
+{
+    struct event event = {.kind = EVENT_REOPEN};
+    struct fp_error err;
+    char message[512];
+
+    if (log_reopen(supervisor->log, &err) == FP_OK) {
+        supervisor_event(supervisor, &event);
+        return;
+    }
+    fp_error_format(&err, message, sizeof(message));
+    supervisor_notice(supervisor, "%s", message);
+}
+
+static void signal_ready(void *data)
+{
+    struct supervisor *supervisor = data;
+    char name[16];
+    int number;
+
+    while ((number = signals_read(supervisor->signal_fd)) != 0) {
+        switch (number) {
+        case SIGCHLD:
+            reaper_run(supervisor);
+            break;
+        case SIGTERM:
+        case SIGINT:
+            drain_step(supervisor);
+            break;
+        case SIGUSR1:
+            reopen_log(supervisor);
+            break;
+        case SIGPIPE:
+            break;
+        default:
+            supervisor_notice(supervisor,
+                              "SIG%s came, which is kept for reload and upgrade; nothing was done",
+                              signal_name(number, name, sizeof(name)));
+        }
+    }
+}
+
+static void stop_ready(void *data)
+{
+    struct supervisor *supervisor = data;
+
+    fd_clear_event(supervisor->stop_source.fd);
+    drain_step(supervisor);
+}
+
+static void flush_again(void *data)
+{
+    /* The loop flushes after each turn: that the timer made one is enough. */
+    (void)data;
+}
+
+static enum fp_status watch(struct supervisor *supervisor, struct loop_source *source, int fd,
+                            void (*ready)(void *data), struct fp_error *err)
+{
+    *source = (struct loop_source){.fd = fd, .ready = ready, .data = supervisor};
+    if (fd < 0 || loop_add(&supervisor->loop, source) < 0)
+        return error_set(err, FP_SYSTEM, errno, "set up", "the event loop");
+    return FP_OK;
+}
+
+static enum fp_status open_signals(struct supervisor *supervisor, struct fp_error *err)
+{
+    static const int numbers[] = {SIGCHLD, SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, SIGPIPE};
+    sigset_t set;
+
+    sigemptyset(&set);
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
+        sigaddset(&set, numbers[i]);
+    /* With SIGCHLD ignored, which is inherited, the kernel would throw ended children away. */
+    signals_default_child(&supervisor->old_child);
+    supervisor->signal_fd = signals_open(&set, &supervisor->old_mask);
+    supervisor->signals_set = true;
+    return watch(supervisor, &supervisor->signal_source, supervisor->signal_fd, signal_ready, err);
+}
+
+static enum fp_status make_tables(struct supervisor *supervisor, struct fp_error *err)
+{
+    const struct config_limits *limits = &supervisor->config->limits;
+    struct admit_limits admit = {
+        .max = limits->max,
+        .max_per_source = limits->max_per_source,
+        .source_prefix4 = limits->source_prefix4,
+        .source_prefix6 = limits->source_prefix6,
+    };
+
+    supervisor->admit_memory = memory_map_private(admit_memory_bytes(&admit));
+    if (supervisor->admit_memory == NULL)
+        return error_set(err, FP_SYSTEM, errno, "make", "a table of %u sources", limits->max);
+    admit_init(&supervisor->admit, &admit, random_seed(), supervisor->admit_memory);
+    return connections_init(&supervisor->connections, limits->max, err);
+}
+
+static enum fp_status make_engine(struct supervisor *supervisor, const struct supervisor_parts *parts,
+                                  struct fp_error *err)
+{
+    enum fp_status status = worker_log_init(supervisor, err);
+
+    if (status == FP_OK)
+        status = plan_init(&supervisor->plan, parts->config, supervisor->stderr_fds[1], parts->keep,
+                           parts->keep_count, err);
+    if (status != FP_OK)
+        return status;
+    supervisor->plan.handler = parts->handler;
+    supervisor->plan.handler_data = parts->handler_data;
+    return engine_init(&supervisor->engine, &supervisor->plan, err);
+}
+
+static void read_clocks(struct supervisor *supervisor)
+{
+    supervisor->realtime_offset_ns = clock_realtime_ns() - clock_monotonic_ns();
+}
+
+static enum fp_status start(struct supervisor *supervisor, const struct supervisor_parts *parts,
+                            struct fp_error *err)
+{
+    enum fp_status status = FP_OK;
+
+    if (loop_init(&supervisor->loop) < 0)
+        return error_set(err, FP_SYSTEM, errno, "set up", "the event loop");
+    read_clocks(supervisor);
+    supervisor->reserve_fd = fd_reserve();
+    supervisor->flush.expired = flush_again;
+    pace_init(&supervisor->fail_pace, 10 * MS_NS, 5000 * MS_NS);
+    drain_init(supervisor);
+    status = make_tables(supervisor, err);
+    if (status == FP_OK)
+        status = make_engine(supervisor, parts, err);
+    if (status == FP_OK)
+        status = open_signals(supervisor, err);
+    if (status == FP_OK)
+        status = worker_log_watch(supervisor, err);
+    if (status == FP_OK && parts->stop_fd >= 0)
+        status = watch(supervisor, &supervisor->stop_source, parts->stop_fd, stop_ready, err);
+    if (status == FP_OK)
+        status = acceptor_init(supervisor, err);
+    return status;
+}
+
+enum fp_status supervisor_init(struct supervisor *supervisor, const struct supervisor_parts *parts,
+                               struct fp_error *err)
+{
+    *supervisor = (struct supervisor){
+        .config = parts->config,
+        .listeners = parts->listeners,
+        .log = parts->log,
+        .reserve_fd = -1,
+        .signal_fd = -1,
+        .stderr_fds = {-1, -1},
+        .loop = {.fd = -1},
+    };
+    enum fp_status status = start(supervisor, parts, err);
+    if (status != FP_OK)
+        supervisor_done(supervisor);
+    return status;
+}
+
+static bool has_ended(const struct supervisor *supervisor)
+{
+    return supervisor->phase != PHASE_SERVING && supervisor->connections.slots.live == 0;
+}
+
+static bool has_doors(const struct supervisor *supervisor)
+{
+    for (size_t i = 0; i < supervisor->listeners->count; i++) {
+        if (supervisor->listeners->items[i].fd >= 0)
+            return true;
+    }
+    return false;
+}
+
+static void flush_log(struct supervisor *supervisor)
+{
+    log_flush(supervisor->log);
+    if (log_has_unwritten(supervisor->log) && !supervisor->flush.set)
+        loop_timer_set(&supervisor->loop, &supervisor->flush,
+                       loop_now_ns(&supervisor->loop) + FLUSH_AGAIN_NS);
+}
+
+static void log_stop(struct supervisor *supervisor)
+{
+    struct event event = {.kind = EVENT_STOP};
+
+    EVENT_SET(&event, SERVED, served, supervisor->served);
+    EVENT_SET(&event, REFUSED, refused, supervisor->refused);
+    EVENT_SET(&event, FAILED, failed, supervisor->failed);
+    supervisor_event(supervisor, &event);
+    flush_log(supervisor);
+}
+
+enum fp_status supervisor_run(struct supervisor *supervisor, struct fp_error *err)
+{
+    enum fp_status status = FP_OK;
+
+    flush_log(supervisor);
+    while (!has_ended(supervisor)) {
+        if (loop_turn(&supervisor->loop) < 0)
+            return error_set(err, FP_SYSTEM, errno, "wait for", "events");
+        CHECK(admit_live(&supervisor->admit) == supervisor->connections.slots.live);
+        if (supervisor->phase == PHASE_SERVING && !has_doors(supervisor)) {
+            /* Nobody can come any more. Those who are here are served to their end. */
+            status = error_reason(err, error_set(err, FP_SYSTEM, 0, "go on serving", "%s", ""),
+                                  "every listening socket is lost");
+            drain_step(supervisor);
+        }
+        flush_log(supervisor);
+        read_clocks(supervisor);
+    }
+    log_stop(supervisor);
+    return status;
+}
+
+void supervisor_done(struct supervisor *supervisor)
+{
+    acceptor_done(supervisor);
+    worker_log_done(supervisor);
+    loop_remove(&supervisor->loop, &supervisor->stop_source);
+    loop_done(&supervisor->loop);
+    fd_close(fd_take(&supervisor->signal_fd));
+    fd_close(fd_take(&supervisor->reserve_fd));
+    if (supervisor->signals_set) {
+        signals_set_mask(&supervisor->old_mask, NULL);
+        signals_restore_child(&supervisor->old_child);
+    }
+    if (supervisor->engine.plan != NULL)
+        engine_done(&supervisor->engine);
+    plan_done(&supervisor->plan);
+    connections_done(&supervisor->connections);
+    memory_unmap(supervisor->admit_memory, admit_memory_bytes(&supervisor->admit.limits));
+    *supervisor =
+        (struct supervisor){.signal_fd = -1, .reserve_fd = -1, .stderr_fds = {-1, -1}, .loop = {.fd = -1}};
+}

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * serve/supervisor.h - the process that accepts, decides, starts and reaps.
+ *
+ * One struct holds a running server; the files of this room each do one part of its life on it: acceptor.h (a
+ * connection comes), reaper.h (a process ends), worker_log.h (a worker writes to standard error), drain.h (the server
+ * ends). supervisor_run() is the loop that calls them. The supervisor never blocks on a child, a client, a name
+ * server or a log reader, and never reads a client's byte. It is made for one run: supervisor_init() opens what that needs but the
+ * listening sockets, which are given, and supervisor_done() releases all of it.
+ */
+#ifndef SERVE_SUPERVISOR_H
+#define SERVE_SUPERVISOR_H
+
+#include "config/config.h"
+#include "listen/listener.h"
+#include "observe/log.h"
+#include "policy/admit.h"
+#include "policy/pace.h"
+#include "serve/connection.h"
+#include "spawn/engine.h"
+#include "sys/loop.h"
+
+#include <signal.h>
+
+struct supervisor;
+
+/* A listening socket in the loop. It is watched unless it is paused, there is no room, or the server ends. */
+struct door {
+    struct supervisor *supervisor;
+    struct listener *listener;
+    struct loop_source source;
+    struct loop_timer pause; /* set: left alone until then */
+    struct pace pace;
+    unsigned retries; /* in a row */
+};
+
+enum supervisor_phase { PHASE_SERVING, PHASE_DRAINING, PHASE_TERMINATING, PHASE_KILLING };
+
+struct supervisor {
+    const struct config *config;
+    struct listeners *listeners;
+    struct log *log;
+    struct loop loop;
+    struct door *doors; /* one for each listening socket */
+    struct admit admit;
+    void *admit_memory;
+    struct connections connections;
+    struct spawn_plan plan;
+    struct engine engine;
+    enum supervisor_phase phase;
+    struct loop_timer drain;
+    struct loop_timer flush;
+    struct loop_timer retry; /* of held connections */
+    struct pace retry_pace;
+    struct pace fail_pace;
+    int last_failure; /* step and errno of the last failed worker that was logged */
+    uint64_t same_failures;
+    int reserve_fd;
+    int signal_fd;
+    struct loop_source signal_source;
+    int stderr_fds[2]; /* reader, writer; -1: not of this server */
+    struct loop_source stderr_source;
+    struct loop_source stop_source;
+    sigset_t old_mask;
+    struct sigaction old_child;
+    bool signals_set;
+    uint64_t accepted;
+    uint64_t served;
+    uint64_t refused;
+    uint64_t failed;
+    int64_t realtime_offset_ns; /* of CLOCK_REALTIME from CLOCK_MONOTONIC, as of this turn */
+};
+
+struct supervisor_parts {
+    const struct config *config;
+    struct listeners *listeners;
+    struct log *log;
+    int stop_fd; /* an eventfd, or -1 */
+    fp_handler *handler;
+    void *handler_data;
+    const int *keep;
+    size_t keep_count;
+};
+
+enum fp_status supervisor_init(struct supervisor *supervisor, const struct supervisor_parts *parts,
+                               struct fp_error *err);
+/* Until the server has ended. */
+enum fp_status supervisor_run(struct supervisor *supervisor, struct fp_error *err);
+void supervisor_done(struct supervisor *supervisor);
+
+/* For the room: */
+void supervisor_event(struct supervisor *supervisor, const struct event *event);
+/* A NOTICE that reads `what`, formatted. */
+void supervisor_notice(struct supervisor *supervisor, const char *what, ...)
+    __attribute__((format(printf, 2, 3)));
+
+#endif

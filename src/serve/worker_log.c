@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: MIT */
+#include "serve/worker_log.h"
+
+#include "sys/fd.h"
+#include "sys/process.h"
+#include "sys/socket.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LINE_BYTES       EVENT_BYTES_MAX
+#define CONNECTION_BYTES (UINT64_C(256) * 1024)
+#define READ_BYTES       65536
+/* A worker that writes without end must not keep the supervisor from its other work. */
+#define READS_PER_TURN 64
+
+struct worker_line {
+    size_t length;
+    char bytes[LINE_BYTES];
+};
+
+static void log_line(struct supervisor *supervisor, const struct connection *connection, pid_t pid,
+                     const char *start, size_t length)
+{
+    struct event event = {.kind = EVENT_STDERR};
+    struct event_bytes text = {.start = start, .length = length < LINE_BYTES ? length : LINE_BYTES};
+
+    if (connection != NULL) {
+        EVENT_SET(&event, CONNECTION, connection, connection->number);
+        EVENT_SET(&event, PAIR, pair, &connection->pair);
+    }
+    EVENT_SET(&event, PID, pid, (uint64_t)pid);
+    EVENT_SET(&event, TEXT, text, text);
+    supervisor_event(supervisor, &event);
+}
+
+/* Adds to the unfinished line; where there is no memory for one, what there is goes out as a line. */
+static void keep(struct supervisor *supervisor, struct connection *connection, const char *start,
+                 size_t length)
+{
+    if (connection->line == NULL)
+        connection->line = calloc(1, sizeof(*connection->line));
+    if (connection->line == NULL) {
+        log_line(supervisor, connection, connection->pid, start, length);
+        return;
+    }
+    struct worker_line *line = connection->line;
+    size_t room = LINE_BYTES - line->length;
+    memcpy(line->bytes + line->length, start, length < room ? length : room);
+    line->length += length < room ? length : room;
+}
+
+static void finish_line(struct supervisor *supervisor, struct connection *connection, const char *start,
+                        size_t length)
+{
+    if (connection->line == NULL) {
+        log_line(supervisor, connection, connection->pid, start, length);
+        return;
+    }
+    keep(supervisor, connection, start, length);
+    log_line(supervisor, connection, connection->pid, connection->line->bytes, connection->line->length);
+    free(connection->line);
+    connection->line = NULL;
+}
+
+static void log_of_connection(struct supervisor *supervisor, struct connection *connection, const char *start,
+                              size_t length)
+{
+    if (connection->stderr_bytes >= CONNECTION_BYTES)
+        return;
+    connection->stderr_bytes += length;
+    for (const char *end; (end = memchr(start, '\n', length)) != NULL;) {
+        size_t line = (size_t)(end - start);
+        finish_line(supervisor, connection, start, line);
+        start += line + 1;
+        length -= line + 1;
+    }
+    if (length > 0)
+        keep(supervisor, connection, start, length);
+    if (connection->stderr_bytes >= CONNECTION_BYTES)
+        supervisor_notice(supervisor,
+                          "connection #%llu wrote %llu bytes to standard error: further ones are dropped",
+                          (unsigned long long)connection->number,
+                          (unsigned long long)connection->stderr_bytes);
+}
+
+static bool read_one(struct supervisor *supervisor, char *buffer)
+{
+    pid_t pid;
+    ssize_t length = socket_log_read(supervisor->stderr_fds[0], buffer, READ_BYTES, &pid);
+
+    if (length < 0)
+        return false;
+    struct connection *connection = connections_find(&supervisor->connections, pid);
+    if (connection == NULL)
+        connection = connections_find(&supervisor->connections, process_session(pid));
+    if (connection != NULL)
+        log_of_connection(supervisor, connection, buffer, (size_t)length);
+    else if (length > 0)
+        /* Somebody who outlived the worker of its session. */
+        log_line(supervisor, NULL, pid, buffer, (size_t)length - (buffer[length - 1] == '\n'));
+    return true;
+}
+
+void worker_log_read(struct supervisor *supervisor)
+{
+    /* Static, for its size: the supervisor is one thread, and a forked copy never comes here. */
+    static char buffer[READ_BYTES];
+
+    if (supervisor->stderr_fds[0] < 0)
+        return;
+    for (int i = 0; i < READS_PER_TURN && read_one(supervisor, buffer); i++)
+        ;
+}
+
+void worker_log_end(struct supervisor *supervisor, struct connection *connection)
+{
+    if (connection->line != NULL)
+        finish_line(supervisor, connection, "", 0);
+}
+
+static void ready(void *data)
+{
+    worker_log_read(data);
+}
+
+enum fp_status worker_log_init(struct supervisor *supervisor, struct fp_error *err)
+{
+    supervisor->stderr_fds[0] = -1;
+    supervisor->stderr_fds[1] = -1;
+    if (supervisor->config->worker_stderr != STDERR_LOG)
+        return FP_OK;
+    if (!supervisor->log->enabled) {
+        /* There is no log for it to go to. */
+        supervisor->stderr_fds[1] = fd_open_null();
+        return supervisor->stderr_fds[1] >= 0 ? FP_OK : error_set(err, FP_SYSTEM, errno, "open", "/dev/null");
+    }
+    if (socket_log_pair(supervisor->stderr_fds) < 0)
+        return error_set(err, FP_SYSTEM, errno, "make", "the socket of the workers' standard error");
+    return FP_OK;
+}
+
+enum fp_status worker_log_watch(struct supervisor *supervisor, struct fp_error *err)
+{
+    if (supervisor->stderr_fds[0] < 0)
+        return FP_OK;
+    supervisor->stderr_source =
+        (struct loop_source){.fd = supervisor->stderr_fds[0], .ready = ready, .data = supervisor};
+    if (loop_add(&supervisor->loop, &supervisor->stderr_source) < 0)
+        return error_set(err, FP_SYSTEM, errno, "watch", "the workers' standard error");
+    return FP_OK;
+}
+
+void worker_log_done(struct supervisor *supervisor)
+{
+    loop_remove(&supervisor->loop, &supervisor->stderr_source);
+    fd_close(fd_take(&supervisor->stderr_fds[0]));
+    fd_close(fd_take(&supervisor->stderr_fds[1]));
+}

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: MIT */
+#include "spawn/child.h"
+
+#include "sys/child.h"
+
+static bool failed(volatile struct child_report *report, enum child_step step, long result)
+{
+    report->errnum = (int32_t)-result;
+    report->step = step;
+    return false;
+}
+
+static long close_others(const struct child_setup *setup)
+{
+    unsigned first = 3;
+
+    for (size_t i = 0; i < setup->keep_count; i++) {
+        unsigned kept = (unsigned)setup->keep[i];
+        long result = kept > first ? child_close_range(first, kept - 1) : 0;
+        if (result < 0)
+            return result;
+        first = kept + 1;
+    }
+    return child_close_range(first, ~0U);
+}
+
+static long set_descriptors(const struct child_setup *setup)
+{
+    long result = setup->stderr_fd >= 0 ? child_move(setup->stderr_fd, 2) : 0;
+
+    if (result >= 0)
+        result = child_move(setup->socket_fd, 0);
+    if (result >= 0)
+        result = child_move(0, 1);
+    return result >= 0 ? close_others(setup) : result;
+}
+
+static long reset_signals(uint64_t signals)
+{
+    for (int number = 1; signals != 0; number++, signals >>= 1) {
+        if ((signals & 1) == 0)
+            continue;
+        long result = child_default_signal(number);
+        if (result < 0)
+            return result;
+    }
+    return child_set_mask(0);
+}
+
+/* That the way back is shut is not believed but tried: a success here is the failure. */
+static bool can_regain(const struct child_setup *setup)
+{
+    if (setup->old_uid != setup->uid && child_try_uid(setup->old_uid) >= 0)
+        return true;
+    return setup->set_groups && setup->old_gid != setup->gid && child_try_gid(setup->old_gid) >= 0;
+}
+
+static bool set_identity(const struct child_setup *setup, volatile struct child_report *report)
+{
+    long result = 0;
+
+    if (setup->set_groups) {
+        result = child_setgroups(setup->group_count, setup->groups);
+        if (result < 0)
+            return failed(report, CHILD_STEP_GROUPS, result);
+        result = child_setresgid(setup->gid);
+        if (result < 0)
+            return failed(report, CHILD_STEP_GROUP, result);
+    }
+    if (!setup->set_user)
+        return true;
+    result = child_setresuid(setup->uid);
+    if (result < 0)
+        return failed(report, CHILD_STEP_USER, result);
+    if (setup->uid != 0 && can_regain(setup))
+        return failed(report, CHILD_STEP_PRIVILEGES, 0);
+    return true;
+}
+
+bool child_prepare(const struct child_setup *setup, volatile struct child_report *report)
+{
+    /* Fails with EPERM for a process that leads a group already, which a new child never does. */
+    long result = child_setsid();
+    if (result < 0)
+        return failed(report, CHILD_STEP_SESSION, result);
+    result = set_descriptors(setup);
+    if (result < 0)
+        return failed(report, CHILD_STEP_DESCRIPTORS, result);
+    if (!set_identity(setup, report))
+        return false;
+    /* Last, so that no signal can act on a child that is half a worker. */
+    result = reset_signals(setup->default_signals);
+    if (result < 0)
+        return failed(report, CHILD_STEP_SIGNALS, result);
+    return true;
+}
+
+void child_execute(const struct child_setup *setup, const char *path, char *const argv[], char *const envp[],
+                   volatile struct child_report *report)
+{
+    if (child_prepare(setup, report))
+        failed(report, CHILD_STEP_PROGRAM, child_execve(path, argv, envp));
+    child_exit(CHILD_FAILED);
+}

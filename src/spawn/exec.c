@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT */
+#include "spawn/exec.h"
+
+#include "base/check.h"
+#include "sys/memory.h"
+#include "sys/process.h"
+#include "sys/signals.h"
+
+#include <errno.h>
+
+/*
+ * Why CLONE_VM without CLONE_VFORK: with it the supervisor would stand still until the program has been executed, for as
+ * long as its file system takes. The cost is the same (doc/decisions.md has the figures); the price is a stack
+ * for each child under way. No pidfd: closing and polling one costs a fiftieth of the whole start, and the
+ * supervisor reaps all its children anyway, so a pid it holds cannot be another's.
+ */
+#define PAD_COUNT       64
+#define PAD_STACK_BYTES 8192
+
+struct launch_pad {
+    volatile int in_use; /* cleared by the kernel, CLONE_CHILD_CLEARTID */
+    struct child_setup setup;
+    const struct spawn_plan *plan;
+    volatile struct child_report *report;
+    char **envp; /* in the memory behind the pads */
+    char texts[ENVIRONMENT_TEXT_SIZE];
+    char stack[PAD_STACK_BYTES] __attribute__((aligned(16)));
+};
+
+static size_t pads_bytes(const struct spawn_plan *plan)
+{
+    return PAD_COUNT * (sizeof(struct launch_pad) + environment_size(&plan->environment) * sizeof(char *));
+}
+
+enum fp_status exec_init(struct engine *engine, struct fp_error *err)
+{
+    size_t env_size = environment_size(&engine->plan->environment);
+
+    engine->pads = memory_map_private(pads_bytes(engine->plan));
+    if (engine->pads == NULL)
+        return error_set(err, FP_SYSTEM, errno, "prepare", "the exec engine");
+    char **envp = (char **)(engine->pads + PAD_COUNT);
+    for (size_t i = 0; i < PAD_COUNT; i++)
+        engine->pads[i].envp = envp + i * env_size;
+    return FP_OK;
+}
+
+void exec_done(struct engine *engine)
+{
+    if (engine->pads != NULL)
+        memory_unmap(engine->pads, pads_bytes(engine->plan));
+    engine->pads = NULL;
+}
+
+static struct launch_pad *find_pad(struct engine *engine)
+{
+    for (uint32_t i = 0; i < PAD_COUNT; i++) {
+        struct launch_pad *pad = &engine->pads[(engine->pad_next + i) % PAD_COUNT];
+        if (__atomic_load_n(&pad->in_use, __ATOMIC_ACQUIRE) == 0) {
+            /* The last one used is taken again where it is free already: its pages are warm. */
+            engine->pad_next = (engine->pad_next + i) % PAD_COUNT;
+            return pad;
+        }
+    }
+    return NULL;
+}
+
+/* In the child. */
+static int launch(void *data)
+{
+    struct launch_pad *pad = data;
+
+    child_execute(&pad->setup, pad->plan->path, pad->plan->argv, pad->envp, pad->report);
+}
+
+enum fp_status exec_start(struct engine *engine, const struct spawn_request *request, pid_t *ret_pid,
+                          struct fp_error *err)
+{
+    const struct spawn_plan *plan = engine->plan;
+    struct launch_pad *pad = find_pad(engine);
+    sigset_t old;
+
+    if (pad == NULL)
+        return error_set(err, FP_SYSTEM, EAGAIN, "start", "%s", plan->path);
+    pad->plan = plan;
+    pad->setup = plan->setup;
+    pad->setup.socket_fd = request->fd;
+    if (plan->stderr_socket)
+        pad->setup.stderr_fd = request->fd;
+    pad->report = request->report;
+    environment_fill(&plan->environment, request, pad->envp, pad->texts);
+    pad->in_use = 1;
+    /* A handler of the embedding program must not run in the child, on our stack, before it is set back. */
+    bool guarded = plan->setup.default_signals != 0;
+    if (guarded)
+        signals_block_all(&old);
+    pid_t pid = process_clone_vm(launch, pad, pad->stack, sizeof(pad->stack), &pad->in_use);
+    int errnum = errno;
+    if (guarded)
+        signals_set_mask(&old, NULL);
+    if (pid < 0) {
+        pad->in_use = 0;
+        return error_set(err, FP_SYSTEM, errnum, "start", "%s", plan->path);
+    }
+    *ret_pid = pid;
+    return FP_OK;
+}

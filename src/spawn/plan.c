@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT */
+#include "spawn/plan.h"
+
+#include "spawn/report.h"
+#include "sys/fd.h"
+#include "sys/process.h"
+#include "sys/program.h"
+#include "sys/signals.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+extern char **environ;
+
+static enum fp_status find_program(struct spawn_plan *plan, const struct config *config, struct fp_error *err)
+{
+    const char *name = config->program[0];
+
+    plan->path = program_find(name);
+    if (plan->path == NULL) {
+        /* Whatever keeps a program from being run, the start fails for what was named: 66, or 77 for permission. */
+        enum fp_status class = errno == EACCES ? FP_NOT_PERMITTED : FP_NO_INPUT;
+        return error_set(err, class, errno, "run", "%s", name);
+    }
+    plan->argv = config->program;
+    return FP_OK;
+}
+
+static void set_identity(struct child_setup *setup, const struct config_identity *identity)
+{
+    setup->set_user = identity->user_set;
+    setup->set_groups = identity->user_set || identity->group_set;
+    setup->uid = identity->uid;
+    setup->gid = identity->gid;
+    setup->groups = identity->groups;
+    setup->group_count = identity->group_count;
+    process_identity(&setup->old_uid, &setup->old_gid);
+}
+
+/* A child does all that a worker's child does but run: what fails for it would fail for every connection. */
+static enum fp_status try_identity(const struct spawn_plan *plan, struct fp_error *err)
+{
+    volatile struct child_report *report = NULL;
+    FD_AUTO null_fd = fd_reserve();
+    struct child_setup setup = plan->setup;
+
+    if (!setup.set_user && !setup.set_groups)
+        return FP_OK;
+    setup.socket_fd = null_fd;
+    setup.stderr_fd = -1;
+    report = report_map(1);
+    if (null_fd < 0 || report == NULL)
+        return error_set(err, FP_SYSTEM, errno, "try", "the worker's user");
+    pid_t pid = process_fork();
+    if (pid == 0)
+        process_exit(child_prepare(&setup, report) ? 0 : CHILD_FAILED);
+    enum fp_status status = FP_OK;
+    if (pid < 0)
+        status = error_set(err, FP_SYSTEM, errno, "try", "the worker's user");
+    else if (process_wait(pid) < 0 || report->step != CHILD_STEP_NONE)
+        status = error_set(err, FP_NOT_PERMITTED, report->errnum, child_step_name(report->step),
+                           "of workers (uid %u, gid %u)", setup.uid, setup.gid);
+    report_unmap(report, 1);
+    return status;
+}
+
+enum fp_status plan_init(struct spawn_plan *plan, const struct config *config, int stderr_fd, const int *keep,
+                         size_t keep_count, struct fp_error *err)
+{
+    memset(plan, 0, sizeof(*plan));
+    plan->resolve = config->resolve;
+    plan->stderr_socket = config->worker_stderr == STDERR_SOCKET;
+    plan->setup.stderr_fd = stderr_fd;
+    plan->setup.keep = keep;
+    plan->setup.keep_count = keep_count;
+    plan->setup.default_signals = signals_not_default();
+    set_identity(&plan->setup, &config->identity);
+    enum fp_status status = environment_init(&plan->environment, environ, err);
+    if (status == FP_OK && config->program != NULL)
+        status = find_program(plan, config, err);
+    if (status == FP_OK)
+        status = try_identity(plan, err);
+    if (status != FP_OK)
+        plan_done(plan);
+    return status;
+}
+
+void plan_done(struct spawn_plan *plan)
+{
+    free(plan->path);
+    environment_done(&plan->environment);
+    memset(plan, 0, sizeof(*plan));
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * spawn/plan.h - everything about a worker that can be known before its connection comes.
+ *
+ * Made once at start from the configuration, read by the engines, never changed. It finds the program (as execvp(3)
+ * would, but once), proves that it can be run, that the identity can be taken on (in a child that tries), and keeps what each child needs as
+ * flat values, so that a child has nothing left to find out. Owns its copies; borrows argv and the environment from
+ * the configuration and the process. Errors are those of a bad start: FP_NO_INPUT, FP_NOT_PERMITTED, FP_CONFIG, FP_SYSTEM.
+ */
+#ifndef SPAWN_PLAN_H
+#define SPAWN_PLAN_H
+
+#include "config/config.h"
+#include "spawn/environment.h"
+
+#include <forkport/connection.h>
+
+struct spawn_plan {
+    char *path; /* of the program, owned; NULL: a handler */
+    char *const *argv;
+    fp_handler *handler;
+    void *handler_data;
+    bool resolve;
+    bool stderr_socket;       /* fd 2 is the connection */
+    struct child_setup setup; /* as for every child; socket_fd is the connection's */
+    struct environment environment;
+};
+
+/*
+ * `stderr_fd` is what becomes fd 2 (-1: what it is), `keep` the descriptors that stay open, ascending; both stay the caller's.
+ */
+enum fp_status plan_init(struct spawn_plan *plan, const struct config *config, int stderr_fd, const int *keep,
+                         size_t keep_count, struct fp_error *err);
+void plan_done(struct spawn_plan *plan);
+
+#endif

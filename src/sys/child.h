@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * sys/child.h - the system calls of a child between its clone and its program.
+ *
+ * Such a child may share the supervisor's memory (CLONE_VM), with the supervisor running on at the same time. So it
+ * may not touch errno, which both would share, nor call anything of the C library: these are bare system calls that return a negative
+ * errno. They are inline, and nothing else may be called from src/spawn/child.c.
+ */
+#ifndef SYS_CHILD_H
+#define SYS_CHILD_H
+
+#include <asm/unistd.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(__x86_64__)
+static inline long child_call(long number, long a, long b, long c, long d)
+{
+    long result;
+    register long r10 __asm__("r10") = d;
+
+    __asm__ volatile("syscall"
+                     : "=a"(result)
+                     : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10)
+                     : "rcx", "r11", "memory");
+    return result;
+}
+#elif defined(__aarch64__)
+static inline long child_call(long number, long a, long b, long c, long d)
+{
+    register long x8 __asm__("x8") = number;
+    register long x0 __asm__("x0") = a;
+    register long x1 __asm__("x1") = b;
+    register long x2 __asm__("x2") = c;
+    register long x3 __asm__("x3") = d;
+
+    __asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3) : "memory");
+    return x0;
+}
+#else
+#error "forkport runs on x86-64 and arm64: add the system call convention of this processor here"
+#endif
+
+/* What the kernel, not the C library, means by an action: flags and restorer need not be set for the default one. */
+struct child_sigaction {
+    void *handler;
+    unsigned long flags;
+    void *restorer;
+    uint64_t mask;
+};
+
+static inline long child_setsid(void)
+{
+    return child_call(__NR_setsid, 0, 0, 0, 0);
+}
+
+/* As dup2(2), but for equal descriptors it clears close-on-exec, which dup2 leaves. */
+static inline long child_move(int from, int to)
+{
+    if (from == to)
+        return child_call(__NR_fcntl, to, 2 /* F_SETFD */, 0, 0);
+    return child_call(__NR_dup3, from, to, 0, 0);
+}
+
+static inline long child_close_range(unsigned first, unsigned last)
+{
+    return child_call(__NR_close_range, (long)first, (long)last, 0, 0);
+}
+
+static inline long child_default_signal(int number)
+{
+    struct child_sigaction action = {0};
+
+    return child_call(__NR_rt_sigaction, number, (long)&action, 0, sizeof(uint64_t));
+}
+
+static inline long child_set_mask(uint64_t blocked)
+{
+    return child_call(__NR_rt_sigprocmask, 2 /* SIG_SETMASK */, (long)&blocked, 0, sizeof(blocked));
+}
+
+static inline long child_setgroups(size_t count, const unsigned *groups)
+{
+    return child_call(__NR_setgroups, (long)count, (long)groups, 0, 0);
+}
+
+static inline long child_setresgid(unsigned gid)
+{
+    return child_call(__NR_setresgid, gid, gid, gid, 0);
+}
+
+static inline long child_setresuid(unsigned uid)
+{
+    return child_call(__NR_setresuid, uid, uid, uid, 0);
+}
+
+/* Sets the effective id alone: the question whether an old id could be had again. */
+static inline long child_try_uid(unsigned uid)
+{
+    return child_call(__NR_setresuid, -1, uid, -1, 0);
+}
+
+static inline long child_try_gid(unsigned gid)
+{
+    return child_call(__NR_setresgid, -1, gid, -1, 0);
+}
+
+static inline long child_execve(const char *path, char *const argv[], char *const envp[])
+{
+    return child_call(__NR_execve, (long)path, (long)argv, (long)envp, 0);
+}
+
+__attribute__((noreturn)) static inline void child_exit(int status)
+{
+    for (;;)
+        child_call(__NR_exit_group, status, 0, 0, 0);
+}
+
+#endif

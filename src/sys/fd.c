@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: MIT */
+#include "sys/fd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+void fd_close(int fd)
+{
+    int saved = errno;
+
+    if (fd >= 0)
+        close(fd);
+    errno = saved;
+}
+
+void fd_close_variable(int *fd)
+{
+    fd_close(*fd);
+}
+
+int fd_take(int *fd)
+{
+    int taken = *fd;
+
+    *fd = -1;
+    return taken;
+}
+
+int fd_open_standard(void)
+{
+    for (;;) {
+        /* The lowest free descriptor is given out first, so those up to 2 are open once a higher one comes. */
+        int fd = open("/dev/null", O_RDWR);
+        if (fd < 0)
+            return -1;
+        if (fd > 2) {
+            close(fd);
+            return 0;
+        }
+    }
+}
+
+int fd_reserve(void)
+{
+    return open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+int fd_open_null(void)
+{
+    return open("/dev/null", O_WRONLY | O_CLOEXEC);
+}
+
+int fd_open_event(void)
+{
+    return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+}
+
+void fd_signal_event(int fd)
+{
+    uint64_t one = 1;
+    int saved = errno;
+
+    /* Fails only where the count is at its top already: it is signalled then. */
+    if (write(fd, &one, sizeof(one)) < 0)
+        errno = saved;
+}
+
+void fd_clear_event(int fd)
+{
+    uint64_t count;
+
+    while (read(fd, &count, sizeof(count)) > 0)
+        ;
+}
+
+int fd_set_nonblocking(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+
+    return flags < 0 ? -1 : fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+}
+
+int fd_open_append(const char *path)
+{
+    mode_t old = umask(0027);
+    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640);
+
+    umask(old);
+    return fd;
+}
+
+int fd_reopen_nonblocking(int fd)
+{
+    char path[32];
+
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    return open(path, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+}
+
+ssize_t fd_write(int fd, const char *bytes, size_t length)
+{
+    ssize_t written = send(fd, bytes, length, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+    if (written < 0 && errno == ENOTSOCK)
+        written = write(fd, bytes, length);
+    return written;
+}
+
+int fd_write_all(int fd, const char *bytes, size_t length)
+{
+    while (length > 0) {
+        ssize_t written = write(fd, bytes, length);
+        if (written < 0 && errno == EINTR)
+            continue;
+        if (written < 0)
+            return -1;
+        bytes += written;
+        length -= (size_t)written;
+    }
+    return 0;
+}
+
+int fd_is_socket(int fd)
+{
+    struct stat status;
+
+    return fstat(fd, &status) == 0 && S_ISSOCK(status.st_mode);
+}
+
+int fd_is_terminal(int fd)
+{
+    return isatty(fd);
+}
+
+int fd_is_writable(int fd)
+{
+    struct pollfd poll_fd = {.fd = fd, .events = POLLOUT};
+
+    return poll(&poll_fd, 1, 0) == 1 && (poll_fd.revents & POLLOUT) != 0;
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * sys/fd.h - file descriptors: who owns one is visible at the call.
+ *
+ * FD_AUTO closes a descriptor when the variable's scope is left; fd_take() moves ownership out of a variable. A
+ * parameter named take_fd is owned by the callee from the call on, whether it fails or not. Every descriptor made in
+ * this room is close-on-exec. Functions return -1 with errno set, as the system calls under them do; -1 is also "no
+ * descriptor" for fd_close() and FD_AUTO. Nothing in here loops over descriptors: no cost grows with RLIMIT_NOFILE.
+ */
+#ifndef SYS_FD_H
+#define SYS_FD_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* Closes fd (where it is one) and leaves errno as it was. */
+void fd_close(int fd);
+void fd_close_variable(int *fd);
+#define FD_AUTO __attribute__((cleanup(fd_close_variable))) int
+
+/* Returns *fd and leaves -1 in it: the caller owns it now. */
+int fd_take(int *fd);
+
+/* Opens /dev/null on each of the descriptors 0, 1 and 2 that is closed, so that nothing else can land there. */
+int fd_open_standard(void);
+
+/* A descriptor that is held to be given up when there are no more: fd_reserve() opens it. */
+int fd_reserve(void);
+
+/* /dev/null, for writing. */
+int fd_open_null(void);
+/* What fp_server_stop() writes to: an eventfd(2), non-blocking. */
+int fd_open_event(void);
+void fd_signal_event(int fd);
+void fd_clear_event(int fd);
+
+int fd_set_nonblocking(int fd);
+/* Opens for appending, creating with mode 0640 whatever the umask. */
+int fd_open_append(const char *path);
+/* A second open file description of what fd refers to, non-blocking, for writing; fails for sockets (ENXIO). */
+int fd_reopen_nonblocking(int fd);
+/* write(2) without SIGPIPE mattering to the caller; never retried on EAGAIN. Returns what was written or -1. */
+ssize_t fd_write(int fd, const char *bytes, size_t length);
+/* Writes all of it, waiting where it must. For short texts at start-up. */
+int fd_write_all(int fd, const char *bytes, size_t length);
+/* Does fd refer to a socket, or a terminal? */
+int fd_is_socket(int fd);
+int fd_is_terminal(int fd);
+/* Room for at least one write to fd without blocking, now? */
+int fd_is_writable(int fd);
+
+#endif

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * sys/memory.h - anonymous memory from the kernel, zeroed and backed only where it is touched.
+ *
+ * Private memory belongs to the supervisor: it is left out of forked copies (MADV_DONTFORK), so a child cannot read
+ * it and the supervisor does not pay for copying its pages after each fork. A forked child that touches it ends by
+ * SIGSEGV. Shared memory is seen by forked children, who may write to it. Both are for tables made once, at start:
+ * calls return NULL with errno set, and the size given to memory_unmap() must be the one it was mapped with.
+ */
+#ifndef SYS_MEMORY_H
+#define SYS_MEMORY_H
+
+#include <stddef.h>
+
+void *memory_map_private(size_t bytes);
+void *memory_map_shared(size_t bytes);
+void memory_unmap(void *memory, size_t bytes);
+
+#endif

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT */
+#include "sys/process.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <stddef.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+pid_t process_clone_vm(int (*run)(void *data), void *data, void *stack, size_t stack_bytes,
+                       volatile int *in_use)
+{
+    int flags = CLONE_VM | CLONE_CHILD_CLEARTID | SIGCHLD;
+
+    return clone(run, (char *)stack + stack_bytes, flags, data, NULL, NULL, (int *)in_use);
+}
+
+pid_t process_fork(void)
+{
+    return fork();
+}
+
+static int64_t microseconds(const struct timeval *time)
+{
+    return (int64_t)time->tv_sec * 1000000 + time->tv_usec;
+}
+
+int process_reap(struct process_end *ret_end)
+{
+    struct rusage used;
+    int status;
+    pid_t pid = wait4(-1, &status, WNOHANG | __WNOTHREAD | __WALL, &used);
+
+    if (pid <= 0)
+        return (int)pid;
+    *ret_end = (struct process_end){
+        .pid = pid,
+        .signalled = WIFSIGNALED(status),
+        .code = WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status),
+        .cpu_user_us = microseconds(&used.ru_utime),
+        .cpu_system_us = microseconds(&used.ru_stime),
+        .max_rss_kib = used.ru_maxrss,
+    };
+    return 1;
+}
+
+void process_signal(pid_t pid, int number)
+{
+    /* Not yet through setsid(2), it is no group leader; it has then nobody else with it either. */
+    if (kill(-pid, number) < 0 && errno == ESRCH)
+        kill(pid, number);
+}
+
+pid_t process_session(pid_t pid)
+{
+    return getsid(pid);
+}
+
+void process_identity(unsigned *ret_uid, unsigned *ret_gid)
+{
+    *ret_uid = geteuid();
+    *ret_gid = getegid();
+}
+
+int process_wait(pid_t pid)
+{
+    int status;
+
+    while (waitpid(pid, &status, __WALL) < 0) {
+        if (errno != EINTR)
+            return -1;
+    }
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+void process_exit(int status)
+{
+    _exit(status);
+}
+
+void process_execute(const char *path, char *const argv[], char *const envp[])
+{
+    execve(path, argv, envp);
+}

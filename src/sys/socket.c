@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: MIT */
+#include "sys/socket.h"
+
+#include "sys/fd.h"
+
+#include <errno.h>
+#include <linux/tcp.h> /* not netinet/tcp.h: glibc's struct tcp_info ends before the byte counts */
+#include <netinet/in.h>
+#include <stddef.h>
+#include <string.h>
+#include <unistd.h>
+
+static int set_option(int fd, int level, int name, int value)
+{
+    return setsockopt(fd, level, name, &value, sizeof(value));
+}
+
+int socket_listen(const struct socket_listen *how, enum socket_step *ret_step)
+{
+    *ret_step = SOCKET_STEP_SOCKET;
+    FD_AUTO fd = socket(how->sa->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_TCP);
+    if (fd < 0)
+        return -1;
+    *ret_step = SOCKET_STEP_OPTION;
+    if (set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1) < 0)
+        return -1;
+    if (how->sa->sa_family == AF_INET6 && set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, how->v6only) < 0)
+        return -1;
+    *ret_step = SOCKET_STEP_DEVICE;
+    if (how->device[0] != '\0' &&
+        setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, how->device, (socklen_t)strlen(how->device)) < 0)
+        return -1;
+    *ret_step = SOCKET_STEP_BIND;
+    if (bind(fd, how->sa, how->sa_length) < 0)
+        return -1;
+    *ret_step = SOCKET_STEP_LISTEN;
+    if (listen(fd, how->backlog) < 0)
+        return -1;
+    return fd_take(&fd);
+}
+
+int socket_local(int fd, struct sockaddr_storage *ret_sa)
+{
+    socklen_t length = sizeof(*ret_sa);
+
+    if (getsockname(fd, (struct sockaddr *)ret_sa, &length) < 0)
+        return -1;
+    return (int)length;
+}
+
+bool socket_is_listening(int fd)
+{
+    int value = 0;
+    socklen_t length = sizeof(value);
+
+    return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &value, &length) == 0 && value != 0;
+}
+
+uint64_t socket_cookie(int fd)
+{
+    uint64_t cookie = 0;
+    socklen_t length = sizeof(cookie);
+
+    if (getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &length) < 0)
+        return 0;
+    return cookie;
+}
+
+struct socket_bytes socket_bytes(int fd)
+{
+    struct socket_bytes unknown = {.in = -1, .out = -1};
+    struct tcp_info info;
+    socklen_t length = sizeof(info);
+
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) < 0)
+        return unknown;
+    if (length < offsetof(struct tcp_info, tcpi_bytes_retrans) + sizeof(info.tcpi_bytes_retrans))
+        return unknown;
+    return (struct socket_bytes){
+        .in = (int64_t)info.tcpi_bytes_received,
+        .out = (int64_t)(info.tcpi_bytes_sent - info.tcpi_bytes_retrans),
+    };
+}
+
+void socket_dismiss(int take_fd, const char *text, size_t length)
+{
+    char discarded[4096];
+
+    if (length > 0)
+        send(take_fd, text, length, MSG_DONTWAIT | MSG_NOSIGNAL);
+    shutdown(take_fd, SHUT_WR);
+    /* Closing with bytes unread makes TCP send a reset, which may reach the client before the text does. */
+    for (int i = 0; i < 16 && recv(take_fd, discarded, sizeof(discarded), MSG_DONTWAIT) > 0; i++)
+        ;
+    fd_close(take_fd);
+}
+
+int socket_log_pair(int ret_fds[2])
+{
+    int fds[2];
+
+    if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, fds) < 0)
+        return -1;
+    FD_AUTO reader = fds[0];
+    FD_AUTO writer = fds[1];
+    if (set_option(reader, SOL_SOCKET, SO_PASSCRED, 1) < 0 || fd_set_nonblocking(reader) < 0)
+        return -1;
+    shutdown(reader, SHUT_WR);
+    ret_fds[0] = fd_take(&reader);
+    ret_fds[1] = fd_take(&writer);
+    return 0;
+}
+
+ssize_t socket_log_read(int fd, char *buffer, size_t size, pid_t *ret_pid)
+{
+    union {
+        struct cmsghdr header;
+        char room[CMSG_SPACE(sizeof(struct ucred))];
+    } control;
+    struct iovec part = {.iov_base = buffer, .iov_len = size};
+    struct msghdr message = {
+        .msg_iov = &part,
+        .msg_iovlen = 1,
+        .msg_control = &control,
+        .msg_controllen = sizeof(control),
+    };
+    ssize_t length = recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    if (length < 0)
+        return -1;
+    *ret_pid = 0;
+    for (struct cmsghdr *at = CMSG_FIRSTHDR(&message); at != NULL; at = CMSG_NXTHDR(&message, at)) {
+        if (at->cmsg_level == SOL_SOCKET && at->cmsg_type == SCM_CREDENTIALS) {
+            struct ucred sender;
+            memcpy(&sender, CMSG_DATA(at), sizeof(sender));
+            *ret_pid = sender.pid;
+        }
+    }
+    return length;
+}
