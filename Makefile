@@ -38,12 +38,16 @@ $(BUILD)/build.ninja: | deps-build
 run: deps-build all
 	@tools/run $(BUILD)
 
-test: deps-test all
+# A folder that was configured before cmocka came (by make run) has no unit tests in it.
+test: deps-test $(BUILD)/build.ninja
+	@grep -q cmocka $(BUILD)/meson-info/intro-dependencies.json || \
+		meson setup --reconfigure $(BUILD) -Dtests=enabled
+	@ninja -C $(BUILD) -j$(JOBS)
 	@tools/test $(BUILD) $(TESTS)
 
 test-asan: deps-asan deps-test
 	@[ -e build-asan/build.ninja ] || \
-		meson setup build-asan -Db_sanitize=address,undefined -Db_lundef=false -Dbench=disabled
+		meson setup build-asan -Dtests=enabled -Db_sanitize=address,undefined -Db_lundef=false -Dbench=disabled
 	@ninja -C build-asan -j$(JOBS)
 	@ASAN_OPTIONS=halt_on_error=1:abort_on_error=1:detect_stack_use_after_return=1 \
 		UBSAN_OPTIONS=halt_on_error=1:abort_on_error=1:print_stacktrace=1 tools/test build-asan $(TESTS)
@@ -63,13 +67,15 @@ fuzz: deps-fuzz
 	@ninja -C build-fuzz -j$(JOBS)
 	@tools/fuzz build-fuzz $(SECONDS_FUZZ)
 
-install: deps-doc
-	@[ -e $(BUILD)/build.ninja ] || meson setup $(BUILD)
-	@meson configure $(BUILD) -Dprefix=$(PREFIX)
+install: deps-build deps-doc
+	@[ ! -e $(BUILD)/build.ninja ] || set -- --reconfigure; \
+		meson setup "$$@" $(BUILD) -Dprefix=$(PREFIX)
 	@ninja -C $(BUILD) -j$(JOBS)
 	@DESTDIR=$(DESTDIR) meson install -C $(BUILD) --no-rebuild
+	@[ -n "$(DESTDIR)" ] || [ "$$(id -u)" != 0 ] || ldconfig
 
 clean:
 	rm -rf $(BUILD) build-asan build-clang build-fuzz
 
+.NOTPARALLEL:
 .PHONY: all help run test test-asan gates format bench fuzz install clean
