@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "histogram.h"
 
 /* Values below HISTOGRAM_PARTS have a cell each; above, the top bits after the leading one choose. */

@@ -1,4 +1,5 @@
-/*
+/* SPDX-License-Identifier: MIT
+ *
  * A histogram of times in nanoseconds, log-linear: every power of two is cut into 64 equal
  * parts, so a value read back is at most 1.6 % above the one recorded, from 1 ns to 584 years,
  * in a fixed 30 KB. Recording is an increment: no allocation, no loss, no sampling.

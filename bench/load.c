@@ -1,4 +1,7 @@
-/* The load program: options, limits, report. What a connection does is in load_run.c. */
+/* SPDX-License-Identifier: MIT
+ *
+ * The load program: options, limits, report. What a connection does is in load_run.c.
+ */
 #include "load.h"
 
 #include <arpa/inet.h>

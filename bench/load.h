@@ -1,4 +1,5 @@
-/*
+/* SPDX-License-Identifier: MIT
+ *
  * The load generator's engine: opens TCP connections to one address from one process, sends a
  * line that no other connection sends, and expects exactly that line back, once, and then the
  * end of the stream. The server closes first, so TIME-WAIT stays with it.

@@ -1,4 +1,5 @@
-/*
+/* SPDX-License-Identifier: MIT
+ *
  * The floors that a server with a process for each connection is measured against: the same work
  * with nothing else in it. No limits, no log, no environment, no sessions, no error handling
  * beyond going on. Each takes a connection, has one line answered, and is ready for the next.
