@@ -16,6 +16,7 @@ struct command {
 static const struct command commands[] = {
     {"serve", cmd_serve,
      "serve a program, or a builtin service, on TCP ports: a process for each connection"},
+    {"connect", cmd_connect, "connect to a TCP server: relay standard input and output, or run a program"},
 };
 
 int cmd_fail(const struct fp_error *err)
