@@ -36,6 +36,7 @@ enum fp_status connect_error_class(int errnum)
     case EPIPE:
         return FP_UNAVAILABLE;
     case EAFNOSUPPORT:
+    case EINVAL:
         return FP_NO_HOST;
     default:
         return error_class(errnum);
@@ -54,6 +55,7 @@ static int error_rank(int errnum)
         return 2;
     case EHOSTUNREACH:
     case EHOSTDOWN:
+    case EINVAL:
         return 3;
     case ETIMEDOUT:
         return 4;
@@ -83,6 +85,9 @@ static void keep_error(struct race *race, int errnum, const char *operation, con
     race->best_rank = error_rank(errnum);
     address_show(what, shown);
     error_set(&race->best, connect_error_class(errnum), errnum, operation, "%s", shown);
+    /* connect(2) has this for a route of type blackhole; what else it has it for was refused with the address. */
+    if (errnum == EINVAL)
+        error_reason(&race->best, race->best.status, "the route to it is a black hole");
 }
 
 /* The resolver's order within a family, the families by turns, beginning with that of its first (RFC 8305, 4). */
