@@ -132,7 +132,8 @@ def command_prefix(build, contestant):
     folder = peers_folder(build, contestant)
     path = _unpacked(folder, contestant.executable)
     if path:
-        libraries = sorted({where for where, _, names in os.walk(folder) if any(".so" in name for name in names)})
+        libraries = sorted({where for where, _, names in os.walk(folder)
+                            if any(re.search(r"^lib.*\.so(\.|$)", name) for name in names)})
         loader = _loader(path)
         return [loader, "--library-path", ":".join(libraries), path] if libraries and loader else [path]
     if contestant.on_path:
