@@ -4,7 +4,6 @@
 #include "observe/render.h"
 
 #include <string.h>
-#include <time.h>
 
 #define EVENT(id, name, level, help) [EVENT_##id] = {name, EVENT_LEVEL_##level},
 const struct event_row event_rows[EVENT_KIND_COUNT] = {
@@ -57,25 +56,35 @@ struct event_bytes event_bytes(const struct event *event, const struct field_row
     return bytes;
 }
 
-void event_time(int64_t time_ns, bool whole, struct text *text)
+/* The date of a day since 1970-01-01 in the Gregorian calendar, whose eras of 400 years all have 146097 days. */
+static void render_date(int64_t day, struct text *text)
 {
-    time_t seconds = (time_t)(time_ns / 1000000000);
-    struct tm parts;
+    int64_t shifted = day + 719468; /* since 0000-03-01, so that the leap day is a year's last */
+    int64_t era = shifted / 146097;
+    int64_t of_era = shifted % 146097;
+    int64_t year = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
+    int64_t of_year = of_era - (365 * year + year / 4 - year / 100);
+    int64_t month = (5 * of_year + 2) / 153; /* from March */
 
-    gmtime_r(&seconds, &parts);
-    if (whole) {
-        text_padded(text, (uint64_t)parts.tm_year + 1900, 4);
-        text_string(text, "-");
-        text_padded(text, (uint64_t)parts.tm_mon + 1, 2);
-        text_string(text, "-");
-        text_padded(text, (uint64_t)parts.tm_mday, 2);
-        text_string(text, "T");
-    }
-    text_padded(text, (uint64_t)parts.tm_hour, 2);
+    text_padded(text, (uint64_t)(year + era * 400 + (month >= 10)), 4);
+    text_string(text, "-");
+    text_padded(text, (uint64_t)(month < 10 ? month + 3 : month - 9), 2);
+    text_string(text, "-");
+    text_padded(text, (uint64_t)(of_year - (153 * month + 2) / 5 + 1), 2);
+}
+
+/* Not by gmtime_r(3), which takes a lock and so a page that is then copied after each fork. */
+void event_time(int64_t time_ns, struct text *text)
+{
+    int64_t seconds = time_ns / 1000000000;
+
+    render_date(seconds / 86400, text);
+    text_string(text, "T");
+    text_padded(text, (uint64_t)(seconds / 3600 % 24), 2);
     text_string(text, ":");
-    text_padded(text, (uint64_t)parts.tm_min, 2);
+    text_padded(text, (uint64_t)(seconds / 60 % 60), 2);
     text_string(text, ":");
-    text_padded(text, (uint64_t)parts.tm_sec, 2);
+    text_padded(text, (uint64_t)(seconds % 60), 2);
     text_string(text, ".");
     text_padded(text, (uint64_t)(time_ns / 1000000 % 1000), 3);
     text_string(text, "Z");

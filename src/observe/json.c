@@ -60,7 +60,7 @@ void event_render_json(const struct event *event, int64_t time_ns, struct text *
     json_t *object = json_object();
 
     text_init(&time, room, sizeof(room));
-    event_time(time_ns, true, &time);
+    event_time(time_ns, &time);
     text_end(&time);
     add(object, "time", json_string(room));
     add(object, "event", json_string(event_rows[event->kind].name));

@@ -31,7 +31,8 @@ enum fp_status log_open_fd(struct log *log, int fd, enum event_form form, struct
     if (status != FP_OK)
         return status;
     log->fd = fd;
-    if (fd_is_socket(fd))
+    log->is_socket = fd_is_socket(fd);
+    if (log->is_socket)
         return FP_OK;
     /* O_NONBLOCK on the descriptor we were given would be seen by all who share it, the user's shell among them. */
     int own = fd_reopen_nonblocking(fd);
@@ -91,24 +92,33 @@ static void ring_put(struct log *log, const char *line, size_t length)
     log->head += length;
 }
 
-/* Renders straight into the ring where a line surely fits before its end, which it nearly always does. */
-static void render(struct log *log, const struct event *event, int64_t time_ns)
+/* For the rare line that might not fit before the ring's end, and for a sink: kept apart for its large buffer. */
+__attribute__((noinline)) static void render_aside(struct log *log, const struct event *event, int64_t time_ns)
 {
     char room[EVENT_LINE_SIZE];
-    size_t at = log->head & (RING_BYTES - 1);
-    bool in_place = log->ring != NULL && RING_BYTES - at >= EVENT_LINE_SIZE;
     struct text text;
 
-    text_init(&text, in_place ? log->ring + at : room, EVENT_LINE_SIZE);
+    text_init(&text, room, sizeof(room));
     event_render(event, time_ns, log->form, &text);
-    size_t length = text_length(&text);
-    log->written++;
     if (log->sink != NULL)
-        log->sink(room, length, log->sink_data);
-    else if (in_place)
-        log->head += length;
+        log->sink(room, text_length(&text), log->sink_data);
     else
-        ring_put(log, room, length);
+        ring_put(log, room, text_length(&text));
+}
+
+static void render(struct log *log, const struct event *event, int64_t time_ns)
+{
+    size_t at = log->head & (RING_BYTES - 1);
+    struct text text;
+
+    log->written++;
+    if (log->sink != NULL || RING_BYTES - at < EVENT_LINE_SIZE) {
+        render_aside(log, event, time_ns);
+        return;
+    }
+    text_init(&text, log->ring + at, EVENT_LINE_SIZE);
+    event_render(event, time_ns, log->form, &text);
+    log->head += text_length(&text);
 }
 
 static void say_lost(struct log *log, int64_t time_ns)
@@ -149,7 +159,7 @@ void log_flush(struct log *log)
                 return;
             length = length < SMALL_WRITE ? length : SMALL_WRITE;
         }
-        ssize_t written = fd_write(log->fd, log->ring + at, length);
+        ssize_t written = fd_write(log->fd, log->is_socket, log->ring + at, length);
         if (written <= 0)
             return;
         log->tail += (size_t)written;

@@ -23,6 +23,7 @@ struct log {
     const char *path;    /* of the file, or NULL */
     int fd;              /* written to; -1: none */
     bool owns_fd;
+    bool is_socket;
     bool must_poll; /* could block: ask before each write, and write little */
     char *ring;
     size_t head;   /* where the next line goes; grows without end */

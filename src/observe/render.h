@@ -40,8 +40,8 @@ uint64_t event_number(const struct event *event, const struct field_row *row);
 const char *event_string(const struct event *event, const struct field_row *row);
 /* The BYTES value, bounded by EVENT_BYTES_MAX. */
 struct event_bytes event_bytes(const struct event *event, const struct field_row *row);
-/* "2026-11-22T22:30:47.123Z"; with a format for people the time of day alone. */
-void event_time(int64_t time_ns, bool whole, struct text *text);
+/* "2026-11-22T22:30:47.123Z" */
+void event_time(int64_t time_ns, struct text *text);
 
 void event_render_text(const struct event *event, int64_t time_ns, bool colour, struct text *text);
 void event_render_json(const struct event *event, int64_t time_ns, struct text *text);

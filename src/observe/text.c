@@ -58,7 +58,7 @@ void event_render_text(const struct event *event, int64_t time_ns, bool colour, 
     };
     const struct event_row *row = &event_rows[event->kind];
 
-    event_time(time_ns, true, text);
+    event_time(time_ns, text);
     text_string(text, " ");
     text_string(text, colour ? colours[row->level] : "");
     text_string(text, row->name);

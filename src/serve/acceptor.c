@@ -3,10 +3,10 @@
 
 #include "sys/accept.h"
 #include "sys/fd.h"
+#include "sys/memory.h"
 #include "sys/socket.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* Connections taken from one door before the others and the reaper have their turn. */
@@ -281,7 +281,7 @@ enum fp_status acceptor_init(struct supervisor *supervisor, struct fp_error *err
 {
     size_t count = supervisor->listeners->count;
 
-    supervisor->doors = calloc(count, sizeof(*supervisor->doors));
+    supervisor->doors = memory_map_private(count * sizeof(*supervisor->doors));
     if (supervisor->doors == NULL)
         return error_set(err, FP_SYSTEM, errno, "watch", "%zu listening sockets", count);
     supervisor->retry.expired = retry_held;
@@ -313,6 +313,6 @@ void acceptor_done(struct supervisor *supervisor)
         loop_timer_clear(&supervisor->loop, &supervisor->doors[i].pause);
     }
     loop_timer_clear(&supervisor->loop, &supervisor->retry);
-    free(supervisor->doors);
+    memory_unmap(supervisor->doors, supervisor->listeners->count * sizeof(*supervisor->doors));
     supervisor->doors = NULL;
 }

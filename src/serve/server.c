@@ -5,6 +5,7 @@
 #include "serve/supervisor.h"
 #include "spawn/builtin.h"
 #include "sys/fd.h"
+#include "sys/memory.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -221,15 +222,18 @@ static enum fp_status run(struct fp_server *server, struct log *log, struct fp_e
         .keep = server->keep,
         .keep_count = server->keep_count,
     };
-    struct supervisor supervisor;
+    struct supervisor *supervisor = memory_map_private(sizeof(*supervisor));
 
-    enum fp_status status = supervisor_init(&supervisor, &parts, err);
-    if (status != FP_OK)
-        return status;
-    status = announce(server, err);
-    if (status == FP_OK)
-        status = supervisor_run(&supervisor, err);
-    supervisor_done(&supervisor);
+    if (supervisor == NULL)
+        return error_set(err, FP_SYSTEM, errno, "make", "the supervisor");
+    enum fp_status status = supervisor_init(supervisor, &parts, err);
+    if (status == FP_OK) {
+        status = announce(server, err);
+        if (status == FP_OK)
+            status = supervisor_run(supervisor, err);
+        supervisor_done(supervisor);
+    }
+    memory_unmap(supervisor, sizeof(*supervisor));
     return status;
 }
 

@@ -50,6 +50,9 @@ struct supervisor {
     enum supervisor_phase phase;
     struct loop_timer drain;
     struct loop_timer flush;
+    int64_t flushed_ns;
+    struct loop_timer rest; /* set: signals are left unread until then */
+    int64_t signals_ns;     /* when they were read last */
     struct loop_timer retry; /* of held connections */
     struct pace retry_pace;
     struct pace fail_pace;

@@ -106,3 +106,11 @@ void environment_fill(const struct environment *environment, const struct spawn_
     *filling.next = NULL;
     CHECK(filling.text.length < ENVIRONMENT_TEXT_SIZE);
 }
+
+const char *environment_pair(const struct environment *environment, char *const *envp)
+{
+    /* The last but one of the connection's variables. */
+    const char *variable = envp[environment->count + ENVIRONMENT_CONNECTION_COUNT - 2];
+
+    return variable + strlen("FORKPORT_PAIR=");
+}

@@ -32,5 +32,7 @@ size_t environment_size(const struct environment *environment);
 /* Fills envp[] (of that size) and the texts its last entries point to. */
 void environment_fill(const struct environment *environment, const struct spawn_request *request, char **envp,
                       char texts[ENVIRONMENT_TEXT_SIZE]);
+/* The pair's text among what was filled in, without the name of its variable. */
+const char *environment_pair(const struct environment *environment, char *const *envp);
 
 #endif

@@ -8,15 +8,19 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdio_ext.h>
 #include <stdlib.h>
 #include <string.h>
 
 extern char **environ;
 
+/* Entries of an environment that fits on the stack; a larger one is allocated for each connection. */
+#define COMMON_ENVIRONMENT 128
+
 struct fp_connection {
     struct pair pair;
     uint64_t number;
-    char pair_text[PAIR_TEXT_SIZE];
+    const char *pair_text;
 };
 
 int fp_connection_fd(const struct fp_connection *connection)
@@ -45,29 +49,37 @@ uint64_t fp_connection_number(const struct fp_connection *connection)
     return connection->number;
 }
 
-static int call_handler(const struct spawn_plan *plan, const struct spawn_request *request)
-{
-    struct fp_connection connection = {.pair = *request->pair, .number = request->connection};
-    struct text text;
+/* What the copy needs, on the stack when it is made: the tables of the supervisor are left out of the copy. */
+struct copy {
+    struct spawn_plan plan; /* with the connection's descriptors in its setup */
+    volatile struct child_report *report;
+    struct fp_connection connection;
+    char **envp;
+    char *few[COMMON_ENVIRONMENT];
+    char texts[ENVIRONMENT_TEXT_SIZE];
+};
 
-    text_init(&text, connection.pair_text, sizeof(connection.pair_text));
-    pair_format(&connection.pair, &text);
-    text_end(&text);
-    int status = plan->handler(&connection, plan->handler_data);
-    fflush(NULL);
+static int call_handler(struct copy *copy)
+{
+    int status = copy->plan.handler(&copy->connection, copy->plan.handler_data);
+
+    /* Asked first, since flushing would write to pages that are still shared with the supervisor. */
+    if (__fpending(stdout) != 0)
+        fflush(stdout);
     /* The handler may have closed the socket: then nobody knows any more, and the report says so. */
     struct socket_bytes bytes = socket_bytes(0);
-    request->report->bytes_in = bytes.in;
-    request->report->bytes_out = bytes.out;
+    copy->report->bytes_in = bytes.in;
+    copy->report->bytes_out = bytes.out;
     return status;
 }
 
 /* The client's name, where it has one that leads back to it, as the last entry of the environment. */
-static void add_name(const struct spawn_request *request, char **end)
+static void add_name(const struct copy *copy)
 {
     static char variable[sizeof("TCPREMOTEHOST=") + RESOLVE_NAME_SIZE] = "TCPREMOTEHOST=";
+    char **end = copy->envp + environment_size(&copy->plan.environment) - 1;
     struct sockaddr_storage foreign;
-    socklen_t length = address_to_sockaddr(&request->pair->foreign, &foreign);
+    socklen_t length = address_to_sockaddr(&copy->connection.pair.foreign, &foreign);
 
     if (resolve_name((struct sockaddr *)&foreign, length, variable + strlen(variable))) {
         end[0] = variable;
@@ -75,48 +87,63 @@ static void add_name(const struct spawn_request *request, char **end)
     }
 }
 
-__attribute__((noreturn)) static void run_copy(const struct spawn_plan *plan,
-                                               const struct spawn_request *request)
+/* In the child. Until the handler runs it calls next to nothing: each page it touches is one that must be copied or mapped. */
+__attribute__((noreturn)) static void run_copy(struct copy *copy)
 {
-    size_t env_size = environment_size(&plan->environment);
-    char texts[ENVIRONMENT_TEXT_SIZE];
-    char **envp = calloc(env_size + 1, sizeof(char *));
-    struct child_setup setup = plan->setup;
-
-    setup.socket_fd = request->fd;
-    if (plan->stderr_socket)
-        setup.stderr_fd = request->fd;
-    if (envp == NULL || !child_prepare(&setup, request->report))
+    if (!child_prepare(&copy->plan.setup, copy->report))
         process_exit(CHILD_FAILED);
-    environment_fill(&plan->environment, request, envp, texts);
-    environ = envp;
-    if (plan->path == NULL)
-        process_exit(call_handler(plan, request) & 255);
-    add_name(request, envp + env_size - 1);
-    process_execute(plan->path, plan->argv, envp);
-    request->report->errnum = errno;
-    request->report->step = CHILD_STEP_PROGRAM;
+    environ = copy->envp;
+    if (copy->plan.path == NULL)
+        process_exit(call_handler(copy) & 255);
+    add_name(copy);
+    process_execute(copy->plan.path, copy->plan.argv, copy->envp);
+    copy->report->errnum = errno;
+    copy->report->step = CHILD_STEP_PROGRAM;
     process_exit(CHILD_FAILED);
 }
 
-enum fp_status handler_start(const struct spawn_plan *plan, const struct spawn_request *request,
-                             pid_t *ret_pid, struct fp_error *err)
+static pid_t fork_copy(struct copy *copy)
 {
-    /* The tables of the supervisor are left out of the copy: what it needs of them goes along on the stack. */
-    struct pair pair = *request->pair;
-    struct spawn_request copied = *request;
-    bool guarded = plan->setup.default_signals != 0;
+    bool guarded = copy->plan.setup.default_signals != 0;
     sigset_t old;
 
-    copied.pair = &pair;
     if (guarded)
         signals_block_all(&old);
     pid_t pid = process_fork();
     if (pid == 0)
-        run_copy(plan, &copied);
+        run_copy(copy);
     int errnum = errno;
     if (guarded)
         signals_set_mask(&old, NULL);
+    errno = errnum;
+    return pid;
+}
+
+enum fp_status handler_start(const struct spawn_plan *plan, const struct spawn_request *request, pid_t *ret_pid,
+                             struct fp_error *err)
+{
+    size_t env_size = environment_size(&plan->environment) + 1;
+    struct copy copy = {.plan = *plan, .report = request->report};
+    char **many = NULL;
+
+    if (env_size > COMMON_ENVIRONMENT) {
+        many = calloc(env_size, sizeof(char *));
+        if (many == NULL)
+            return error_set(err, FP_SYSTEM, errno, "prepare", "a worker");
+    }
+    copy.envp = many != NULL ? many : copy.few;
+    copy.plan.setup.socket_fd = request->fd;
+    if (plan->stderr_socket)
+        copy.plan.setup.stderr_fd = request->fd;
+    environment_fill(&plan->environment, request, copy.envp, copy.texts);
+    copy.connection = (struct fp_connection){
+        .pair = *request->pair,
+        .number = request->connection,
+        .pair_text = environment_pair(&plan->environment, copy.envp),
+    };
+    pid_t pid = fork_copy(&copy);
+    int errnum = errno;
+    free(many);
     if (pid < 0)
         return error_set(err, FP_SYSTEM, errnum, "fork", "a worker");
     *ret_pid = pid;

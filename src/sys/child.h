@@ -14,32 +14,39 @@
 #include <stdint.h>
 
 #if defined(__x86_64__)
-static inline long child_call(long number, long a, long b, long c, long d)
+static inline long child_call5(long number, long a, long b, long c, long d, long e)
 {
     long result;
     register long r10 __asm__("r10") = d;
+    register long r8 __asm__("r8") = e;
 
     __asm__ volatile("syscall"
                      : "=a"(result)
-                     : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10)
+                     : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8)
                      : "rcx", "r11", "memory");
     return result;
 }
 #elif defined(__aarch64__)
-static inline long child_call(long number, long a, long b, long c, long d)
+static inline long child_call5(long number, long a, long b, long c, long d, long e)
 {
     register long x8 __asm__("x8") = number;
     register long x0 __asm__("x0") = a;
     register long x1 __asm__("x1") = b;
     register long x2 __asm__("x2") = c;
     register long x3 __asm__("x3") = d;
+    register long x4 __asm__("x4") = e;
 
-    __asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3) : "memory");
+    __asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4) : "memory");
     return x0;
 }
 #else
 #error "forkport runs on x86-64 and arm64: add the system call convention of this processor here"
 #endif
+
+static inline long child_call(long number, long a, long b, long c, long d)
+{
+    return child_call5(number, a, b, c, d, 0);
+}
 
 /* What the kernel, not the C library, means by an action: flags and restorer need not be set for the default one. */
 struct child_sigaction {
@@ -108,6 +115,12 @@ static inline long child_try_gid(unsigned gid)
 static inline long child_execve(const char *path, char *const argv[], char *const envp[])
 {
     return child_call(__NR_execve, (long)path, (long)argv, (long)envp, 0);
+}
+
+/* *length is in and out. Not getsockopt(3), which would be one more page of the C library to map in the child. */
+static inline long child_getsockopt(int fd, int level, int name, void *value, unsigned *length)
+{
+    return child_call5(__NR_getsockopt, fd, level, name, (long)value, (long)length);
 }
 
 __attribute__((noreturn)) static inline void child_exit(int status)

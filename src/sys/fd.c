@@ -104,13 +104,9 @@ int fd_reopen_nonblocking(int fd)
     return open(path, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 }
 
-ssize_t fd_write(int fd, const char *bytes, size_t length)
+ssize_t fd_write(int fd, bool is_socket, const char *bytes, size_t length)
 {
-    ssize_t written = send(fd, bytes, length, MSG_DONTWAIT | MSG_NOSIGNAL);
-
-    if (written < 0 && errno == ENOTSOCK)
-        written = write(fd, bytes, length);
-    return written;
+    return is_socket ? send(fd, bytes, length, MSG_DONTWAIT | MSG_NOSIGNAL) : write(fd, bytes, length);
 }
 
 int fd_write_all(int fd, const char *bytes, size_t length)
@@ -127,7 +123,7 @@ int fd_write_all(int fd, const char *bytes, size_t length)
     return 0;
 }
 
-int fd_is_socket(int fd)
+bool fd_is_socket(int fd)
 {
     struct stat status;
 

@@ -10,6 +10,7 @@
 #ifndef SYS_FD_H
 #define SYS_FD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -40,12 +41,12 @@ int fd_set_nonblocking(int fd);
 int fd_open_append(const char *path);
 /* A second open file description of what fd refers to, non-blocking, for writing; fails for sockets (ENXIO). */
 int fd_reopen_nonblocking(int fd);
-/* write(2) without SIGPIPE mattering to the caller; never retried on EAGAIN. Returns what was written or -1. */
-ssize_t fd_write(int fd, const char *bytes, size_t length);
+/* write(2), or for a socket send(2) without waiting and without SIGPIPE; never retried. What was written, or -1. */
+ssize_t fd_write(int fd, bool is_socket, const char *bytes, size_t length);
 /* Writes all of it, waiting where it must. For short texts at start-up. */
 int fd_write_all(int fd, const char *bytes, size_t length);
 /* Does fd refer to a socket, or a terminal? */
-int fd_is_socket(int fd);
+bool fd_is_socket(int fd);
 int fd_is_terminal(int fd);
 /* Room for at least one write to fd without blocking, now? */
 int fd_is_writable(int fd);

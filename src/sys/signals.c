@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "sys/signals.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <sys/signalfd.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 void signals_reset_ignored(void)
@@ -14,13 +16,24 @@ void signals_reset_ignored(void)
     }
 }
 
+/* The kernel is asked itself: the C library hides the real-time signals that it uses, which may be ignored too. */
+static bool is_default(int number)
+{
+    struct {
+        void (*handler)(int);
+        unsigned long rest[3]; /* of the kernel's struct sigaction: flags, restorer, mask */
+    } action;
+
+    return syscall(SYS_rt_sigaction, number, NULL, &action, sizeof(signal_bits)) < 0 ||
+           action.handler == SIG_DFL;
+}
+
 signal_bits signals_not_default(void)
 {
     signal_bits bits = 0;
 
     for (int number = 1; number < NSIG; number++) {
-        struct sigaction action;
-        if (sigaction(number, NULL, &action) == 0 && action.sa_handler != SIG_DFL)
+        if (!is_default(number))
             bits |= SIGNAL_BIT(number);
     }
     return bits;
@@ -33,13 +46,15 @@ int signals_open(const sigset_t *set, sigset_t *ret_old)
     return signalfd(-1, set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-int signals_read(int fd)
+int signals_read(int fd, int *ret_numbers, int most)
 {
-    struct signalfd_siginfo info;
+    struct signalfd_siginfo infos[16];
+    ssize_t length = read(fd, infos, (size_t)most * sizeof(infos[0]));
+    int count = length > 0 ? (int)((size_t)length / sizeof(infos[0])) : 0;
 
-    if (read(fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
-        return 0;
-    return (int)info.ssi_signo;
+    for (int i = 0; i < count; i++)
+        ret_numbers[i] = (int)infos[i].ssi_signo;
+    return count;
 }
 
 void signals_block_all(sigset_t *ret_old)

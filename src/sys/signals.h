@@ -23,8 +23,8 @@ signal_bits signals_not_default(void);
 
 /* A close-on-exec, non-blocking signalfd for `set`, whose signals are blocked first; *ret_old is the mask before. */
 int signals_open(const sigset_t *set, sigset_t *ret_old);
-/* Reads one signal number, or 0 where none is pending. */
-int signals_read(int fd);
+/* Reads the numbers of up to `most` (at most 16) pending signals; how many there were. */
+int signals_read(int fd, int *ret_numbers, int most);
 
 void signals_block_all(sigset_t *ret_old);
 void signals_set_mask(const sigset_t *mask, sigset_t *ret_old);
