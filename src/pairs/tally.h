@@ -3,11 +3,11 @@
  * pairs/tally.h - the bytes of a connection whose socket this process does not hold any more.
  *
  * The kernel announces every TCP socket of the network namespace that it destroys, with its counts. tally_read() gives
- * those of the ports asked for, by cookie. The announcement comes when TCP is done with the connection: often some
- * microseconds to milliseconds after the process that held it was reaped, on a slow network seconds or minutes. While
- * the socket lives on without a process, tally_ask() has its counts at once. So: read, ask for what has ended and was
- * not announced, and do not wait for the rest. No privilege is needed; where the kernel has no sock_diag, tally_open()
- * fails and the bytes stay unknown. Nothing here blocks. Announcements that were not read in time are lost and counted.
+ * those of the ports asked for, by cookie. TCP may be done with a connection before the process that held it is
+ * reaped, or minutes later; while the socket lives on without a process, tally_ask() has its counts. So, once the
+ * process is reaped: read; ask for what was not announced; and what cannot be asked for either is announced within
+ * milliseconds, or was lost because the announcements were not read in time, which is counted. No privilege is needed.
+ * Where the kernel has no sock_diag, tally_open() fails and the bytes stay unknown. Nothing here blocks.
  *
  * `in` is what the program read, `out` what it wrote and TCP has sent (tally_ask(): or will send), without what was
  * sent again, SYN and FIN. Both are exact, but for one byte of `in` in the cases that fin_was_read() in tally.c names.
