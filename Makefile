@@ -19,7 +19,8 @@ help:
 	@echo 'make              build the program and the library in $(BUILD)/'
 	@echo 'make run          build, and run the echo service on port 2121 of the loopback'
 	@echo 'make test         build, and run every test'
-	@echo 'make test-asan    the same with the address and undefined behaviour sanitizers'
+	@echo 'make test-long    the same with 100,000 connections where make test takes fewer'
+	@echo 'make test-asan    make test with the address and undefined behaviour sanitizers'
 	@echo 'make gates        check the layers, ceilings, format, warnings, hardening'
 	@echo 'make format       lay out every C file as .clang-format says'
 	@echo 'make bench        measure against the peers and the bare loops'
@@ -44,6 +45,10 @@ test: deps-test $(BUILD)/build.ninja
 		meson setup --reconfigure $(BUILD) -Dtests=enabled
 	@ninja -C $(BUILD) -j$(JOBS)
 	@tools/test $(BUILD) $(TESTS)
+
+# The figures of the longest scenarios at full size, for which make test has no time.
+test-long: export FORKPORT_SCALE = 100000
+test-long: test
 
 test-asan: deps-asan deps-test
 	@[ -e build-asan/build.ninja ] || \
@@ -78,4 +83,4 @@ clean:
 	rm -rf $(BUILD) build-asan build-clang build-fuzz
 
 .NOTPARALLEL:
-.PHONY: all help run test test-asan gates format bench fuzz install clean
+.PHONY: all help run test test-long test-asan gates format bench fuzz install clean
