@@ -3,6 +3,7 @@
 #include "sys/fd.h"
 #include "version.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sysexits.h>
@@ -28,14 +29,21 @@ int cmd_fail(const struct fp_error *err)
     return fp_status_exit_code(err->status);
 }
 
+#define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
+
 static void print_help(FILE *out)
 {
     fputs("usage: forkport COMMAND [ARGUMENT...]\n\n", out);
-    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+    for (size_t i = 0; i < COMMAND_COUNT; i++)
         fprintf(out, "  %-8s %s\n", commands[i].name, commands[i].help);
-    fputs("\n`forkport COMMAND --help` tells more of each, and so do the manual pages forkport(1) and "
-          "forkport-COMMAND(1).\n",
+    fputs("\n`forkport COMMAND --help` tells more of each, and so do the manual pages forkport(1)\n"
+          "and forkport-COMMAND(1). `forkport --version` prints the version.\n",
           out);
+}
+
+static bool is_word(const char *argument, const char *word, const char *other)
+{
+    return strcmp(argument, word) == 0 || strcmp(argument, other) == 0;
 }
 
 int main(int argc, char **argv)
@@ -47,15 +55,15 @@ int main(int argc, char **argv)
         print_help(stderr);
         return EX_USAGE;
     }
-    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
         if (strcmp(argv[1], commands[i].name) == 0)
             return commands[i].run(argc - 1, argv + 1);
     }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
+    if (is_word(argv[1], "--help", "-h") || strcmp(argv[1], "help") == 0) {
         print_help(stdout);
         return EX_OK;
     }
-    if (strcmp(argv[1], "--version") == 0) {
+    if (is_word(argv[1], "--version", "-V")) {
         puts("forkport " FORKPORT_VERSION);
         return EX_OK;
     }

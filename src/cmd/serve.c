@@ -9,18 +9,34 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+/* The help, indented and broken into lines; its emphasis is the manual's. */
+static void print_wrapped(const char *text)
+{
+    enum { INDENT = 6, WIDTH = 79 };
+    size_t column = WIDTH;
+
+    while (*text != '\0') {
+        size_t length = strcspn(text, " ");
+        if (column + 1 + length > WIDTH)
+            column = (size_t)printf("\n%*s", INDENT, "") - 1;
+        else
+            column += (size_t)printf(" ");
+        column += length;
+        for (; length > 0; length--, text++) {
+            if (*text != '*')
+                putchar(*text);
+        }
+        text += *text == ' ';
+    }
+    putchar('\n');
+}
+
 static void print_option(const struct option_row *row)
 {
     printf("  --%s%s%s", row->name, row->placeholder[0] != '\0' ? " " : "", row->placeholder);
     if (row->default_text[0] != '\0')
         printf(" (%s)", row->default_text);
-    fputs("\n      ", stdout);
-    /* The emphasis is the manual's. */
-    for (const char *at = row->help; *at != '\0'; at++) {
-        if (*at != '*')
-            putchar(*at);
-    }
-    putchar('\n');
+    print_wrapped(row->help);
 }
 
 static void print_help(void)
@@ -29,13 +45,12 @@ static void print_help(void)
 
     puts("usage: forkport serve ADDRESS[,ADDRESS...] [OPTION...] -- PROGRAM [ARGUMENT...]\n"
          "       forkport serve ADDRESS[,ADDRESS...] [OPTION...] --builtin NAME\n\n"
-         "ADDRESS is 21 or *:21 (any), 0.0.0.0:21, [::]:21 (any of a family), 192.0.2.1:21, "
-         "[2001:db8::1]:21,\n"
-         "[fe80::1%eth0]:21, localhost:ftp, or 192.0.2.1%eth0:21 (bound to a device). Port 0 takes a free "
-         "port.");
+         "ADDRESS is 21 or *:21 (any), 0.0.0.0:21, [::]:21 (any of a family), 192.0.2.1:21,\n"
+         "[2001:db8::1]:21, [fe80::1%eth0]:21, localhost:ftp, or 192.0.2.1%eth0:21 (bound\n"
+         "to a device). Port 0 takes a free port. Defaults stand in parentheses.");
     for (size_t i = 0; i < option_row_count; i++) {
         if (strcmp(option_rows[i].section, section) != 0)
-            printf("\n%s (defaults in parentheses):\n", section = option_rows[i].section);
+            printf("\n%s:\n", section = option_rows[i].section);
         print_option(&option_rows[i]);
     }
 }
@@ -43,7 +58,7 @@ static void print_help(void)
 static int wants_help(int argc, char **argv)
 {
     for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
-        if (strcmp(argv[i], "--help") == 0)
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
             return 1;
     }
     return 0;
