@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "serve/acceptor.h"
 
+#include "serve/account.h"
 #include "sys/accept.h"
 #include "sys/fd.h"
 #include "sys/memory.h"
@@ -185,6 +186,7 @@ static void take(struct door *door, const struct accepted *accepted)
     connection->of_source = of_source;
     connection->pair = pair;
     connection->accepted_ns = loop_now_ns(&supervisor->loop);
+    account_start(supervisor, connection);
     struct event event = {.kind = EVENT_ACCEPT};
     EVENT_SET(&event, CONNECTION, connection, connection->number);
     EVENT_SET(&event, PAIR, pair, &connection->pair);

@@ -28,7 +28,7 @@ enum fp_status connections_init(struct connections *connections, uint32_t max, s
     while (buckets < max)
         buckets *= 2;
     *connections = (struct connections){
-        .memory_bytes = max * (sizeof(struct connection) + sizeof(uint32_t)) + buckets * sizeof(uint32_t),
+        .memory_bytes = max * (sizeof(struct connection) + sizeof(uint32_t)) + 2 * buckets * sizeof(uint32_t),
         .bucket_mask = buckets - 1,
         .held_first = SLOT_NONE,
         .held_last = SLOT_NONE,
@@ -42,8 +42,9 @@ enum fp_status connections_init(struct connections *connections, uint32_t max, s
         return status;
     }
     connections->items = connections->memory;
-    connections->buckets = (uint32_t *)(connections->items + max);
-    slots_init(&connections->slots, connections->buckets + buckets, max);
+    connections->pid_buckets = (uint32_t *)(connections->items + max);
+    connections->cookie_buckets = connections->pid_buckets + buckets;
+    slots_init(&connections->slots, connections->cookie_buckets + buckets, max);
     return FP_OK;
 }
 
@@ -67,9 +68,15 @@ struct connection *connections_add(struct connections *connections, int take_fd)
     return connection;
 }
 
+/* Pids and cookies are given out one after another: their last bits spread them well. */
 static uint32_t *bucket_of(struct connections *connections, pid_t pid)
 {
-    return &connections->buckets[(uint32_t)pid & connections->bucket_mask];
+    return &connections->pid_buckets[(uint32_t)pid & connections->bucket_mask];
+}
+
+static uint32_t *bucket_of_cookie(struct connections *connections, uint64_t cookie)
+{
+    return &connections->cookie_buckets[cookie & connections->bucket_mask];
 }
 
 static void unlink_pid(struct connections *connections, struct connection *connection)
@@ -82,6 +89,18 @@ static void unlink_pid(struct connections *connections, struct connection *conne
     }
     *link = connection->next_of_pid;
     connections->running--;
+}
+
+static void unlink_cookie(struct connections *connections, struct connection *connection)
+{
+    if (connection->cookie == 0)
+        return;
+    uint32_t *link = bucket_of_cookie(connections, connection->cookie);
+    while (*link != connection->slot + 1) {
+        CHECK(*link != 0);
+        link = &connections->items[*link - 1].next_of_cookie;
+    }
+    *link = connection->next_of_cookie;
 }
 
 static void unlink_held(struct connections *connections, struct connection *connection)
@@ -100,6 +119,7 @@ void connections_remove(struct connections *connections, struct connection *conn
         unlink_pid(connections, connection);
     else if (connection->state == CONNECTION_HELD)
         unlink_held(connections, connection);
+    unlink_cookie(connections, connection);
     enter(connection, CONNECTION_FREE);
     fd_close(fd_take(&connection->fd));
     free(connection->line);
@@ -136,6 +156,27 @@ struct connection *connections_find(struct connections *connections, pid_t pid)
 {
     for (uint32_t at = *bucket_of(connections, pid); at != 0; at = connections->items[at - 1].next_of_pid) {
         if (connections->items[at - 1].pid == pid)
+            return &connections->items[at - 1];
+    }
+    return NULL;
+}
+
+void connections_set_cookie(struct connections *connections, struct connection *connection, uint64_t cookie)
+{
+    CHECK(connection->cookie == 0);
+    if (cookie == 0)
+        return;
+    uint32_t *bucket = bucket_of_cookie(connections, cookie);
+    connection->cookie = cookie;
+    connection->next_of_cookie = *bucket;
+    *bucket = connection->slot + 1;
+}
+
+struct connection *connections_find_cookie(struct connections *connections, uint64_t cookie)
+{
+    for (uint32_t at = *bucket_of_cookie(connections, cookie); at != 0;
+         at = connections->items[at - 1].next_of_cookie) {
+        if (connections->items[at - 1].cookie == cookie)
             return &connections->items[at - 1];
     }
     return NULL;

@@ -36,7 +36,10 @@ struct connection {
     uint32_t next_of_pid; /* in its bucket, plus one */
     uint32_t next_held;   /* behind it in the list of held ones, or SLOT_NONE */
     uint64_t number;
-    uint64_t cookie; /* of its socket; 0: not asked for */
+    uint64_t cookie;         /* of its socket; 0: not asked for */
+    uint32_t next_of_cookie; /* in its bucket, plus one */
+    int64_t bytes_in;        /* as announced by the kernel; -1: not yet */
+    int64_t bytes_out;
     int64_t accepted_ns;
     struct pair pair;
     struct worker_line *line; /* an unfinished line of its standard error, or NULL */
@@ -47,7 +50,8 @@ struct connections {
     struct connection *items;
     volatile struct child_report *reports; /* one for each slot */
     struct slots slots;
-    uint32_t *buckets; /* by pid: slot plus one */
+    uint32_t *pid_buckets; /* slot plus one of the first; 0: none */
+    uint32_t *cookie_buckets;
     uint32_t bucket_mask;
     uint32_t running;
     uint32_t held_first; /* oldest held one, or SLOT_NONE */
@@ -68,6 +72,10 @@ void connection_enter_held(struct connections *connections, struct connection *c
 
 /* The running connection whose process has this pid, or NULL. */
 struct connection *connections_find(struct connections *connections, pid_t pid);
+/* Makes it known by the cookie of its socket (0: not), until it is removed. */
+void connections_set_cookie(struct connections *connections, struct connection *connection, uint64_t cookie);
+/* The one whose socket has this cookie, or NULL. */
+struct connection *connections_find_cookie(struct connections *connections, uint64_t cookie);
 /* The one held longest, or NULL. */
 struct connection *connections_held(struct connections *connections);
 /* Calls for every running connection. */

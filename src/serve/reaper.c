@@ -2,41 +2,11 @@
 #include "serve/reaper.h"
 
 #include "serve/acceptor.h"
+#include "serve/account.h"
 #include "serve/worker_log.h"
 #include "sys/process.h"
 
 #include <string.h>
-
-/* What an "end" and a "fail" say in common. */
-static void describe(struct supervisor *supervisor, const struct connection *connection, struct event *event)
-{
-    EVENT_SET(event, CONNECTION, connection, connection->number);
-    EVENT_SET(event, PAIR, pair, &connection->pair);
-    EVENT_SET(event, PID, pid, (uint64_t)connection->pid);
-    EVENT_SET(event, DURATION, duration_ns,
-              (uint64_t)(loop_now_ns(&supervisor->loop) - connection->accepted_ns));
-}
-
-static void log_end(struct supervisor *supervisor, const struct connection *connection,
-                    const struct process_end *end, const volatile struct child_report *report)
-{
-    struct event event = {.kind = EVENT_END};
-
-    describe(supervisor, connection, &event);
-    if (end->signalled)
-        EVENT_SET(&event, SIGNAL, signal, (uint64_t)end->code);
-    else
-        EVENT_SET(&event, EXIT, exit, (uint64_t)end->code);
-    EVENT_SET(&event, CPU_USER, cpu_user_us, (uint64_t)end->cpu_user_us);
-    EVENT_SET(&event, CPU_SYSTEM, cpu_system_us, (uint64_t)end->cpu_system_us);
-    EVENT_SET(&event, MAX_RSS, max_rss_kib, (uint64_t)end->max_rss_kib);
-    if (report->bytes_in >= 0 && report->bytes_out >= 0) {
-        EVENT_SET(&event, BYTES_IN, bytes_in, (uint64_t)report->bytes_in);
-        EVENT_SET(&event, BYTES_OUT, bytes_out, (uint64_t)report->bytes_out);
-    }
-    EVENT_SET(&event, LIVE, live, admit_live(&supervisor->admit));
-    supervisor_event(supervisor, &event);
-}
 
 /* Said once, not for each connection that meets it; how often it happened meanwhile is said with the next other one. */
 static void log_failure(struct supervisor *supervisor, const struct connection *connection, int step,
@@ -49,7 +19,7 @@ static void log_failure(struct supervisor *supervisor, const struct connection *
         supervisor->same_failures++;
         return;
     }
-    describe(supervisor, connection, &event);
+    account_describe(supervisor, connection, &event);
     EVENT_SET(&event, STEP, step, child_step_name(step));
     EVENT_SET(&event, ERROR, error, errnum != 0 ? strerror(errnum) : "the old ones can be had again");
     if (supervisor->same_failures != 0)
@@ -80,7 +50,7 @@ static void finish(struct supervisor *supervisor, struct connection *connection,
     } else {
         supervisor->served++;
         supervisor->last_failure = 0;
-        log_end(supervisor, connection, end, report);
+        account_end(supervisor, connection, end);
     }
     connections_remove(&supervisor->connections, connection);
 }
@@ -103,6 +73,7 @@ void reaper_run(struct supervisor *supervisor)
     int result;
 
     worker_log_read(supervisor);
+    account_read(supervisor);
     while ((result = process_reap(&end)) == 1) {
         struct connection *connection = connections_find(&supervisor->connections, end.pid);
         if (connection != NULL)

@@ -3,6 +3,7 @@
 
 #include "base/check.h"
 #include "serve/acceptor.h"
+#include "serve/account.h"
 #include "serve/drain.h"
 #include "serve/reaper.h"
 #include "serve/worker_log.h"
@@ -24,9 +25,14 @@
  */
 #define BUSY_NS MS_NS
 
+int64_t supervisor_time_ns(const struct supervisor *supervisor)
+{
+    return loop_now_ns(&supervisor->loop) + supervisor->realtime_offset_ns;
+}
+
 void supervisor_event(struct supervisor *supervisor, const struct event *event)
 {
-    log_event(supervisor->log, event, loop_now_ns(&supervisor->loop) + supervisor->realtime_offset_ns);
+    log_event(supervisor->log, event, supervisor_time_ns(supervisor));
 }
 
 void supervisor_notice(struct supervisor *supervisor, const char *what, ...)
@@ -230,6 +236,8 @@ static enum fp_status start(struct supervisor *supervisor, const struct supervis
     if (status == FP_OK && parts->stop_fd >= 0)
         status = watch(supervisor, &supervisor->stop_source, parts->stop_fd, stop_ready, err);
     if (status == FP_OK)
+        status = account_init(supervisor, err);
+    if (status == FP_OK)
         status = acceptor_init(supervisor, err);
     return status;
 }
@@ -295,6 +303,7 @@ enum fp_status supervisor_run(struct supervisor *supervisor, struct fp_error *er
         flush_log(supervisor);
         read_clocks(supervisor);
     }
+    account_finish(supervisor);
     log_stop(supervisor);
     return status;
 }
@@ -302,6 +311,7 @@ enum fp_status supervisor_run(struct supervisor *supervisor, struct fp_error *er
 void supervisor_done(struct supervisor *supervisor)
 {
     acceptor_done(supervisor);
+    account_done(supervisor);
     worker_log_done(supervisor);
     loop_remove(&supervisor->loop, &supervisor->stop_source);
     loop_done(&supervisor->loop);

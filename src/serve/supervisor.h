@@ -23,6 +23,7 @@
 #include <signal.h>
 
 struct supervisor;
+struct account;
 
 /* A listening socket in the loop. It is watched unless it is paused, there is no room, or the server ends. */
 struct door {
@@ -45,14 +46,15 @@ struct supervisor {
     struct admit admit;
     void *admit_memory;
     struct connections connections;
+    struct account *account; /* NULL: nothing to account that is not in the reports */
     struct spawn_plan plan;
     struct engine engine;
     enum supervisor_phase phase;
     struct loop_timer drain;
     struct loop_timer flush;
     int64_t flushed_ns;
-    struct loop_timer rest; /* set: signals are left unread until then */
-    int64_t signals_ns;     /* when they were read last */
+    struct loop_timer rest;  /* set: signals are left unread until then */
+    int64_t signals_ns;      /* when they were read last */
     struct loop_timer retry; /* of held connections */
     struct pace retry_pace;
     struct pace fail_pace;
@@ -92,6 +94,8 @@ enum fp_status supervisor_run(struct supervisor *supervisor, struct fp_error *er
 void supervisor_done(struct supervisor *supervisor);
 
 /* For the room: */
+/* CLOCK_REALTIME as of this turn. */
+int64_t supervisor_time_ns(const struct supervisor *supervisor);
 void supervisor_event(struct supervisor *supervisor, const struct event *event);
 /* A NOTICE that reads `what`, formatted. */
 void supervisor_notice(struct supervisor *supervisor, const char *what, ...)

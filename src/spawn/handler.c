@@ -119,8 +119,8 @@ static pid_t fork_copy(struct copy *copy)
     return pid;
 }
 
-enum fp_status handler_start(const struct spawn_plan *plan, const struct spawn_request *request, pid_t *ret_pid,
-                             struct fp_error *err)
+enum fp_status handler_start(const struct spawn_plan *plan, const struct spawn_request *request,
+                             pid_t *ret_pid, struct fp_error *err)
 {
     size_t env_size = environment_size(&plan->environment) + 1;
     struct copy copy = {.plan = *plan, .report = request->report};

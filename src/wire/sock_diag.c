@@ -201,9 +201,16 @@ static int read_errnum(const struct nlmsghdr *message)
     return number < 0 && number > -4096 ? -number : 0;
 }
 
+/* mnl_nlmsg_ok() takes a length from 2^31 on for a negative one, which is less than what there is. */
+static bool message_ok(const struct diag_reader *reader)
+{
+    return mnl_nlmsg_ok(reader->at, reader->left) &&
+           ((const struct nlmsghdr *)reader->at)->nlmsg_len <= (uint32_t)reader->left;
+}
+
 enum diag_item diag_reader_next(struct diag_reader *reader, struct diag_socket *ret_socket)
 {
-    while (mnl_nlmsg_ok(reader->at, reader->left)) {
+    while (message_ok(reader)) {
         const struct nlmsghdr *message = reader->at;
         reader->at = mnl_nlmsg_next(message, &reader->left);
         if ((message->nlmsg_flags & NLM_F_DUMP_INTR) != 0)

@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: MIT */
+#include "serve/account.h"
+
+#include "pairs/tally.h"
+#include "sys/memory.h"
+#include "sys/socket.h"
+#include "wire/sock_diag.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define MS_NS INT64_C(1000000)
+/* How long an end waits for the announcement of its socket; the kernel makes it within a millisecond, if it is idle. */
+#define PATIENCE_NS (20 * MS_NS)
+/* Announcements that no end waits for are read once in this time. */
+#define REST_NS     (10 * MS_NS)
+#define WAITING_MAX 256
+
+/* The end of a connection whose slot has been given back, until its bytes are known. */
+struct waiting_end {
+    struct pair pair;
+    struct event event; /* but for the pair, which is the one above */
+    uint64_t cookie;
+    int64_t time_ns;
+    int64_t until_ns;
+};
+
+struct account {
+    struct tally tally;
+    struct loop_source source;
+    struct loop_timer rest;
+    struct loop_timer patience;
+    uint32_t first; /* of the waiting ones, which stand in the order of their ends */
+    uint32_t count;
+    struct waiting_end waiting[WAITING_MAX];
+};
+
+static bool is_announced(const struct supervisor *supervisor)
+{
+    return supervisor->account != NULL && supervisor->account->tally.fd >= 0;
+}
+
+void account_describe(const struct supervisor *supervisor, const struct connection *connection,
+                      struct event *event)
+{
+    EVENT_SET(event, CONNECTION, connection, connection->number);
+    EVENT_SET(event, PAIR, pair, &connection->pair);
+    EVENT_SET(event, PID, pid, (uint64_t)connection->pid);
+    EVENT_SET(event, DURATION, duration_ns,
+              (uint64_t)(loop_now_ns(&supervisor->loop) - connection->accepted_ns));
+}
+
+static void set_bytes(struct event *event, uint64_t in, uint64_t out)
+{
+    EVENT_SET(event, BYTES_IN, bytes_in, in);
+    EVENT_SET(event, BYTES_OUT, bytes_out, out);
+}
+
+static struct waiting_end *waiting_at(struct account *account, uint32_t index)
+{
+    return &account->waiting[(account->first + index) % WAITING_MAX];
+}
+
+/* Logs the end that has waited longest. */
+static void log_first(struct supervisor *supervisor)
+{
+    struct account *account = supervisor->account;
+    struct waiting_end *end = waiting_at(account, 0);
+    struct tally_bytes bytes;
+
+    if (end->cookie != 0 && tally_ask(&account->tally, &end->pair, end->cookie, &bytes))
+        set_bytes(&end->event, bytes.in, bytes.out);
+    end->event.pair = &end->pair;
+    log_event(supervisor->log, &end->event, end->time_ns);
+    account->first = (account->first + 1) % WAITING_MAX;
+    account->count--;
+}
+
+/* Logs the ends that wait no more, oldest first: those that know their bytes or have waited long enough. */
+static void log_known(struct supervisor *supervisor)
+{
+    struct account *account = supervisor->account;
+    int64_t now_ns = loop_now_ns(&supervisor->loop);
+
+    while (account->count > 0 &&
+           (waiting_at(account, 0)->cookie == 0 || waiting_at(account, 0)->until_ns <= now_ns))
+        log_first(supervisor);
+    if (account->count > 0)
+        loop_timer_set(&supervisor->loop, &account->patience, waiting_at(account, 0)->until_ns);
+    else
+        loop_timer_clear(&supervisor->loop, &account->patience);
+}
+
+static void take(struct supervisor *supervisor, const struct tally_bytes *bytes)
+{
+    struct account *account = supervisor->account;
+    struct connection *connection = connections_find_cookie(&supervisor->connections, bytes->cookie);
+
+    if (connection != NULL) {
+        connection->bytes_in = (int64_t)bytes->in;
+        connection->bytes_out = (int64_t)bytes->out;
+        return;
+    }
+    for (uint32_t i = 0; i < account->count; i++) {
+        struct waiting_end *end = waiting_at(account, i);
+        if (end->cookie == bytes->cookie) {
+            set_bytes(&end->event, bytes->in, bytes->out);
+            end->cookie = 0;
+            return;
+        }
+    }
+}
+
+void account_read(struct supervisor *supervisor)
+{
+    struct tally_bytes bytes;
+
+    if (!is_announced(supervisor))
+        return;
+    while (tally_read(&supervisor->account->tally, &bytes))
+        take(supervisor, &bytes);
+    log_known(supervisor);
+}
+
+static void patience_over(void *data)
+{
+    account_read(data);
+}
+
+static void ready(void *data)
+{
+    struct supervisor *supervisor = data;
+    struct account *account = supervisor->account;
+
+    account_read(supervisor);
+    /* Each end reads them as well: woken for each one too, the loop would do everything twice. */
+    loop_remove(&supervisor->loop, &account->source);
+    loop_timer_set(&supervisor->loop, &account->rest, loop_now_ns(&supervisor->loop) + REST_NS);
+}
+
+static void rest_over(void *data)
+{
+    struct supervisor *supervisor = data;
+    struct account *account = supervisor->account;
+
+    if (loop_add(&supervisor->loop, &account->source) < 0)
+        loop_timer_set(&supervisor->loop, &account->rest, loop_now_ns(&supervisor->loop) + REST_NS);
+}
+
+static int open_tally(struct supervisor *supervisor)
+{
+    uint16_t ports[DIAG_FILTER_PORTS_MAX + 1];
+    size_t count = supervisor->listeners->count;
+
+    for (size_t i = 0; i < count && i <= DIAG_FILTER_PORTS_MAX; i++)
+        ports[i] = supervisor->listeners->items[i].pair.local.port;
+    return tally_open(&supervisor->account->tally, ports, count);
+}
+
+enum fp_status account_init(struct supervisor *supervisor, struct fp_error *err)
+{
+    if (supervisor->plan.path == NULL || !supervisor->log->enabled)
+        return FP_OK;
+    struct account *account = memory_map_private(sizeof(*account));
+    if (account == NULL)
+        return error_set(err, FP_SYSTEM, errno, "prepare", "the accounts of connections");
+    supervisor->account = account;
+    account->rest = (struct loop_timer){.expired = rest_over, .data = supervisor};
+    account->patience = (struct loop_timer){.expired = patience_over, .data = supervisor};
+    if (open_tally(supervisor) < 0) {
+        supervisor_notice(supervisor, "the bytes of connections are not counted: sock_diag: %s",
+                          strerror(errno));
+        return FP_OK;
+    }
+    account->source = (struct loop_source){.fd = account->tally.fd, .ready = ready, .data = supervisor};
+    if (loop_add(&supervisor->loop, &account->source) < 0)
+        return error_set(err, FP_SYSTEM, errno, "watch", "the ends of sockets");
+    return FP_OK;
+}
+
+void account_done(struct supervisor *supervisor)
+{
+    struct account *account = supervisor->account;
+
+    if (account == NULL)
+        return;
+    loop_remove(&supervisor->loop, &account->source);
+    tally_close(&account->tally);
+    memory_unmap(account, sizeof(*account));
+    supervisor->account = NULL;
+}
+
+void account_start(struct supervisor *supervisor, struct connection *connection)
+{
+    connection->bytes_in = -1;
+    connection->bytes_out = -1;
+    if (is_announced(supervisor))
+        connections_set_cookie(&supervisor->connections, connection, socket_cookie(connection->fd));
+}
+
+static void fill_end(const struct supervisor *supervisor, const struct connection *connection,
+                     const struct process_end *end, struct event *event)
+{
+    account_describe(supervisor, connection, event);
+    if (end->signalled)
+        EVENT_SET(event, SIGNAL, signal, (uint64_t)end->code);
+    else
+        EVENT_SET(event, EXIT, exit, (uint64_t)end->code);
+    EVENT_SET(event, CPU_USER, cpu_user_us, (uint64_t)end->cpu_user_us);
+    EVENT_SET(event, CPU_SYSTEM, cpu_system_us, (uint64_t)end->cpu_system_us);
+    EVENT_SET(event, MAX_RSS, max_rss_kib, (uint64_t)end->max_rss_kib);
+    EVENT_SET(event, LIVE, live, admit_live(&supervisor->admit));
+}
+
+static void wait_for_bytes(struct supervisor *supervisor, const struct connection *connection,
+                           const struct event *event)
+{
+    struct account *account = supervisor->account;
+
+    if (account->count == WAITING_MAX)
+        log_first(supervisor);
+    *waiting_at(account, account->count++) = (struct waiting_end){
+        .pair = connection->pair,
+        .event = *event,
+        .cookie = connection->cookie,
+        .time_ns = supervisor_time_ns(supervisor),
+        .until_ns = loop_now_ns(&supervisor->loop) + PATIENCE_NS,
+    };
+    if (!account->patience.set)
+        loop_timer_set(&supervisor->loop, &account->patience, waiting_at(account, 0)->until_ns);
+}
+
+void account_end(struct supervisor *supervisor, const struct connection *connection,
+                 const struct process_end *end)
+{
+    const volatile struct child_report *report = connection_report(&supervisor->connections, connection);
+    struct event event = {.kind = EVENT_END};
+
+    if (!supervisor->log->enabled)
+        return;
+    fill_end(supervisor, connection, end, &event);
+    if (connection->bytes_in >= 0) {
+        set_bytes(&event, (uint64_t)connection->bytes_in, (uint64_t)connection->bytes_out);
+    } else if (is_announced(supervisor)) {
+        wait_for_bytes(supervisor, connection, &event);
+        return;
+    } else if (report->bytes_in >= 0 && report->bytes_out >= 0) {
+        set_bytes(&event, (uint64_t)report->bytes_in, (uint64_t)report->bytes_out);
+    }
+    supervisor_event(supervisor, &event);
+}
+
+void account_finish(struct supervisor *supervisor)
+{
+    if (!is_announced(supervisor))
+        return;
+    account_read(supervisor);
+    while (supervisor->account->count > 0)
+        log_first(supervisor);
+}
