@@ -32,7 +32,8 @@ enum fp_status log_open_fd(struct log *log, int fd, enum event_form form, struct
         return status;
     log->fd = fd;
     log->is_socket = fd_is_socket(fd);
-    if (log->is_socket)
+    /* A file does not block, and others may write to it through this same description, at its one position. */
+    if (log->is_socket || fd_is_file(fd))
         return FP_OK;
     /* O_NONBLOCK on the descriptor we were given would be seen by all who share it, the user's shell among them. */
     int own = fd_reopen_nonblocking(fd);

@@ -130,6 +130,13 @@ bool fd_is_socket(int fd)
     return fstat(fd, &status) == 0 && S_ISSOCK(status.st_mode);
 }
 
+bool fd_is_file(int fd)
+{
+    struct stat status;
+
+    return fstat(fd, &status) == 0 && S_ISREG(status.st_mode);
+}
+
 int fd_is_terminal(int fd)
 {
     return isatty(fd);

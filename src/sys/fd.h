@@ -45,8 +45,9 @@ int fd_reopen_nonblocking(int fd);
 ssize_t fd_write(int fd, bool is_socket, const char *bytes, size_t length);
 /* Writes all of it, waiting where it must. For short texts at start-up. */
 int fd_write_all(int fd, const char *bytes, size_t length);
-/* Does fd refer to a socket, or a terminal? */
+/* Does fd refer to a socket, a regular file, or a terminal? */
 bool fd_is_socket(int fd);
+bool fd_is_file(int fd);
 int fd_is_terminal(int fd);
 /* Room for at least one write to fd without blocking, now? */
 int fd_is_writable(int fd);
