@@ -5,10 +5,10 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <libmnl/libmnl.h>
 #include <limits.h>
 #include <linux/filter.h>
 #include <linux/inet_diag.h>
+#include <linux/netlink.h>
 #include <linux/sock_diag.h>
 #include <linux/tcp.h> /* not netinet/tcp.h: glibc's struct tcp_info ends before the byte counts */
 #include <netinet/in.h>
@@ -39,14 +39,15 @@ const char *diag_state_name(uint8_t state)
 
 static size_t put_request(char *ret_request, uint16_t flags, const struct inet_diag_req_v2 *request)
 {
-    _Alignas(struct nlmsghdr) char room[DIAG_REQUEST_SIZE];
-    struct nlmsghdr *message = mnl_nlmsg_put_header(room);
+    struct nlmsghdr header = {
+        .nlmsg_len = NLMSG_LENGTH(sizeof(*request)),
+        .nlmsg_type = SOCK_DIAG_BY_FAMILY,
+        .nlmsg_flags = (uint16_t)(NLM_F_REQUEST | flags),
+    };
 
-    message->nlmsg_type = SOCK_DIAG_BY_FAMILY;
-    message->nlmsg_flags = NLM_F_REQUEST | flags;
-    memcpy(mnl_nlmsg_put_extra_header(message, sizeof(*request)), request, sizeof(*request));
-    memcpy(ret_request, room, message->nlmsg_len);
-    return message->nlmsg_len;
+    memcpy(ret_request, &header, sizeof(header));
+    memcpy(ret_request + NLMSG_HDRLEN, request, sizeof(*request));
+    return header.nlmsg_len;
 }
 
 size_t diag_request_dump(char ret_request[DIAG_REQUEST_SIZE], int family, uint32_t states, uint16_t port)
@@ -123,14 +124,13 @@ static struct address read_end(uint8_t family, const uint32_t bytes[4], uint16_t
     return address;
 }
 
-static void read_info(const struct nlattr *attribute, struct diag_socket *socket)
+static void read_info(const char *bytes, size_t length, struct diag_socket *socket)
 {
     struct tcp_info info = {0};
-    size_t length = mnl_attr_get_payload_len(attribute);
 
     if (length < offsetof(struct tcp_info, tcpi_bytes_retrans) + sizeof(info.tcpi_bytes_retrans))
         return;
-    memcpy(&info, mnl_attr_get_payload(attribute), length < sizeof(info) ? length : sizeof(info));
+    memcpy(&info, bytes, length < sizeof(info) ? length : sizeof(info));
     if (info.tcpi_bytes_retrans > info.tcpi_bytes_sent)
         return;
     socket->has_bytes = true;
@@ -142,17 +142,22 @@ static void read_info(const struct nlattr *attribute, struct diag_socket *socket
 
 static void read_attributes(const struct nlmsghdr *message, struct diag_socket *socket)
 {
-    const struct nlattr *attribute = mnl_nlmsg_get_payload_offset(message, sizeof(struct inet_diag_msg));
-    /* Not by mnl_attr_for_each(), which takes padding behind the message for a part of it. */
+    const char *at = (const char *)message + NLMSG_SPACE(sizeof(struct inet_diag_msg));
     const char *end = (const char *)message + message->nlmsg_len;
+    struct nlattr attribute;
 
-    for (; mnl_attr_ok(attribute, (int)(end - (const char *)attribute));
-         attribute = mnl_attr_next(attribute)) {
-        uint16_t type = mnl_attr_get_type(attribute);
-        if (type == INET_DIAG_INFO)
-            read_info(attribute, socket);
-        else if (type == INET_DIAG_SKV6ONLY && mnl_attr_get_payload_len(attribute) >= 1)
-            socket->v6only = mnl_attr_get_u8(attribute) != 0;
+    while (end - at >= NLA_HDRLEN) {
+        memcpy(&attribute, at, sizeof(attribute));
+        if (attribute.nla_len < NLA_HDRLEN || attribute.nla_len > end - at)
+            return;
+        size_t length = attribute.nla_len - (size_t)NLA_HDRLEN;
+        if (attribute.nla_type == INET_DIAG_INFO)
+            read_info(at + NLA_HDRLEN, length, socket);
+        else if (attribute.nla_type == INET_DIAG_SKV6ONLY && length >= 1)
+            socket->v6only = at[NLA_HDRLEN] != 0;
+        if (NLA_ALIGN(attribute.nla_len) >= end - at)
+            return;
+        at += NLA_ALIGN(attribute.nla_len);
     }
 }
 
@@ -160,9 +165,9 @@ static bool read_socket(const struct nlmsghdr *message, struct diag_socket *ret_
 {
     struct inet_diag_msg body;
 
-    if (mnl_nlmsg_get_payload_len(message) < sizeof(body))
+    if (message->nlmsg_len < NLMSG_LENGTH(sizeof(body)))
         return false;
-    memcpy(&body, mnl_nlmsg_get_payload(message), sizeof(body));
+    memcpy(&body, NLMSG_DATA(message), sizeof(body));
     if (body.idiag_family != AF_INET && body.idiag_family != AF_INET6)
         return false;
     const struct inet_diag_sockid *id = &body.id;
@@ -195,24 +200,21 @@ static int read_errnum(const struct nlmsghdr *message)
 {
     int32_t number;
 
-    if (mnl_nlmsg_get_payload_len(message) < sizeof(number))
+    if (message->nlmsg_len < NLMSG_LENGTH(sizeof(number)))
         return 0;
-    memcpy(&number, mnl_nlmsg_get_payload(message), sizeof(number));
+    memcpy(&number, NLMSG_DATA(message), sizeof(number));
     return number < 0 && number > -4096 ? -number : 0;
-}
-
-/* mnl_nlmsg_ok() takes a length from 2^31 on for a negative one, which is less than what there is. */
-static bool message_ok(const struct diag_reader *reader)
-{
-    return mnl_nlmsg_ok(reader->at, reader->left) &&
-           ((const struct nlmsghdr *)reader->at)->nlmsg_len <= (uint32_t)reader->left;
 }
 
 enum diag_item diag_reader_next(struct diag_reader *reader, struct diag_socket *ret_socket)
 {
-    while (message_ok(reader)) {
+    while (reader->left > 0) {
         const struct nlmsghdr *message = reader->at;
-        reader->at = mnl_nlmsg_next(message, &reader->left);
+        if (!NLMSG_OK(message, (uint32_t)reader->left))
+            break;
+        int step = (int)NLMSG_ALIGN(message->nlmsg_len);
+        reader->at = (const char *)reader->at + step;
+        reader->left -= step;
         if ((message->nlmsg_flags & NLM_F_DUMP_INTR) != 0)
             reader->interrupted = true;
         if (message->nlmsg_type == SOCK_DIAG_BY_FAMILY && read_socket(message, ret_socket))
