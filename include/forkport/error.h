@@ -21,30 +21,30 @@ extern "C" {
 
 /** Classes of failure. Each has an exit code of sysexits.h, see fp_status_exit_code(). */
 enum fp_status {
-	FP_OK = 0,        /**< done */
-	FP_USAGE,         /**< the call or the command line is not of the form it must have (64) */
-	FP_DATA,          /**< the data given cannot be understood (65) */
-	FP_NO_INPUT,      /**< a file or program that was named is not there or cannot be run (66) */
-	FP_NO_HOST,       /**< the host is unknown or cannot be reached (68) */
-	FP_UNAVAILABLE,   /**< cannot listen or connect: in use, refused, no such address (69) */
-	FP_BUG,           /**< a bug of forkport (70) */
-	FP_SYSTEM,        /**< the system lacks something: memory, descriptors, processes (71) */
-	FP_TIMED_OUT,     /**< nothing answered in time; later it may (75) */
-	FP_NOT_PERMITTED, /**< the process may not do this (77) */
-	FP_CONFIG,        /**< the configuration is wrong: no such user, contradicting options (78) */
+    FP_OK = 0,        /**< done */
+    FP_USAGE,         /**< the call or the command line is not of the form it must have (64) */
+    FP_DATA,          /**< the data given cannot be understood (65) */
+    FP_NO_INPUT,      /**< a file or program that was named is not there or cannot be run (66) */
+    FP_NO_HOST,       /**< the host is unknown or cannot be reached (68) */
+    FP_UNAVAILABLE,   /**< cannot listen or connect: in use, refused, no such address (69) */
+    FP_BUG,           /**< a bug of forkport (70) */
+    FP_SYSTEM,        /**< the system lacks something: memory, descriptors, processes (71) */
+    FP_TIMED_OUT,     /**< nothing answered in time; later it may (75) */
+    FP_NOT_PERMITTED, /**< the process may not do this (77) */
+    FP_CONFIG,        /**< the configuration is wrong: no such user, contradicting options (78) */
 };
 
 /** What went wrong. The texts are NUL-terminated, cut where too long, and may hold any byte the caller passed in. */
 struct fp_error {
-	enum fp_status status; /**< the class */
-	int errnum;            /**< errno(3) of the call that failed, or 0 */
-	char operation[48];    /**< what was tried, to follow "cannot": "listen on" */
-	char what[208];        /**< on what: "127.0.0.1:21" */
-	char reason[208];      /**< why not: "Address already in use" */
-	char hint[208];        /**< what may help, or "" */
-	char file[96];         /**< the configuration file the fault stands in, or "" */
-	unsigned line;         /**< its line, from 1; 0: unknown */
-	unsigned column;       /**< its column, from 1; 0: unknown */
+    enum fp_status status; /**< the class */
+    int errnum;            /**< errno(3) of the call that failed, or 0 */
+    char operation[48];    /**< what was tried, to follow "cannot": "listen on" */
+    char what[208];        /**< on what: "127.0.0.1:21" */
+    char reason[208];      /**< why not: "Address already in use" */
+    char hint[208];        /**< what may help, or "" */
+    char file[96];         /**< the configuration file the fault stands in, or "" */
+    unsigned line;         /**< its line, from 1; 0: unknown */
+    unsigned column;       /**< its column, from 1; 0: unknown */
 };
 
 /**

@@ -16,14 +16,14 @@
 
 /* Sets all of *err: `errnum` (if not 0) gives the reason by strerror(3); `what` is a printf format. Returns status. */
 enum fp_status error_set(struct fp_error *err, enum fp_status status, int errnum, const char *operation,
-			 const char *what, ...) __attribute__((format(printf, 5, 6)));
+                         const char *what, ...) __attribute__((format(printf, 5, 6)));
 
 /*
  * Replaces the reason, for failures that have no errno or need a better word than it. Returns `status`, so that one
  * statement does both: return error_reason(err, error_set(err, FP_DATA, 0, "parse", "%s", text), "no port");
  */
 enum fp_status error_reason(struct fp_error *err, enum fp_status status, const char *reason, ...)
-	__attribute__((format(printf, 3, 4)));
+    __attribute__((format(printf, 3, 4)));
 
 /* Sets the hint shown in parentheses behind the reason. */
 void error_hint(struct fp_error *err, const char *hint, ...) __attribute__((format(printf, 2, 3)));

@@ -6,141 +6,136 @@
 
 void text_init(struct text *text, char *buffer, size_t size)
 {
-	*text = (struct text){.start = buffer, .size = size};
+    *text = (struct text){.start = buffer, .size = size};
 }
 
 void text_bytes(struct text *text, const char *bytes, size_t length)
 {
-	if (text->length + 1 < text->size) {
-		size_t room = text->size - text->length - 1;
-		memcpy(text->start + text->length, bytes, length < room ? length : room);
-	}
-	text->length += length;
+    if (text->length + 1 < text->size) {
+        size_t room = text->size - text->length - 1;
+        memcpy(text->start + text->length, bytes, length < room ? length : room);
+    }
+    text->length += length;
 }
 
 void text_string(struct text *text, const char *string)
 {
-	text_bytes(text, string, strlen(string));
+    text_bytes(text, string, strlen(string));
 }
 
 void text_padded(struct text *text, uint64_t number, unsigned width)
 {
-	char digits[20];
-	size_t at = sizeof(digits);
+    char digits[20];
+    size_t at = sizeof(digits);
 
-	do {
-		digits[--at] = (char)('0' + number % 10);
-		number /= 10;
-	} while (number != 0);
-	while (at > 0 && sizeof(digits) - at < width)
-		digits[--at] = '0';
-	text_bytes(text, digits + at, sizeof(digits) - at);
+    do {
+        digits[--at] = (char)('0' + number % 10);
+        number /= 10;
+    } while (number != 0);
+    while (at > 0 && sizeof(digits) - at < width)
+        digits[--at] = '0';
+    text_bytes(text, digits + at, sizeof(digits) - at);
 }
 
 void text_unsigned(struct text *text, uint64_t number)
 {
-	text_padded(text, number, 1);
+    text_padded(text, number, 1);
 }
 
 void text_printf(struct text *text, const char *format, ...)
 {
-	size_t room = text->length < text->size ? text->size - text->length : 0;
-	va_list ap;
+    size_t room = text->length < text->size ? text->size - text->length : 0;
+    va_list ap;
 
-	va_start(ap, format);
-	int wanted = vsnprintf(room != 0 ? text->start + text->length : NULL, room, format, ap);
-	va_end(ap);
-	if (wanted > 0)
-		text->length += (size_t)wanted;
+    va_start(ap, format);
+    int wanted = vsnprintf(room != 0 ? text->start + text->length : NULL, room, format, ap);
+    va_end(ap);
+    if (wanted > 0)
+        text->length += (size_t)wanted;
 }
 
 size_t text_utf8_length(const unsigned char *bytes, size_t length)
 {
-	/* The table of well-formed byte sequences of the Unicode standard (3-7): no overlong forms, no surrogates. */
-	unsigned char lead = bytes[0];
-	unsigned char low = 0x80;
-	unsigned char high = 0xbf;
-	size_t need;
+    /* The well-formed byte sequences of the Unicode standard (table 3-7): no overlong forms, no surrogates. */
+    static const struct {
+        unsigned char first, last; /* of the leading byte */
+        unsigned char low, high;   /* of the second one */
+        size_t length;
+    } rows[] = {
+        {0x00, 0x7f, 0x00, 0x00, 1}, {0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3},
+        {0xe1, 0xec, 0x80, 0xbf, 3}, {0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3},
+        {0xf0, 0xf0, 0x90, 0xbf, 4}, {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4},
+    };
+    size_t row = 0;
 
-	if (lead < 0x80)
-		return 1;
-	if (lead >= 0xc2 && lead <= 0xdf) {
-		need = 2;
-	} else if (lead >= 0xe0 && lead <= 0xef) {
-		need = 3;
-		low = lead == 0xe0 ? 0xa0 : 0x80;
-		high = lead == 0xed ? 0x9f : 0xbf;
-	} else if (lead >= 0xf0 && lead <= 0xf4) {
-		need = 4;
-		low = lead == 0xf0 ? 0x90 : 0x80;
-		high = lead == 0xf4 ? 0x8f : 0xbf;
-	} else {
-		return 0;
-	}
-	if (length < need || bytes[1] < low || bytes[1] > high)
-		return 0;
-	for (size_t i = 2; i < need; i++) {
-		if ((bytes[i] & 0xc0) != 0x80)
-			return 0;
-	}
-	return need;
+    while (row < sizeof(rows) / sizeof(rows[0]) && bytes[0] > rows[row].last)
+        row++;
+    if (row == sizeof(rows) / sizeof(rows[0]) || bytes[0] < rows[row].first || length < rows[row].length)
+        return 0;
+    if (rows[row].length > 1 && (bytes[1] < rows[row].low || bytes[1] > rows[row].high))
+        return 0;
+    for (size_t i = 2; i < rows[row].length; i++) {
+        if ((bytes[i] & 0xc0) != 0x80)
+            return 0;
+    }
+    return rows[row].length;
 }
 
 /* Of a character that is well-formed: is it shown as it stands? C1 controls (U+0080 to U+009F) move terminals too. */
 static bool is_plain(const unsigned char *bytes, size_t length)
 {
-	if (length == 1)
-		return bytes[0] >= 0x20 && bytes[0] != 0x7f && bytes[0] != '\\';
-	return length > 2 || bytes[0] != 0xc2 || bytes[1] >= 0xa0;
+    if (length == 1)
+        return bytes[0] >= 0x20 && bytes[0] != 0x7f && bytes[0] != '\\';
+    return length > 2 || bytes[0] != 0xc2 || bytes[1] >= 0xa0;
 }
 
 void text_escape(struct text *text, const char *bytes, size_t length)
 {
-	static const char hex[] = "0123456789abcdef";
-	const unsigned char *at = (const unsigned char *)bytes;
-	const unsigned char *end = at + length;
+    static const char hex[] = "0123456789abcdef";
+    const unsigned char *at = (const unsigned char *)bytes;
+    const unsigned char *end = at + length;
 
-	while (at < end) {
-		size_t step = text_utf8_length(at, (size_t)(end - at));
-		if (step != 0 && is_plain(at, step)) {
-			text_bytes(text, (const char *)at, step);
-			at += step;
-			continue;
-		}
-		size_t bad = step != 0 ? step : 1;
-		for (size_t i = 0; i < bad; i++, at++)
-			text_bytes(text, (char[]){'\\', 'x', hex[*at >> 4], hex[*at & 15]}, 4);
-	}
+    while (at < end) {
+        size_t step = text_utf8_length(at, (size_t)(end - at));
+        if (step != 0 && is_plain(at, step)) {
+            text_bytes(text, (const char *)at, step);
+            at += step;
+            continue;
+        }
+        size_t bad = step != 0 ? step : 1;
+        for (size_t i = 0; i < bad; i++, at++)
+            text_bytes(text, (char[]){'\\', 'x', hex[*at >> 4], hex[*at & 15]}, 4);
+    }
 }
 
 size_t text_length(const struct text *text)
 {
-	if (text->length < text->size)
-		return text->length;
-	return text->size != 0 ? text->size - 1 : 0;
+    if (text->length < text->size)
+        return text->length;
+    return text->size != 0 ? text->size - 1 : 0;
 }
 
 size_t text_end(struct text *text)
 {
-	if (text->size != 0)
-		text->start[text_length(text)] = '\0';
-	return text->length;
+    if (text->size != 0)
+        text->start[text_length(text)] = '\0';
+    return text->length;
 }
 
 bool text_parse_unsigned(const char *string, uint64_t max, uint64_t *ret_number)
 {
-	uint64_t number = 0;
+    uint64_t number = 0;
 
-	if (*string == '\0')
-		return false;
-	for (; *string != '\0'; string++) {
-		if (*string < '0' || *string > '9')
-			return false;
-		unsigned digit = (unsigned)(*string - '0');
-		if (number > (max - digit) / 10 || digit > max)
-			return false;
-		number = number * 10 + digit;
-	}
-	*ret_number = number;
-	return true;
+    if (*string == '\0')
+        return false;
+    for (; *string != '\0'; string++) {
+        if (*string < '0' || *string > '9')
+            return false;
+        unsigned digit = (unsigned)(*string - '0');
+        if (number > (max - digit) / 10 || digit > max)
+            return false;
+        number = number * 10 + digit;
+    }
+    *ret_number = number;
+    return true;
 }

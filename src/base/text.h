@@ -18,9 +18,9 @@
 #include <stdint.h>
 
 struct text {
-	char *start;
-	size_t size;   /* of the buffer */
-	size_t length; /* wanted so far, without the NUL; may exceed size */
+    char *start;
+    size_t size;   /* of the buffer */
+    size_t length; /* wanted so far, without the NUL; may exceed size */
 };
 
 void text_init(struct text *text, char *buffer, size_t size);

@@ -94,7 +94,8 @@ static void ring_put(struct log *log, const char *line, size_t length)
 }
 
 /* For the rare line that might not fit before the ring's end, and for a sink: kept apart for its large buffer. */
-__attribute__((noinline)) static void render_aside(struct log *log, const struct event *event, int64_t time_ns)
+__attribute__((noinline)) static void render_aside(struct log *log, const struct event *event,
+                                                   int64_t time_ns)
 {
     char room[EVENT_LINE_SIZE];
     struct text text;

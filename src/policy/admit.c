@@ -109,17 +109,17 @@ enum admit_verdict admit_take(struct admit *admit, const struct address *foreign
     return ADMIT_YES;
 }
 
-void admit_release(struct admit *admit, uint32_t number)
+void admit_release(struct admit *admit, uint32_t source)
 {
-    CHECK(slots_is_taken(&admit->slots, number));
-    struct admit_source *source = &admit->sources[number];
-    CHECK(source->count > 0 && admit->live > 0);
+    CHECK(slots_is_taken(&admit->slots, source));
+    struct admit_source *left = &admit->sources[source];
+    CHECK(left->count > 0 && admit->live > 0);
     admit->live--;
-    if (--source->count > 0)
+    if (--left->count > 0)
         return;
-    uint32_t *link = find_link(admit, &source->key);
-    *link = source->next;
-    slots_release(&admit->slots, number);
+    uint32_t *link = find_link(admit, &left->key);
+    *link = left->next;
+    slots_release(&admit->slots, source);
     CHECK(admit->slots.live <= admit->live);
 }
 

@@ -37,7 +37,8 @@ int fd_open_standard(void)
 {
     for (;;) {
         /* The lowest free descriptor is given out first, so those up to 2 are open once a higher one comes. */
-        int fd = open("/dev/null", O_RDWR);
+        int fd =
+            open("/dev/null", O_RDWR); /* NOLINT(android-cloexec-open): standard descriptors are inherited */
         if (fd < 0)
             return -1;
         if (fd > 2) {
