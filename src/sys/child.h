@@ -123,6 +123,12 @@ static inline long child_getsockopt(int fd, int level, int name, void *value, un
     return child_call5(__NR_getsockopt, fd, level, name, (long)value, (long)length);
 }
 
+/* As ioctl(2) with a pointer. */
+static inline long child_ioctl(int fd, unsigned long request, void *value)
+{
+    return child_call(__NR_ioctl, fd, (long)request, (long)value, 0);
+}
+
 __attribute__((noreturn)) static inline void child_exit(int status)
 {
     for (;;)

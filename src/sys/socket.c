@@ -9,6 +9,7 @@
 #include <netinet/in.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 static int set_option(int fd, int level, int name, int value)
@@ -67,20 +68,49 @@ uint64_t socket_cookie(int fd)
     return cookie;
 }
 
+/* Of enum tcp_state in netinet/tcp.h. */
+enum { STATE_FIN_WAIT_1 = 4, STATE_CLOSE = 7, STATE_CLOSE_WAIT = 8, STATE_LAST_ACK = 9, STATE_CLOSING = 11 };
+
+static bool is_in(const struct tcp_info *info, unsigned states)
+{
+    return (1U << info->tcpi_state & states) != 0;
+}
+
+/* The peer's FIN is counted as a byte received, whether it was read or not. */
+static int64_t bytes_read(const struct tcp_info *info, int waiting)
+{
+    bool fin_came = is_in(info, 1U << STATE_CLOSE_WAIT | 1U << STATE_LAST_ACK | 1U << STATE_CLOSING);
+    /* TCP is done with the connection: by a reset, or by both ends' FIN, and then ours was acknowledged. */
+    bool both_came = is_in(info, 1U << STATE_CLOSE) && info->tcpi_bytes_acked > info->tcpi_bytes_sent;
+
+    return (int64_t)info->tcpi_bytes_received - (fin_came || both_came) - waiting;
+}
+
+/* Ours is counted as a byte not sent yet, if it is not, and stands behind all that was written. */
+static int64_t bytes_written(const struct tcp_info *info)
+{
+    bool fin_waits = is_in(info, 1U << STATE_FIN_WAIT_1 | 1U << STATE_LAST_ACK | 1U << STATE_CLOSING);
+
+    return (int64_t)(info->tcpi_bytes_sent - info->tcpi_bytes_retrans) + info->tcpi_notsent_bytes -
+           (fin_waits && info->tcpi_notsent_bytes > 0);
+}
+
 struct socket_bytes socket_bytes(int fd)
 {
     struct socket_bytes unknown = {.in = -1, .out = -1};
     struct tcp_info info;
     socklen_t length = sizeof(info);
+    int waiting = 0;
 
     /* A handler's process asks, as its last act. */
-    if (child_getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) < 0)
+    if (child_getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) < 0 ||
+        child_ioctl(fd, FIONREAD, &waiting) < 0)
         return unknown;
     if (length < offsetof(struct tcp_info, tcpi_bytes_retrans) + sizeof(info.tcpi_bytes_retrans))
         return unknown;
     return (struct socket_bytes){
-        .in = (int64_t)info.tcpi_bytes_received,
-        .out = (int64_t)(info.tcpi_bytes_sent - info.tcpi_bytes_retrans),
+        .in = bytes_read(&info, waiting),
+        .out = bytes_written(&info),
     };
 }
 

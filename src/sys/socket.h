@@ -39,7 +39,7 @@ bool socket_is_listening(int fd);
 /* SO_COOKIE: the kernel's own identity of the socket; 0 where it gives none. */
 uint64_t socket_cookie(int fd);
 
-/* Bytes of the stream received and sent so far (TCP_INFO), -1 where unknown. */
+/* Bytes of the stream that this end has read and written so far (TCP_INFO), -1 where unknown. */
 struct socket_bytes {
     int64_t in;
     int64_t out;
