@@ -18,18 +18,22 @@ static enum fp_status unknown(struct fp_error *err, const char *operation, const
     return error_reason(err, status, "there is no such name in the host's database, and it is no number");
 }
 
+/* Replaces the supplementary groups by those of a name; without one there are none. */
 static enum fp_status set_user_groups(struct config_identity *identity, const char *name,
                                       struct fp_error *err)
 {
+    gid_t *groups = NULL;
     int count = 0;
 
-    getgrouplist(name, identity->gid, NULL, &count);
-    gid_t *groups = calloc((size_t)count + 1, sizeof(*groups));
-    if (groups == NULL)
-        return error_set(err, FP_SYSTEM, errno, "look up the groups of", "%s", name);
-    if (getgrouplist(name, identity->gid, groups, &count) < 0) {
-        free(groups);
-        return error_set(err, FP_SYSTEM, EAGAIN, "look up the groups of", "%s", name);
+    if (name != NULL) {
+        getgrouplist(name, identity->gid, NULL, &count);
+        groups = calloc((size_t)count + 1, sizeof(*groups));
+        if (groups == NULL)
+            return error_set(err, FP_SYSTEM, errno, "look up the groups of", "%s", name);
+        if (getgrouplist(name, identity->gid, groups, &count) < 0) {
+            free(groups);
+            return error_set(err, FP_SYSTEM, EAGAIN, "look up the groups of", "%s", name);
+        }
     }
     free(identity->groups);
     identity->groups = groups;
@@ -52,7 +56,7 @@ enum fp_status identity_set_user(struct config_identity *identity, const char *u
     if (!found.group_set) {
         /* A number without an entry has no group of its own; its number is the convention, and fails closed. */
         found.gid = entry != NULL ? entry->pw_gid : (gid_t)number;
-        enum fp_status status = entry != NULL ? set_user_groups(&found, entry->pw_name, err) : FP_OK;
+        enum fp_status status = set_user_groups(&found, entry != NULL ? entry->pw_name : NULL, err);
         if (status != FP_OK)
             return status;
     }
