@@ -38,12 +38,18 @@ uint64_t event_number(const struct event *event, const struct field_row *row)
     return number;
 }
 
-const char *event_string(const struct event *event, const struct field_row *row)
+/* At most EVENT_BYTES_MAX of them, without a half character at the end. */
+static struct event_bytes bounded(const char *start, size_t length)
 {
-    const char *string;
+    size_t last = EVENT_BYTES_MAX;
 
-    memcpy(&string, (const char *)event + row->offset, sizeof(string));
-    return string;
+    if (length <= last)
+        return (struct event_bytes){.start = start, .length = length};
+    while (last > EVENT_BYTES_MAX - 3 && (start[last] & 0xc0) == 0x80)
+        last--;
+    bool is_split =
+        text_utf8_length((const unsigned char *)start + last, length - last) > EVENT_BYTES_MAX - last;
+    return (struct event_bytes){.start = start, .length = is_split ? last : EVENT_BYTES_MAX};
 }
 
 struct event_bytes event_bytes(const struct event *event, const struct field_row *row)
@@ -51,9 +57,15 @@ struct event_bytes event_bytes(const struct event *event, const struct field_row
     struct event_bytes bytes;
 
     memcpy(&bytes, (const char *)event + row->offset, sizeof(bytes));
-    if (bytes.length > EVENT_BYTES_MAX)
-        bytes.length = EVENT_BYTES_MAX;
-    return bytes;
+    return bounded(bytes.start, bytes.length);
+}
+
+struct event_bytes event_string(const struct event *event, const struct field_row *row)
+{
+    const char *string;
+
+    memcpy(&string, (const char *)event + row->offset, sizeof(string));
+    return bounded(string, strlen(string));
 }
 
 /* The date of a day since 1970-01-01 in the Gregorian calendar, whose eras of 400 years all have 146097 days. */

@@ -30,9 +30,9 @@ enum event_field {
 };
 #undef FIELD
 
-/* The longest line rendered; what is longer is cut at a field's text, never at an escape or inside JSON's syntax. */
+/* Room for any line; of one that would be longer the last fields are left out, none is cut in the middle. */
 #define EVENT_LINE_SIZE 8192
-/* The longest BYTES value shown. */
+/* The longest text shown, in bytes before they are escaped; what is longer is cut there. */
 #define EVENT_BYTES_MAX 1024
 
 struct event_bytes {
@@ -76,7 +76,7 @@ enum event_form { EVENT_FORM_TEXT, EVENT_FORM_COLOUR, EVENT_FORM_JSON };
 
 const char *event_name(enum event_kind kind);
 
-/* Appends the line of an event that happened at `time_ns` (CLOCK_REALTIME), UTC. */
+/* Appends the line of an event that happened at `time_ns` (CLOCK_REALTIME), UTC, to a text with EVENT_LINE_SIZE of room. */
 void event_render(const struct event *event, int64_t time_ns, enum event_form form, struct text *text);
 
 #endif

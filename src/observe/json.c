@@ -31,10 +31,8 @@ static json_t *field_value(const struct event *event, const struct field_row *ro
         pair_format(event->pair, &pair);
         text_end(&pair);
         return json_string(room);
-    case FIELD_TYPE_STRING: {
-        const char *string = event_string(event, row);
-        return bytes_value((struct event_bytes){.start = string, .length = strlen(string)});
-    }
+    case FIELD_TYPE_STRING:
+        return bytes_value(event_string(event, row));
     case FIELD_TYPE_BYTES:
         return bytes_value(event_bytes(event, row));
     case FIELD_TYPE_NUMBER:
@@ -53,6 +51,19 @@ static void add(json_t *object, const char *key, json_t *value)
         json_object_set_new_nocheck(object, key, value);
 }
 
+/* Of what is too long, the last fields are left out. With the newline and the NUL it fits in EVENT_LINE_SIZE. */
+static size_t dump(json_t *object, char room[EVENT_LINE_SIZE])
+{
+    const size_t flags = JSON_COMPACT | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(12);
+    size_t length = json_dumpb(object, room, EVENT_LINE_SIZE, flags);
+
+    for (size_t field = EVENT_FIELD_COUNT; length > EVENT_LINE_SIZE - 2 && field > 0; field--) {
+        if (json_object_del(object, field_rows[field - 1].name) == 0)
+            length = json_dumpb(object, room, EVENT_LINE_SIZE, flags);
+    }
+    return length;
+}
+
 void event_render_json(const struct event *event, int64_t time_ns, struct text *text)
 {
     char room[EVENT_LINE_SIZE];
@@ -68,10 +79,7 @@ void event_render_json(const struct event *event, int64_t time_ns, struct text *
         if (event_has(event, i))
             add(object, field_rows[i].name, field_value(event, &field_rows[i]));
     }
-    size_t length =
-        json_dumpb(object, room, sizeof(room), JSON_COMPACT | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(12));
-    if (length <= sizeof(room))
-        text_bytes(text, room, length);
+    text_bytes(text, room, dump(object, room));
     text_string(text, "\n");
     json_decref(object);
 }

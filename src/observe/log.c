@@ -83,6 +83,12 @@ static size_t ring_free(const struct log *log)
     return RING_BYTES - (log->head - log->tail);
 }
 
+/* For an event and the "lost" before it. */
+static bool has_room(const struct log *log)
+{
+    return ring_free(log) >= 2 * EVENT_LINE_SIZE;
+}
+
 static void ring_put(struct log *log, const char *line, size_t length)
 {
     size_t at = log->head & (RING_BYTES - 1);
@@ -127,6 +133,8 @@ static void say_lost(struct log *log, int64_t time_ns)
 {
     struct event event = {.kind = EVENT_LOST};
 
+    if (log->service != NULL)
+        EVENT_SET(&event, SERVICE, service, log->service);
     EVENT_SET(&event, COUNT, count, log->lost);
     log->lost = 0;
     render(log, &event, time_ns);
@@ -136,9 +144,10 @@ void log_event(struct log *log, const struct event *event, int64_t time_ns)
 {
     if (!log->enabled)
         return;
-    if (log->sink == NULL && ring_free(log) < 2 * EVENT_LINE_SIZE) {
+    if (log->sink == NULL && !has_room(log)) {
         log->lost++;
         log->lost_ever++;
+        log->lost_ns = time_ns;
         return;
     }
     if (log->lost != 0)
@@ -149,7 +158,7 @@ void log_event(struct log *log, const struct event *event, int64_t time_ns)
     render(log, &named, time_ns);
 }
 
-void log_flush(struct log *log)
+static void write_out(struct log *log)
 {
     while (log_has_unwritten(log)) {
         size_t at = log->tail & (RING_BYTES - 1);
@@ -162,9 +171,21 @@ void log_flush(struct log *log)
             length = length < SMALL_WRITE ? length : SMALL_WRITE;
         }
         ssize_t written = fd_write(log->fd, log->is_socket, log->ring + at, length);
+        if (written < 0 && errno == EPIPE)
+            /* The reader is gone: to come back and try again would be for nobody. */
+            log->tail = log->head;
         if (written <= 0)
             return;
         log->tail += (size_t)written;
+    }
+}
+
+void log_flush(struct log *log)
+{
+    write_out(log);
+    if (log->lost != 0 && has_room(log)) {
+        say_lost(log, log->lost_ns);
+        write_out(log);
     }
 }
 

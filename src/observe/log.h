@@ -26,9 +26,10 @@ struct log {
     bool is_socket;
     bool must_poll; /* could block: ask before each write, and write little */
     char *ring;
-    size_t head;   /* where the next line goes; grows without end */
-    size_t tail;   /* what is written up to */
-    uint64_t lost; /* events since the last "lost" */
+    size_t head;     /* where the next line goes; grows without end */
+    size_t tail;     /* what is written up to */
+    uint64_t lost;   /* events since the last "lost" */
+    int64_t lost_ns; /* when the last of them happened */
     uint64_t lost_ever;
     uint64_t written; /* events put into the ring or passed on */
     void (*sink)(const char *line, size_t length, void *data);

@@ -37,8 +37,8 @@ extern const struct field_row field_rows[EVENT_FIELD_COUNT];
 
 bool event_has(const struct event *event, size_t field);
 uint64_t event_number(const struct event *event, const struct field_row *row);
-const char *event_string(const struct event *event, const struct field_row *row);
-/* The BYTES value, bounded by EVENT_BYTES_MAX. */
+/* The STRING or BYTES value, bounded by EVENT_BYTES_MAX. */
+struct event_bytes event_string(const struct event *event, const struct field_row *row);
 struct event_bytes event_bytes(const struct event *event, const struct field_row *row);
 /* "2026-11-22T22:30:47.123Z" */
 void event_time(int64_t time_ns, struct text *text);

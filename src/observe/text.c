@@ -9,6 +9,7 @@
 
 static void render_value(const struct event *event, const struct field_row *row, struct text *text)
 {
+    struct event_bytes bytes;
     char name[16];
     uint64_t number;
 
@@ -17,13 +18,13 @@ static void render_value(const struct event *event, const struct field_row *row,
         pair_format(event->pair, text);
         break;
     case FIELD_TYPE_STRING:
-        text_string(text, event_string(event, row));
+        bytes = event_string(event, row);
+        text_bytes(text, bytes.start, bytes.length);
         break;
-    case FIELD_TYPE_BYTES: {
-        struct event_bytes bytes = event_bytes(event, row);
+    case FIELD_TYPE_BYTES:
+        bytes = event_bytes(event, row);
         text_escape(text, bytes.start, bytes.length);
         break;
-    }
     case FIELD_TYPE_NUMBER:
         text_unsigned(text, event_number(event, row));
         break;
@@ -66,8 +67,15 @@ void event_render_text(const struct event *event, int64_t time_ns, bool colour, 
     for (size_t width = strlen(row->name); width < NAME_WIDTH; width++)
         text_string(text, " ");
     for (size_t i = 0; i < EVENT_FIELD_COUNT; i++) {
-        if (event_has(event, i) && field_rows[i].text[0] != '\0')
-            render_field(event, &field_rows[i], text);
+        if (!event_has(event, i) || field_rows[i].text[0] == '\0')
+            continue;
+        size_t before = text->length;
+        render_field(event, &field_rows[i], text);
+        /* With the newline and the NUL. */
+        if (text->length + 2 > text->size) {
+            text->length = before;
+            break;
+        }
     }
     text_string(text, "\n");
 }

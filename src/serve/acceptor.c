@@ -28,7 +28,7 @@ static bool is_open(const struct door *door)
 
     if (supervisor->phase != PHASE_SERVING || door->listener->fd < 0 || door->pause.set)
         return false;
-    if (supervisor->connections.held_first != SLOT_NONE)
+    if (supervisor->connections.held_first != SLOT_NONE || supervisor->crowded)
         return false;
     return !queues_at_max(supervisor) || admit_has_room(&supervisor->admit);
 }
@@ -126,18 +126,41 @@ static void retry_later(struct supervisor *supervisor)
                    loop_now_ns(loop) + pace_failure_ns(&supervisor->retry_pace, loop_now_ns(loop)));
 }
 
-static void hold(struct supervisor *supervisor, struct connection *connection, const struct fp_error *err)
+/* So many programs are being executed that one more would only take time from them: it waits in the kernel's queue. */
+static void wait_for_engine(struct supervisor *supervisor)
 {
+    struct loop *loop = &supervisor->loop;
+
+    supervisor->crowded = true;
+    if (!supervisor->retry.set)
+        loop_timer_set(loop, &supervisor->retry, loop_now_ns(loop) + MS_NS);
+}
+
+static void say_held(struct supervisor *supervisor, const struct connection *connection,
+                     const struct fp_error *err)
+{
+    struct event event = {.kind = EVENT_NOTICE};
     char message[512];
 
     fp_error_format(err, message, sizeof(message));
-    connection_enter_held(&supervisor->connections, connection);
-    struct event event = {.kind = EVENT_NOTICE};
     EVENT_SET(&event, CONNECTION, connection, connection->number);
     EVENT_SET(&event, ERROR, error, message);
     supervisor_event(supervisor, &event);
-    retry_later(supervisor);
-    acceptor_update(supervisor);
+}
+
+/* Its process is made as soon as those before it have theirs. */
+static void start_or_hold(struct supervisor *supervisor, struct connection *connection)
+{
+    struct fp_error err;
+
+    if (supervisor->connections.held_first != SLOT_NONE || !engine_has_room(&supervisor->engine)) {
+        connection_enter_held(&supervisor->connections, connection);
+        wait_for_engine(supervisor);
+    } else if (!start(supervisor, connection, &err)) {
+        say_held(supervisor, connection, &err);
+        connection_enter_held(&supervisor->connections, connection);
+        retry_later(supervisor);
+    }
 }
 
 static void retry_held(void *data)
@@ -147,11 +170,16 @@ static void retry_held(void *data)
 
     while ((connection = connections_held(&supervisor->connections)) != NULL) {
         struct fp_error err;
+        if (!engine_has_room(&supervisor->engine)) {
+            wait_for_engine(supervisor);
+            return;
+        }
         if (!start(supervisor, connection, &err)) {
             retry_later(supervisor);
             return;
         }
     }
+    supervisor->crowded = false;
     acceptor_update(supervisor);
 }
 
@@ -191,9 +219,7 @@ static void take(struct door *door, const struct accepted *accepted)
     EVENT_SET(&event, CONNECTION, connection, connection->number);
     EVENT_SET(&event, PAIR, pair, &connection->pair);
     supervisor_event(supervisor, &event);
-    struct fp_error err;
-    if (!start(supervisor, connection, &err))
-        hold(supervisor, connection, &err);
+    start_or_hold(supervisor, connection);
 }
 
 /* Descriptors are short. Where clients are told rather than kept waiting, the reserve is given up to tell one. */
@@ -257,9 +283,15 @@ static enum accept_class take_one(struct door *door)
     return class;
 }
 
-static void take_batch(struct door *door, uint32_t most)
+static void ready(void *data)
 {
-    while (most-- > 0 && is_open(door)) {
+    struct door *door = data;
+
+    for (int i = 0; i < BATCH && is_open(door); i++) {
+        if (!engine_has_room(&door->supervisor->engine)) {
+            wait_for_engine(door->supervisor);
+            break;
+        }
         if (take_one(door) == ACCEPT_DRAINED)
             break;
     }
@@ -267,16 +299,24 @@ static void take_batch(struct door *door, uint32_t most)
         acceptor_update(door->supervisor);
 }
 
-static void ready(void *data)
+static void take_queued(struct door *door)
 {
-    take_batch(data, BATCH);
+    struct supervisor *supervisor = door->supervisor;
+
+    /* No more than the queue can hold, so that new ones coming all the time cannot keep the server from ending. */
+    for (uint32_t left = supervisor->config->backlog + 1; left > 0 && door->listener->fd >= 0; left--) {
+        if (queues_at_max(supervisor) && !admit_has_room(&supervisor->admit))
+            break;
+        enum accept_class class = take_one(door);
+        if (class != ACCEPT_CONNECTION && class != ACCEPT_RETRY)
+            break;
+    }
 }
 
 void acceptor_take_queued(struct supervisor *supervisor)
 {
-    /* No more than the queue can hold, so that new ones coming all the time cannot keep the server from ending. */
     for (size_t i = 0; i < supervisor->listeners->count; i++)
-        take_batch(&supervisor->doors[i], supervisor->config->backlog + 1);
+        take_queued(&supervisor->doors[i]);
 }
 
 enum fp_status acceptor_init(struct supervisor *supervisor, struct fp_error *err)

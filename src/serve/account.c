@@ -10,19 +10,20 @@
 #include <string.h>
 
 #define MS_NS INT64_C(1000000)
-/* How long an end waits for the announcement of its socket; the kernel makes it within a millisecond, if it is idle. */
+/* After this, a socket that has not been announced is asked for: it may live on long after its process. */
 #define PATIENCE_NS (20 * MS_NS)
+/* One that is neither there nor announced will be, as soon as a busy kernel comes to it. */
+#define LONGEST_PATIENCE_NS (1000 * MS_NS)
 /* Announcements that no end waits for are read once in this time. */
-#define REST_NS     (10 * MS_NS)
-#define WAITING_MAX 256
+#define REST_NS (10 * MS_NS)
 
 /* The end of a connection whose slot has been given back, until its bytes are known. */
 struct waiting_end {
     struct pair pair;
     struct event event; /* but for the pair, which is the one above */
     uint64_t cookie;
-    int64_t time_ns;
-    int64_t until_ns;
+    int64_t time_ns; /* CLOCK_REALTIME of the end */
+    int64_t ended_ns;
 };
 
 struct account {
@@ -32,8 +33,14 @@ struct account {
     struct loop_timer patience;
     uint32_t first; /* of the waiting ones, which stand in the order of their ends */
     uint32_t count;
-    struct waiting_end waiting[WAITING_MAX];
+    uint32_t capacity;
+    struct waiting_end waiting[];
 };
+
+static size_t account_bytes(uint32_t capacity)
+{
+    return sizeof(struct account) + capacity * sizeof(struct waiting_end);
+}
 
 static bool is_announced(const struct supervisor *supervisor)
 {
@@ -58,35 +65,46 @@ static void set_bytes(struct event *event, uint64_t in, uint64_t out)
 
 static struct waiting_end *waiting_at(struct account *account, uint32_t index)
 {
-    return &account->waiting[(account->first + index) % WAITING_MAX];
+    return &account->waiting[(account->first + index) % account->capacity];
 }
 
-/* Logs the end that has waited longest. */
 static void log_first(struct supervisor *supervisor)
 {
     struct account *account = supervisor->account;
     struct waiting_end *end = waiting_at(account, 0);
-    struct tally_bytes bytes;
 
-    if (end->cookie != 0 && tally_ask(&account->tally, &end->pair, end->cookie, &bytes))
-        set_bytes(&end->event, bytes.in, bytes.out);
     end->event.pair = &end->pair;
     log_event(supervisor->log, &end->event, end->time_ns);
-    account->first = (account->first + 1) % WAITING_MAX;
+    account->first = (account->first + 1) % account->capacity;
     account->count--;
 }
 
-/* Logs the ends that wait no more, oldest first: those that know their bytes or have waited long enough. */
-static void log_known(struct supervisor *supervisor)
+/* Has the end nothing to wait for any more? */
+static bool is_settled(struct supervisor *supervisor, struct waiting_end *end, int64_t now_ns)
+{
+    struct tally_bytes bytes;
+
+    if (end->cookie == 0)
+        return true;
+    if (now_ns - end->ended_ns < PATIENCE_NS)
+        return false;
+    if (tally_ask(&supervisor->account->tally, &end->pair, end->cookie, &bytes)) {
+        set_bytes(&end->event, bytes.in, bytes.out);
+        return true;
+    }
+    return now_ns - end->ended_ns >= LONGEST_PATIENCE_NS;
+}
+
+/* Logs what need not wait any more, in the order of the ends. */
+static void log_settled(struct supervisor *supervisor)
 {
     struct account *account = supervisor->account;
     int64_t now_ns = loop_now_ns(&supervisor->loop);
 
-    while (account->count > 0 &&
-           (waiting_at(account, 0)->cookie == 0 || waiting_at(account, 0)->until_ns <= now_ns))
+    while (account->count > 0 && is_settled(supervisor, waiting_at(account, 0), now_ns))
         log_first(supervisor);
     if (account->count > 0)
-        loop_timer_set(&supervisor->loop, &account->patience, waiting_at(account, 0)->until_ns);
+        loop_timer_set(&supervisor->loop, &account->patience, now_ns + PATIENCE_NS);
     else
         loop_timer_clear(&supervisor->loop, &account->patience);
 }
@@ -119,7 +137,7 @@ void account_read(struct supervisor *supervisor)
         return;
     while (tally_read(&supervisor->account->tally, &bytes))
         take(supervisor, &bytes);
-    log_known(supervisor);
+    log_settled(supervisor);
 }
 
 static void patience_over(void *data)
@@ -161,10 +179,12 @@ enum fp_status account_init(struct supervisor *supervisor, struct fp_error *err)
 {
     if (supervisor->plan.path == NULL || !supervisor->log->enabled)
         return FP_OK;
-    struct account *account = memory_map_private(sizeof(*account));
+    uint32_t capacity = supervisor->config->limits.max;
+    struct account *account = memory_map_private(account_bytes(capacity));
     if (account == NULL)
         return error_set(err, FP_SYSTEM, errno, "prepare", "the accounts of connections");
     supervisor->account = account;
+    account->capacity = capacity;
     account->rest = (struct loop_timer){.expired = rest_over, .data = supervisor};
     account->patience = (struct loop_timer){.expired = patience_over, .data = supervisor};
     if (open_tally(supervisor) < 0) {
@@ -186,7 +206,7 @@ void account_done(struct supervisor *supervisor)
         return;
     loop_remove(&supervisor->loop, &account->source);
     tally_close(&account->tally);
-    memory_unmap(account, sizeof(*account));
+    memory_unmap(account, account_bytes(account->capacity));
     supervisor->account = NULL;
 }
 
@@ -217,17 +237,17 @@ static void wait_for_bytes(struct supervisor *supervisor, const struct connectio
 {
     struct account *account = supervisor->account;
 
-    if (account->count == WAITING_MAX)
+    if (account->count == account->capacity)
         log_first(supervisor);
     *waiting_at(account, account->count++) = (struct waiting_end){
         .pair = connection->pair,
         .event = *event,
         .cookie = connection->cookie,
         .time_ns = supervisor_time_ns(supervisor),
-        .until_ns = loop_now_ns(&supervisor->loop) + PATIENCE_NS,
+        .ended_ns = loop_now_ns(&supervisor->loop),
     };
     if (!account->patience.set)
-        loop_timer_set(&supervisor->loop, &account->patience, waiting_at(account, 0)->until_ns);
+        loop_timer_set(&supervisor->loop, &account->patience, loop_now_ns(&supervisor->loop) + PATIENCE_NS);
 }
 
 void account_end(struct supervisor *supervisor, const struct connection *connection,
@@ -250,11 +270,7 @@ void account_end(struct supervisor *supervisor, const struct connection *connect
     supervisor_event(supervisor, &event);
 }
 
-void account_finish(struct supervisor *supervisor)
+bool account_is_waiting(const struct supervisor *supervisor)
 {
-    if (!is_announced(supervisor))
-        return;
-    account_read(supervisor);
-    while (supervisor->account->count > 0)
-        log_first(supervisor);
+    return supervisor->account != NULL && supervisor->account->count > 0;
 }

@@ -24,8 +24,8 @@ void account_read(struct supervisor *supervisor);
 /* Its process has been reaped. The connection may be removed afterwards. */
 void account_end(struct supervisor *supervisor, const struct connection *connection,
                  const struct process_end *end);
-/* Logs at once the ends that still wait, with what can be known now. */
-void account_finish(struct supervisor *supervisor);
+/* Are there such ends? None waits for much longer than a second. */
+bool account_is_waiting(const struct supervisor *supervisor);
 /* What an event says of the connection itself. */
 void account_describe(const struct supervisor *supervisor, const struct connection *connection,
                       struct event *event);

@@ -262,7 +262,8 @@ enum fp_status supervisor_init(struct supervisor *supervisor, const struct super
 
 static bool has_ended(const struct supervisor *supervisor)
 {
-    return supervisor->phase != PHASE_SERVING && supervisor->connections.slots.live == 0;
+    return supervisor->phase != PHASE_SERVING && supervisor->connections.slots.live == 0 &&
+           !account_is_waiting(supervisor);
 }
 
 static bool has_doors(const struct supervisor *supervisor)
@@ -303,7 +304,6 @@ enum fp_status supervisor_run(struct supervisor *supervisor, struct fp_error *er
         flush_log(supervisor);
         read_clocks(supervisor);
     }
-    account_finish(supervisor);
     log_stop(supervisor);
     return status;
 }
@@ -315,12 +315,16 @@ void supervisor_done(struct supervisor *supervisor)
     worker_log_done(supervisor);
     loop_remove(&supervisor->loop, &supervisor->stop_source);
     loop_done(&supervisor->loop);
-    fd_close(fd_take(&supervisor->signal_fd));
-    fd_close(fd_take(&supervisor->reserve_fd));
     if (supervisor->signals_set) {
+        /* What came until now was for the server. Unblocked, a SIGPIPE of its log would end the process. */
+        int number;
+        while (signals_read(supervisor->signal_fd, &number, 1) > 0)
+            ;
         signals_set_mask(&supervisor->old_mask, NULL);
         signals_restore_child(&supervisor->old_child);
     }
+    fd_close(fd_take(&supervisor->signal_fd));
+    fd_close(fd_take(&supervisor->reserve_fd));
     if (supervisor->engine.plan != NULL)
         engine_done(&supervisor->engine);
     plan_done(&supervisor->plan);

@@ -55,7 +55,8 @@ struct supervisor {
     int64_t flushed_ns;
     struct loop_timer rest;  /* set: signals are left unread until then */
     int64_t signals_ns;      /* when they were read last */
-    struct loop_timer retry; /* of held connections */
+    struct loop_timer retry; /* of held connections, or of a crowded engine */
+    bool crowded;            /* the engine has no room */
     struct pace retry_pace;
     struct pace fail_pace;
     int last_failure; /* step and errno of the last failed worker that was logged */

@@ -20,6 +20,11 @@ void engine_done(struct engine *engine)
     exec_done(engine);
 }
 
+bool engine_has_room(const struct engine *engine)
+{
+    return !executes(engine->plan) || exec_has_room(engine);
+}
+
 enum fp_status engine_start(struct engine *engine, const struct spawn_request *request, pid_t *ret_pid,
                             struct fp_error *err)
 {

@@ -23,12 +23,14 @@ struct launch_pad;
 struct engine {
     const struct spawn_plan *plan;
     struct launch_pad *pads; /* of the exec engine */
-    uint32_t pad_next;
+    uint32_t pad_last;
 };
 
 /* The plan is borrowed until engine_done(). */
 enum fp_status engine_init(struct engine *engine, const struct spawn_plan *plan, struct fp_error *err);
 void engine_done(struct engine *engine);
+/* Can a process be started now, as far as the engine itself goes? If not, it can within about a millisecond. */
+bool engine_has_room(const struct engine *engine);
 enum fp_status engine_start(struct engine *engine, const struct spawn_request *request, pid_t *ret_pid,
                             struct fp_error *err);
 

@@ -52,17 +52,20 @@ void exec_done(struct engine *engine)
     engine->pads = NULL;
 }
 
-static struct launch_pad *find_pad(struct engine *engine)
+/* The number of a pad that is free, or PAD_COUNT. The one used last is taken again where it can be: its pages are warm. */
+static uint32_t find_pad(const struct engine *engine)
 {
     for (uint32_t i = 0; i < PAD_COUNT; i++) {
-        struct launch_pad *pad = &engine->pads[(engine->pad_next + i) % PAD_COUNT];
-        if (__atomic_load_n(&pad->in_use, __ATOMIC_ACQUIRE) == 0) {
-            /* The last one used is taken again where it is free already: its pages are warm. */
-            engine->pad_next = (engine->pad_next + i) % PAD_COUNT;
-            return pad;
-        }
+        uint32_t number = (engine->pad_last + i) % PAD_COUNT;
+        if (__atomic_load_n(&engine->pads[number].in_use, __ATOMIC_ACQUIRE) == 0)
+            return number;
     }
-    return NULL;
+    return PAD_COUNT;
+}
+
+bool exec_has_room(const struct engine *engine)
+{
+    return find_pad(engine) != PAD_COUNT;
 }
 
 /* In the child. */
@@ -77,11 +80,13 @@ enum fp_status exec_start(struct engine *engine, const struct spawn_request *req
                           struct fp_error *err)
 {
     const struct spawn_plan *plan = engine->plan;
-    struct launch_pad *pad = find_pad(engine);
+    uint32_t number = find_pad(engine);
     sigset_t old;
 
-    if (pad == NULL)
+    if (number == PAD_COUNT)
         return error_set(err, FP_SYSTEM, EAGAIN, "start", "%s", plan->path);
+    struct launch_pad *pad = &engine->pads[number];
+    engine->pad_last = number;
     pad->plan = plan;
     pad->setup = plan->setup;
     pad->setup.socket_fd = request->fd;
