@@ -1,0 +1,403 @@
+"""Life of the server: what is said of each connection's end, how the server ends, and what signals do to it."""
+import collections
+import json
+import os
+import pty
+import re
+import resource
+import signal
+import socket
+import threading
+import time
+
+import pytest
+
+import forkport
+
+LIMITS = ["--max", 3000, "--max-per-source", 3000]
+
+
+def end_of(server, number=1, **fields):
+    return server.log.wait("end", connection=number, **fields)
+
+
+# What is said of an end.
+
+@pytest.mark.parametrize("code", [0, 1, 64, 127, 255])
+def test_exit_status(serve, code):
+    server = serve("127.0.0.1:0", worker=[forkport.WORKER, "exit", code])
+    server.ask()
+    end = end_of(server)
+    assert end["exit"] == code and "signal" not in end
+
+
+@pytest.mark.parametrize("code", [0, 1, 127, 255])
+def test_exit_status_of_a_handler(serve, code):
+    server = serve("127.0.0.1:0", handler="exit")
+    server.ask(bytes([code]))
+    assert end_of(server)["exit"] == code
+    assert server.log.find("fail") == []
+
+
+@pytest.mark.parametrize("name", ["KILL", "SEGV", "TERM", "PIPE", "USR1"])
+def test_ended_by_a_signal(serve, name):
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    server = serve("127.0.0.1:0", worker=[forkport.WORKER, "signal", int(signal.Signals[f"SIG{name}"])])
+    server.ask()
+    end = end_of(server)
+    assert end["signal"] == name and "exit" not in end
+
+
+@pytest.mark.parametrize("milliseconds, mebibytes", [(0, 0), (150, 0), (50, 64)])
+def test_time_and_memory(serve, milliseconds, mebibytes):
+    """What the kernel told the worker itself just before its end, and a little more."""
+    server = serve("127.0.0.1:0", worker=[forkport.WORKER, "burn", milliseconds, mebibytes])
+    began = time.monotonic()
+    cpu_us, rss_kib = map(int, server.ask().split())
+    end = end_of(server)
+    took_ms = (time.monotonic() - began) * 1000
+    used_us = end["cpu_user_us"] + end["cpu_system_us"]
+    assert cpu_us <= used_us < cpu_us + 100_000 and used_us >= milliseconds * 1000
+    assert rss_kib <= end["max_rss_kib"] < rss_kib + 4096 and end["max_rss_kib"] >= mebibytes * 1024
+    assert milliseconds <= end["duration_ms"] <= took_ms
+
+
+TRANSFERS = [(0, 0), (1, 0), (0, 1), (1, 1), (1000, 3), (65536, 65537), (3_000_000, 1), (1, 5_000_000)]
+
+
+@pytest.mark.parametrize("taken, given", TRANSFERS)
+def test_bytes_of_a_program(serve, taken, given):
+    server = serve("127.0.0.1:0", worker=[forkport.WORKER, "take-and-give", given])
+    for number in range(1, 4):
+        assert len(server.ask(b"x" * taken)) == given
+        end = end_of(server, number)
+        assert (end["bytes_in"], end["bytes_out"]) == (taken, given)
+
+
+@pytest.mark.parametrize("builtin, echoed", [("echo", 1), ("discard", 0)])
+@pytest.mark.parametrize("size", [0, 1, 70_000, 3_000_000])
+def test_bytes_of_a_handler(serve, builtin, echoed, size):
+    server = serve("127.0.0.1:0", "--builtin", builtin)
+    with server.connect() as client:
+        sender = threading.Thread(target=lambda: (client.sendall(b"x" * size), client.shutdown(socket.SHUT_WR)))
+        sender.start()
+        assert len(forkport.read_to_end(client)) == size * echoed
+        sender.join()
+    end = end_of(server)
+    assert (end["bytes_in"], end["bytes_out"]) == (size, size * echoed)
+
+
+def test_bytes_of_a_handler_that_ends_its_direction_first(serve):
+    server = serve("127.0.0.1:0", handler="farewell")
+    with server.connect() as client:
+        assert forkport.read_to_end(client) == b"farewell\n"
+        client.sendall(b"x" * 1000)
+    end = end_of(server)
+    assert (end["bytes_in"], end["bytes_out"]) == (1000, 9)
+
+
+def test_bytes_that_a_handler_left_unread_are_not_its(serve):
+    server = serve("127.0.0.1:0", handler="exit")
+    with server.connect() as client:
+        server.signal(signal.SIGSTOP)
+        forkport.until(lambda: forkport.state(server.pid) == "T", "the server to be stopped")
+        client.sendall(b"\0" * 1000)
+        server.signal(signal.SIGCONT)
+        end = end_of(server)
+    assert (end["bytes_in"], end["bytes_out"], end["exit"]) == (1, 0, 0)
+
+
+def test_bytes_of_many_at_once(serve):
+    """Each end has the bytes of its own connection."""
+    server = serve("127.0.0.1:0", *LIMITS, worker=["sh", "-c", "head -c $TCPREMOTEPORT /dev/zero"])
+    sizes, number = {}, 200
+    for _ in range(number // 20):
+        clients = [server.connect() for _ in range(20)]
+        for client in clients:
+            port = client.getsockname()[1]
+            assert len(forkport.read_to_end(client)) == port
+            sizes[f"{{127.0.0.1:{server.port}, 127.0.0.1:{port}}}"] = port
+            client.close()
+    server.log.wait("end", count=number)
+    ends = server.log.find("end")
+    assert len(ends) == number and {end["pair"]: end["bytes_out"] for end in ends} == sizes
+    assert {end["bytes_in"] for end in ends} == {0}
+
+
+def test_events_of_a_connection_are_in_order_and_agree(serve):
+    server = serve("127.0.0.1:0", "--name", "ftp", worker=[forkport.WORKER, "hold"])
+    with server.connect() as client:
+        pid = int(forkport.read_line(client))
+        pair = f"{{127.0.0.1:{server.port}, 127.0.0.1:{client.getsockname()[1]}}}"
+        assert forkport.children(server.pid) == [pid]
+    end_of(server)
+    assert server.stop() == 0
+    events = server.log.read()
+    assert [event["event"] for event in events] == ["listen", "accept", "start", "end", "drain", "stop"]
+    assert {event["service"] for event in events} == {"ftp"}
+    assert {event["pair"] for event in events[1:4]} == {pair} and events[0]["pair"] == server.pairs[0]
+    assert {event["pid"] for event in events[2:4]} == {pid}
+    times = [event["time"] for event in events]
+    assert times == sorted(times) and all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", t) for t in times)
+    assert {key: events[-1][key] for key in ("served", "refused", "failed")} == \
+        {"served": 1, "refused": 0, "failed": 0}
+
+
+# How it ends.
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_ends_at_once_without_connections(serve, number):
+    server = serve("127.0.0.1:0", "--builtin", "echo")
+    server.signal(number)
+    assert server.wait() == 0
+    assert server.log.read()[-1]["event"] == "stop"
+
+
+def test_drain_lets_workers_finish(serve):
+    server = serve("127.0.0.1:0", worker=["cat"])
+    with server.connect() as client:
+        client.sendall(b"before\n")
+        assert forkport.read_line(client) == "before\n"
+        server.signal(signal.SIGTERM)
+        assert server.log.wait("drain")["live"] == 1
+        with pytest.raises(ConnectionRefusedError):
+            server.connect()
+        client.sendall(b"after\n")
+        assert forkport.read_line(client) == "after\n"
+        assert server.process.poll() is None
+    assert server.wait() == 0
+    assert end_of(server)["exit"] == 0
+    assert server.log.find("hurry") == []
+
+
+def test_drain_over_sends_term_then_kill(serve):
+    """One worker ends at TERM, the other does not; the server waits for both and no longer than it said."""
+    server = serve("127.0.0.1:0", "--drain", 1, worker=["sh", "-c", f"read how; exec {forkport.WORKER} hold $how"])
+    with server.connect() as meek, server.connect() as stubborn:
+        meek.sendall(b"\n")
+        stubborn.sendall(b"ignore\n")
+        pids = [int(forkport.read_line(client)) for client in (meek, stubborn)]
+        began = time.monotonic()
+        server.signal(signal.SIGTERM)
+        assert server.wait() == 0
+        took = time.monotonic() - began
+    assert [(event["signal"], event["live"]) for event in server.log.find("hurry")] == [("TERM", 2), ("KILL", 1)]
+    assert {end["pid"]: end["signal"] for end in server.log.find("end")} == dict(zip(pids, ("TERM", "KILL")))
+    assert 6 <= took < 9, "a second of drain, five of patience"
+
+
+def test_further_signals_hurry(serve):
+    server = serve("127.0.0.1:0", "--drain", 3600, worker=[forkport.WORKER, "hold", "ignore"])
+    with server.connect() as client:
+        forkport.read_line(client)
+        began = time.monotonic()
+        server.signal(signal.SIGTERM)
+        server.log.wait("drain")
+        server.signal(signal.SIGINT)
+        server.log.wait("hurry", signal="TERM")
+        server.signal(signal.SIGTERM)
+        assert server.wait() == 0
+        assert time.monotonic() - began < 4, "without waiting for a timer"
+    assert end_of(server)["signal"] == "KILL"
+
+
+def test_the_whole_session_of_a_worker_is_signalled(serve):
+    """A shell's children get the signal too, or a worker that is a script would leave them behind."""
+    server = serve("127.0.0.1:0", "--drain", 0, worker=["sh", "-c", f"{forkport.WORKER} hold; :"])
+    with server.connect() as client:
+        pid = int(forkport.read_line(client))
+        server.signal(signal.SIGTERM)
+        assert server.wait() == 0
+        forkport.wait_pid(pid)
+
+
+def test_queued_connections_are_served_at_the_end(serve):
+    """Clients whose connection stands when SIGTERM comes were told that they are connected: they are served."""
+    server = serve("127.0.0.1:0", *LIMITS, worker=["cat"])
+    server.signal(signal.SIGSTOP)
+    forkport.until(lambda: forkport.state(server.pid) == "T", "the server to be stopped")
+    clients = [server.connect() for _ in range(50)]
+    server.signal(signal.SIGTERM)
+    server.signal(signal.SIGCONT)
+    for index, client in enumerate(clients):
+        client.sendall(b"%d" % index)
+        client.shutdown(socket.SHUT_WR)
+        assert forkport.read_to_end(client) == b"%d" % index
+        client.close()
+    assert server.wait() == 0
+    assert server.log.find("stop")[0]["served"] == 50
+
+
+def test_workers_live_on_when_the_supervisor_is_killed(serve):
+    """Nothing of a connection depends on the supervisor once its process runs."""
+    server = serve("127.0.0.1:0", worker=["cat"])
+    with server.connect() as client:
+        client.sendall(b"one\n")
+        assert forkport.read_line(client) == "one\n"
+        pid = forkport.children(server.pid)[0]
+        server.process.kill()
+        server.process.wait()
+        client.sendall(b"two\n")
+        assert forkport.read_line(client) == "two\n"
+    forkport.wait_pid(pid)
+
+
+# What happens to many at once.
+
+def test_two_hundred_end_while_the_supervisor_stands_still(serve):
+    """SIGCHLD is one signal for however many children: none is missed, no slot is lost."""
+    server, number = serve("127.0.0.1:0", *LIMITS, worker=["cat"]), 200
+    clients = [server.connect() for _ in range(number)]
+    server.log.wait("start", count=number)
+    pids = forkport.children(server.pid)
+    assert len(pids) == number
+    server.signal(signal.SIGSTOP)
+    forkport.until(lambda: forkport.state(server.pid) == "T", "the server to be stopped")
+    for client in clients:
+        client.close()
+    forkport.until(lambda: all(forkport.state(pid) == "Z" for pid in pids), "all workers to have ended")
+    server.signal(signal.SIGCONT)
+    server.log.wait("end", count=number)
+    ends = server.log.find("end")
+    assert collections.Counter(end["pid"] for end in ends) == collections.Counter(pids)
+    assert min(end["live"] for end in ends) == 0
+    forkport.until(lambda: not forkport.children(server.pid), "no child to be left")
+    assert server.ask(b"alive") == b"alive"
+    assert server.stop() == 0
+    assert server.log.find("stop")[0]["served"] == number + 1
+
+
+def test_children_that_are_not_ours_do_no_harm(serve):
+    """A server that was executed by a shell which had children has them still, and reaps them."""
+    server = serve("127.0.0.1:0", worker=["cat"], prefix=["sh", "-c", "true & exec \"$@\"", "sh"])
+    assert server.ask(b"one") == b"one"
+    end_of(server)
+    assert server.ask(b"two") == b"two"
+    assert server.stop() == 0
+    assert server.log.find("stop")[0]["served"] == 2
+
+
+# Signals.
+
+@pytest.mark.parametrize("name", ["SIGHUP", "SIGUSR2", "SIGPIPE"])
+def test_other_signals_do_not_end_it(serve, name):
+    server = serve("127.0.0.1:0", worker=["cat"])
+    with server.connect() as client:
+        server.signal(signal.Signals[name])
+        assert server.ask(b"alive") == b"alive"
+        client.sendall(b"still\n")
+        assert forkport.read_line(client) == "still\n"
+    if name != "SIGPIPE":
+        assert name in server.log.wait("notice")["error"]
+    assert server.stop() == 0
+
+
+def test_log_rotation_loses_nothing(serve):
+    server, number = serve("127.0.0.1:0", worker=["cat"]), 30
+    for index in range(1, number + 1):
+        assert server.ask(b"x") == b"x"
+        end_of(server, index)
+        if index % 10 == 0:
+            before = server.log.read()[:]
+            server.log.path.rename(server.folder / f"log.{index}")
+            server.signal(signal.SIGUSR1)
+            forkport.until(server.log.path.exists, "a new log file")
+            server.log.follow()
+            assert server.log.wait("reopen", count=index // 10)
+            assert len(server.log.read()) > len(before)
+            assert server.log.path.stat().st_mode & 0o777 == 0o640
+    assert server.stop() == 0
+    events = server.log.read()
+    assert [event["connection"] for event in events if event["event"] == "end"] == list(range(1, number + 1))
+    assert events[-1]["event"] == "stop"
+
+
+def test_log_file_that_cannot_be_reopened_is_kept(serve):
+    server = serve("127.0.0.1:0", worker=["cat"])
+    moved = server.folder / "moved"
+    moved.mkdir()
+    old = server.log.path
+    old.rename(moved / "log")
+    old.mkdir()  # a folder has taken the name
+    server.signal(signal.SIGUSR1)
+    server.log.close()
+    log = server.log = forkport.Log(moved / "log")
+    assert str(old) in log.wait("notice")["error"]
+    assert server.ask(b"x") == b"x"
+    log.wait("end", connection=1)
+
+
+# A log that nobody reads.
+
+def log_reader(kind):
+    """Both ends of what the server is to log to."""
+    if kind == "pipe":
+        return os.pipe()
+    if kind == "terminal":
+        return pty.openpty()
+    return tuple(end.detach() for end in socket.socketpair())
+
+
+def serve_unread(serve, kind, number):
+    """A server whose log nobody reads, after so many connections; the reader's end of the log."""
+    reader, writer = log_reader(kind)
+    server = serve("127.0.0.1:0", "--log", "json", "--builtin", "echo", log=False, stderr=writer)
+    os.close(writer)
+    for index in range(number):
+        assert server.ask(b"%d" % index) == b"%d" % index
+    forkport.until(lambda: not forkport.children(server.pid), "no child to be left")
+    return server, reader
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket"])
+def test_blocked_log_reader_delays_nobody(serve, kind):
+    """Every client is served, events are dropped; when the reader is back it is told how many, to the last one."""
+    # An event is some 170 bytes: what the reader can hold and the log's own MiB are full before.
+    number = 2700
+    server, reader = serve_unread(serve, kind, number)
+    seen = collections.Counter()
+    for line in forkport.lines_of(reader):
+        event = json.loads(line)
+        seen[event["event"]] += 1
+        if event["event"] == "lost":
+            seen["dropped"] += event["count"]
+            server.signal(signal.SIGTERM)
+    os.close(reader)
+    assert server.wait() == 0
+    assert seen["stop"] == 1 and seen["lost"] >= 1
+    told = sum(count for event, count in seen.items() if event not in ("lost", "dropped"))
+    assert told + seen["dropped"] == 3 * number + len(["listen", "drain", "stop"])
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket", "terminal"])
+def test_blocked_log_reader_does_not_keep_the_server_from_ending(serve, kind):
+    server, reader = serve_unread(serve, kind, 600)
+    with server.connect() as client:
+        client.sendall(b"x")
+        server.signal(signal.SIGTERM)
+        client.shutdown(socket.SHUT_WR)
+        assert forkport.read_to_end(client) == b"x"
+    assert server.wait() == 0
+    os.close(reader)
+
+
+def test_closed_log_reader_does_no_harm(serve):
+    reader, writer = os.pipe()
+    server = serve("127.0.0.1:0", "--log", "text", worker=["cat"], log=False, stderr=writer)
+    os.close(writer)
+    os.close(reader)
+    for _ in range(10):
+        assert server.ask(b"x") == b"x"
+    assert server.stop() == 0
+
+
+def test_colour_on_a_terminal_only(serve):
+    for kind, coloured in (("terminal", True), ("pipe", False)):
+        reader, writer = log_reader(kind)
+        server = serve("127.0.0.1:0", worker=["cat"], log=False, stderr=writer)
+        os.close(writer)
+        server.ask(b"x")
+        assert server.stop() == 0
+        lines = list(forkport.lines_of(reader))
+        os.close(reader)
+        assert len(lines) == 6 and {b"\x1b[" in line for line in lines} == {coloured}
