@@ -50,14 +50,18 @@ void acceptor_update(struct supervisor *supervisor)
         update(&supervisor->doors[i]);
 }
 
+/* Leaves the door alone; `error` says why in the log, NULL: that has been said. */
 static void pause_for(struct door *door, int64_t delay_ns, const char *error)
 {
     struct event event = {.kind = EVENT_PAUSE};
 
-    EVENT_SET(&event, PAIR, pair, &door->listener->pair);
-    EVENT_SET(&event, ERROR, error, error);
-    EVENT_SET(&event, DELAY, delay_ms, (uint64_t)(delay_ns / MS_NS));
-    supervisor_event(door->supervisor, &event);
+    door->pause_said = error != NULL;
+    if (door->pause_said) {
+        EVENT_SET(&event, PAIR, pair, &door->listener->pair);
+        EVENT_SET(&event, ERROR, error, error);
+        EVENT_SET(&event, DELAY, delay_ms, (uint64_t)(delay_ns / MS_NS));
+        supervisor_event(door->supervisor, &event);
+    }
     struct loop *loop = &door->supervisor->loop;
     loop_timer_set(loop, &door->pause, loop_now_ns(loop) + delay_ns);
     update(door);
@@ -68,16 +72,26 @@ static void pause_ended(void *data)
     struct door *door = data;
     struct event event = {.kind = EVENT_RESUME};
 
-    EVENT_SET(&event, PAIR, pair, &door->listener->pair);
-    supervisor_event(door->supervisor, &event);
+    if (door->pause_said) {
+        EVENT_SET(&event, PAIR, pair, &door->listener->pair);
+        supervisor_event(door->supervisor, &event);
+    }
     update(door);
 }
 
-void acceptor_back_off(struct supervisor *supervisor, int64_t delay_ns)
+void acceptor_back_off(struct supervisor *supervisor, bool is_news)
 {
+    int64_t now_ns = loop_now_ns(&supervisor->loop);
+    int64_t delay_ns = 0;
+
     for (size_t i = 0; i < supervisor->listeners->count; i++) {
-        if (!supervisor->doors[i].pause.set)
-            pause_for(&supervisor->doors[i], delay_ns, "workers fail before they run");
+        struct door *door = &supervisor->doors[i];
+        /* Workers that were started before the pause and fail now tell nothing new. */
+        if (door->pause.set)
+            continue;
+        if (delay_ns == 0)
+            delay_ns = pace_failure_ns(&supervisor->fail_pace, now_ns);
+        pause_for(door, delay_ns, is_news ? "workers fail before they run" : NULL);
     }
 }
 

@@ -16,8 +16,8 @@ enum fp_status acceptor_init(struct supervisor *supervisor, struct fp_error *err
 void acceptor_done(struct supervisor *supervisor);
 /* Watches each door that should be watched now, and no other: after room was made or lost. */
 void acceptor_update(struct supervisor *supervisor);
-/* Workers fail before they run: leave the doors alone for a while. */
-void acceptor_back_off(struct supervisor *supervisor, int64_t delay_ns);
+/* A worker failed before it ran: leaves the doors alone, for longer each time, and says so where it is news. */
+void acceptor_back_off(struct supervisor *supervisor, bool is_news);
 /* Takes in what waits in the kernel's queues and can be had without waiting; before the sockets are closed. */
 void acceptor_take_queued(struct supervisor *supervisor);
 

@@ -9,7 +9,7 @@
 #include <string.h>
 
 /* Said once, not for each connection that meets it; how often it happened meanwhile is said with the next other one. */
-static void log_failure(struct supervisor *supervisor, const struct connection *connection, int step,
+static bool log_failure(struct supervisor *supervisor, const struct connection *connection, int step,
                         int errnum)
 {
     struct event event = {.kind = EVENT_FAIL};
@@ -17,7 +17,7 @@ static void log_failure(struct supervisor *supervisor, const struct connection *
 
     if (failure == supervisor->last_failure) {
         supervisor->same_failures++;
-        return;
+        return false;
     }
     account_describe(supervisor, connection, &event);
     EVENT_SET(&event, STEP, step, child_step_name(step));
@@ -27,6 +27,7 @@ static void log_failure(struct supervisor *supervisor, const struct connection *
     supervisor->last_failure = failure;
     supervisor->same_failures = 0;
     supervisor_event(supervisor, &event);
+    return true;
 }
 
 /* A child that ends as one that could not become a worker, and says so; a worker's own 127 has no report. */
@@ -44,9 +45,7 @@ static void finish(struct supervisor *supervisor, struct connection *connection,
     admit_release(&supervisor->admit, connection->source);
     if (could_not_run(end, report)) {
         supervisor->failed++;
-        log_failure(supervisor, connection, report->step, report->errnum);
-        acceptor_back_off(supervisor,
-                          pace_failure_ns(&supervisor->fail_pace, loop_now_ns(&supervisor->loop)));
+        acceptor_back_off(supervisor, log_failure(supervisor, connection, report->step, report->errnum));
     } else {
         supervisor->served++;
         supervisor->last_failure = 0;

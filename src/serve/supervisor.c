@@ -224,7 +224,7 @@ static enum fp_status start(struct supervisor *supervisor, const struct supervis
     supervisor->reserve_fd = fd_reserve();
     supervisor->flush = (struct loop_timer){.expired = write_log, .data = supervisor};
     supervisor->rest = (struct loop_timer){.expired = rest_over, .data = supervisor};
-    pace_init(&supervisor->fail_pace, 10 * MS_NS, 5000 * MS_NS);
+    pace_init(&supervisor->fail_pace, 10 * MS_NS, 1000 * MS_NS);
     drain_init(supervisor);
     status = make_tables(supervisor, err);
     if (status == FP_OK)

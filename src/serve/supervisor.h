@@ -31,6 +31,7 @@ struct door {
     struct listener *listener;
     struct loop_source source;
     struct loop_timer pause; /* set: left alone until then */
+    bool pause_said;         /* in the log */
     struct pace pace;
     unsigned retries; /* in a row */
 };
