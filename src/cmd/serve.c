@@ -2,8 +2,10 @@
 #include "cmd/cmd.h"
 #include "config/options.h"
 #include "serve/server.h"
+#include "sys/fd.h"
 #include "sys/signals.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sysexits.h>
@@ -64,10 +66,20 @@ static int wants_help(int argc, char **argv)
     return 0;
 }
 
+/* Before anything is opened, lest a wrong number be that of a descriptor of our own. */
+static enum fp_status check_ready(int fd, struct fp_error *err)
+{
+    if (fd < 0 || fd_is_inherited(fd))
+        return FP_OK;
+    return error_set(err, FP_USAGE, EBADF, "write the pairs to", "descriptor %d of --ready-fd", fd);
+}
+
 static enum fp_status serve(struct fp_server *server, int argc, char **argv, struct fp_error *err)
 {
     enum fp_status status = options_parse(server_config(server), argc, argv, err);
 
+    if (status == FP_OK)
+        status = check_ready(server_config(server)->ready_fd, err);
     if (status != FP_OK)
         return status;
     server_log_to(server, STDERR_FILENO);

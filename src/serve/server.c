@@ -207,6 +207,9 @@ static enum fp_status announce(struct fp_server *server, struct fp_error *err)
         return FP_OK;
     enum fp_status status = listeners_announce(&server->listeners, fd, err);
     fd_close(fd);
+    /* A connection that took the place of a standard descriptor would be taken for it. */
+    if (status == FP_OK && fd_open_standard() < 0)
+        status = error_set(err, FP_SYSTEM, errno, "open", "/dev/null as a standard descriptor");
     return status;
 }
 

@@ -124,6 +124,14 @@ int fd_write_all(int fd, const char *bytes, size_t length)
     return 0;
 }
 
+bool fd_is_inherited(int fd)
+{
+    int flags = fcntl(fd, F_GETFD);
+
+    /* What is opened here is close-on-exec; what came through an exec is not. */
+    return flags >= 0 && (flags & FD_CLOEXEC) == 0;
+}
+
 bool fd_is_socket(int fd)
 {
     struct stat status;
