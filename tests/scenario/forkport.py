@@ -153,12 +153,19 @@ class Server:
 
     # pylint: disable=too-many-arguments
     def __init__(self, folder, *arguments, worker=None, handler=None, prefix=(), env=None, preexec=None,
-                 pass_fds=(), stderr=None, log=True, **popen):
+                 pass_fds=(), stderr=None, log=True, ready_fd=None, **popen):
         self.folder = pathlib.Path(folder)
         self.log = None
         self._stderr_path = self.folder / "stderr"
         reader, writer = os.pipe()
-        options = ["--ready-fd", str(writer)]
+        options = ["--ready-fd", str(writer if ready_fd is None else ready_fd)]
+
+        def before_exec():
+            if ready_fd is not None:
+                os.dup2(writer, ready_fd)
+            if preexec:
+                preexec()
+
         if log:
             self.log = Log(self.folder / "log")
             options += ["--log", "json", "--log-file", str(self.log.path)]
@@ -168,8 +175,8 @@ class Server:
             with open(self._stderr_path, "wb") as errors:
                 self.process = subprocess.Popen(  # pylint: disable=consider-using-with
                     command, stdin=popen.pop("stdin", subprocess.DEVNULL), stdout=popen.pop("stdout", errors),
-                    stderr=errors if stderr is None else stderr, preexec_fn=preexec, env=env,
-                    pass_fds=(writer, *pass_fds), **popen)
+                    stderr=errors if stderr is None else stderr, preexec_fn=before_exec, env=env,
+                    pass_fds=(*pass_fds, *([writer] if ready_fd is None else [])), **popen)
         finally:
             os.close(writer)
         self.pid = self.process.pid

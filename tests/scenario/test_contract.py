@@ -331,3 +331,12 @@ s.shutdown(socket.SHUT_WR)
 def test_program_is_found_in_path_and_keeps_its_name(serve):
     server = serve("127.0.0.1:0", worker=["sh", "-c", "cat /proc/$$/cmdline", "two"])
     assert server.ask() == b"sh\0-c\0cat /proc/$$/cmdline\0two\0"
+
+
+@pytest.mark.parametrize("fd", [0, 1, 2])
+def test_ready_descriptor_may_be_a_standard_one(serve, fd):
+    """It is closed, as it is said, but no connection gets its place: it would be taken for what stood there."""
+    server = serve("127.0.0.1:0", worker=[forkport.WORKER, "dump"], ready_fd=fd)
+    for _ in range(3):
+        dump = ask_dump(server)
+        check_descriptors(dump)

@@ -1,0 +1,157 @@
+"""What is wrong with a command line is said in one line, with what and where, and the exit code of its class."""
+import os
+import re
+import shutil
+import socket
+import tempfile
+
+import pytest
+
+import forkport
+
+HERE = "127.0.0.1:0"
+ECHO = ["--builtin", "echo"]
+
+
+def refused(*arguments, **more):
+    """The exit code and the one line of a command that must not serve."""
+    code, out, errors = forkport.run(*arguments, **more)
+    assert out == "" and errors.endswith("\n"), (code, out, errors)
+    line = errors[:-1]
+    assert line.startswith("forkport: ") and len(line) < 1000, errors
+    assert all(character.isprintable() for character in line), repr(line)
+    return code, line
+
+
+@pytest.mark.parametrize("arguments, code, said", [
+    (["frobnicate"], 64, ["frobnicate"]),
+    (["serve"], 64, ["address"]),
+    (["serve", HERE], 64, ["program", "builtin"]),
+    (["serve", HERE, "--"], 64, ["program", "builtin"]),
+    (["serve", HERE, "--", ""], 64, ["program"]),
+    (["serve", "--", "cat"], 64, ["address"]),
+    (["serve", HERE, "127.0.0.1:1", *ECHO], 64, ["127.0.0.1:1", "one list"]),
+    (["serve", HERE, *ECHO, "--", "cat"], 64, ["program", "builtin"]),
+    (["serve", HERE, *ECHO, "--resolve"], 64, ["builtin", "--resolve"]),
+    (["serve", HERE, "--frobnicate", *ECHO], 64, ["--frobnicate", "no such option"]),
+    (["serve", HERE, "--frobnicate=3", *ECHO], 64, ["--frobnicate", "no such option"]),
+    (["serve", HERE, "--ma", "3", *ECHO], 64, ["--ma", "no such option"]),
+    (["serve", HERE, "-x", *ECHO], 64, ["-x"]),
+    (["serve", HERE, *ECHO, "--max"], 64, ["--max", "N is expected"]),
+    (["serve", HERE, *ECHO, "--max", "0"], 64, ["--max to 0", "1 to"]),
+    (["serve", HERE, *ECHO, "--max", "-1"], 64, ["--max to -1"]),
+    (["serve", HERE, *ECHO, "--max", "3x"], 64, ["--max to 3x"]),
+    (["serve", HERE, *ECHO, "--max="], 64, ["--max to an empty text"]),
+    (["serve", HERE, *ECHO, "--max", "99999999999999999999"], 64, ["--max", "4000000"]),
+    (["serve", HERE, *ECHO, "--source-prefix4", "33"], 64, ["--source-prefix4 to 33", "0 to 32"]),
+    (["serve", HERE, *ECHO, "--source-prefix6", "129"], 64, ["--source-prefix6 to 129", "0 to 128"]),
+    (["serve", HERE, *ECHO, "--resolve=yes"], 64, ["--resolve", "no value"]),
+    (["serve", HERE, *ECHO, "--at-max", "drop"], 64, ["--at-max to drop", "queue|refuse|message:TEXT"]),
+    (["serve", HERE, *ECHO, "--at-max", "message:\\x"], 64, ["--at-max", "backslash"]),
+    (["serve", HERE, *ECHO, "--engine", "spawn"], 64, ["--engine to spawn", "exec"]),
+    (["serve", HERE, *ECHO, "--log", "xml"], 64, ["--log to xml", "text|json|none"]),
+    (["serve", HERE, *ECHO, "--stderr", "x"], 64, ["--stderr to x", "log|socket|inherit"]),
+    (["serve", HERE, "--builtin", "ftp"], 64, ["--builtin to ftp", "echo|discard"]),
+    (["serve", HERE, *ECHO, "--log-file", ""], 64, ["--log-file"]),
+    (["serve", HERE, *ECHO, "--user", "no-such-user"], 78, ["no-such-user"]),
+    (["serve", HERE, *ECHO, "--group", "no-such-group"], 78, ["no-such-group"]),
+    (["serve", HERE, *ECHO, "--group", "0,no-such-group"], 78, ["no-such-group"]),
+    (["serve", HERE, "--", "/no/such/program"], 66, ["/no/such/program", "No such file"]),
+    (["serve", HERE, "--", "no-such-program"], 66, ["no-such-program", "No such file"]),
+    (["serve", HERE, "--", "/etc"], 66, ["/etc", "directory"]),
+    (["serve", HERE, "--", "/etc/passwd"], 77, ["/etc/passwd", "Permission denied"]),
+    (["serve", HERE, "--", "/dev/null"], 77, ["/dev/null", "Permission denied"]),
+    (["serve", HERE, *ECHO, "--ready-fd", "77"], 64, ["77", "--ready-fd", "Bad file descriptor"]),
+    (["serve", HERE, *ECHO, "--log-file", "/no/such/folder/log"], 66, ["/no/such/folder/log", "No such file"]),
+    (["serve", HERE, *ECHO, "--log-file", "/etc"], 66, ["/etc", "directory"]),
+])
+def test_command_line(arguments, code, said):
+    got, line = refused(*arguments)
+    assert got == code, line
+    for words in said:
+        assert words in line
+
+
+@pytest.mark.parametrize("address, said", [
+    ("", "there is nothing"), (":", ""), ("127.0.0.1", "port"), ("127.0.0.1:", "port"), ("127.0.0.1:65536", "65535"),
+    ("65536", "65535"), ("127.0.0.1:-1", ""), ("127.0.0.1:21x", "21x"), ("127.0.0.1:no-such-service", "no-such-service"),
+    ("1.2.3:21", "1.2.3"), ("1.2.3.4.5:21", "1.2.3.4.5"), ("::1:21", "[::1]:21"), ("[::1]", "port"), ("[::1:21", "["),
+    ("[1.2.3.4]:21", "1.2.3.4"), ("fe80::1:21", "["), ("[fe80::1]:21", "%"), ("127.0.0.1%no-such-device:21", "no-such-device"),
+    ("127.0.0.0/8:21", "127.0.0.0/8"), ("2000-2999", "2000-2999"), ("127.0.0.1:0,", ""), (",127.0.0.1:0", ""),
+    ("127.0.0.1:0,,127.0.0.1:0", ""), ("127.0.0.1:0,bad", "bad"), ("x" * 5000 + ":21", "xxx"), ("\x1b[2J:21", "\\x1b"),
+    ("caf\udce9:21", "\\xe9"), ("*:*", "*"),
+])
+def test_address(address, said):
+    code, line = refused("serve", address, *ECHO)
+    assert code in (64, 65, 68, 69, 75), line
+    assert said in line
+
+
+def options():
+    """The names of all the options, from the help."""
+    _, out, _ = forkport.run("serve", "--help")
+    return re.findall(r"^  --([a-z0-9-]+)", out, re.MULTILINE)
+
+
+@pytest.mark.parametrize("junk", ["", " ", "-1", "0x10", "1e3", "99999999999999999999999", "\x1b[31m\n\r", "\udcff",
+                                  "y" * 100_000], ids=lambda junk: ascii(junk[:30]))
+def test_junk_for_each_option(junk):
+    """Whatever is given to whatever option: one line and the exit code of a bad command line, and no crash."""
+    names = options()
+    assert len(names) >= 15
+    for name in set(names) - {"name", "resolve", "log-file", "help"}:
+        code, line = refused("serve", HERE, f"--{name}={junk}", *([] if name == "builtin" else ECHO))
+        assert code in (64, 78) and name.split("-", maxsplit=1)[0] in line, line
+
+
+def test_usage_is_shown_without_a_command():
+    code, out, errors = forkport.run()
+    assert code == 64 and out == "" and errors.startswith("usage: forkport ")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["serve", "--help"], ["--version"]])
+def test_help_is_no_error(arguments):
+    code, out, errors = forkport.run(*arguments)
+    assert code == 0 and out != "" and errors == ""
+
+
+@pytest.fixture
+def stranger():
+    """How to run forkport as somebody who may do nothing: a copy of it, and what to do before it is executed."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may change users")
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        copy = shutil.copy(forkport.FORKPORT, folder)
+
+        def become():
+            os.setgroups([])
+            os.setresgid(65534, 65534, 65534)
+            os.setresuid(65534, 65534, 65534)
+
+        yield lambda *arguments: refused_by(copy, become, *arguments)
+
+
+def refused_by(copy, become, *arguments):
+    ours, forkport.FORKPORT = forkport.FORKPORT, copy
+    try:
+        return refused(*arguments, preexec_fn=become, cwd="/")
+    finally:
+        forkport.FORKPORT = ours
+
+
+@pytest.mark.parametrize("arguments, said", [
+    ([HERE, *ECHO, "--user", "root"], "of workers (uid 0"),
+    ([HERE, *ECHO, "--group", "0"], "of workers"),
+    ([HERE, *ECHO, "--log-file", "/log-of-nobody"], "/log-of-nobody"),
+    (["127.0.0.1:21", *ECHO], "127.0.0.1:21"),
+])
+def test_what_is_not_permitted(stranger, arguments, said):
+    code, line = stranger("serve", *arguments)
+    assert code == 77 and said in line, line
+
+
+def test_address_in_use(serve):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        code, line = refused("serve", f"127.0.0.1:{other.getsockname()[1]}", *ECHO)
+    assert code == 69 and "in use" in line
