@@ -3,7 +3,6 @@
 #include "sys/signals.h"
 
 #include <jansson.h>
-#include <string.h>
 
 /* Bytes that are no UTF-8 cannot stand in JSON: they are shown as \xNN, as in text. */
 static json_t *bytes_value(struct event_bytes bytes)

@@ -9,6 +9,7 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <termios.h>
 #include <unistd.h>
 
 void fd_close(int fd)
@@ -99,10 +100,15 @@ int fd_open_append(const char *path)
 
 int fd_reopen_nonblocking(int fd)
 {
+    const int flags = O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
     char path[32];
 
     snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-    return open(path, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    int own = open(path, flags);
+    /* After su(1) the terminal is still another user's, but the controlling one has a name that is everybody's. */
+    if (own < 0 && tcgetsid(fd) >= 0)
+        own = open("/dev/tty", flags);
+    return own;
 }
 
 ssize_t fd_write(int fd, bool is_socket, const char *bytes, size_t length)
