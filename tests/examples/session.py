@@ -10,7 +10,7 @@ What is found between ``` fences of a manual page or of a Markdown file is, by i
     #!/bin/sh           a script, written to the file that its second line names
     anything else       not run
 
-In what is shown, a number stands for any number, "..." for anything. It runs in a network, process and mount namespace
+In what is shown, a number of several digits stands for any number, "..." for anything. It runs in a network, process and mount namespace
 of its own (see main()): ports are those of the document, and nothing outlives it.
 """
 import json
@@ -74,11 +74,11 @@ def steps_of(block):
 def pattern_of(shown):
     """A regular expression for what a document shows."""
     pattern = re.escape(shown).replace(re.escape("..."), ".*")
-    return re.sub(r"\d+", r"\\d+", pattern)
+    return re.sub(r"\d\d+", r"\\d+", pattern)
 
 
 def is_server(command):
-    return re.match(r"forkport serve\b", command) and not command.endswith("&") and "--help" not in command
+    return command.startswith("forkport serve ") and not re.search(r" &( |$)|--help", command)
 
 
 def listening():

@@ -1,0 +1,157 @@
+"""Every example of the manual is run as it stands, and the manual says what the tables and --help say."""
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+
+import pytest
+
+import session
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = pathlib.Path(os.environ.get("FORKPORT_BUILD", ROOT / "build")).resolve()
+# forkport-connect.1.scd has examples of another kind, which tests/scenario/test_connect.py runs.
+PAGES = sorted(page for page in (ROOT / "man").glob("*.scd") if page.name != "forkport-connect.1.scd")
+
+
+def sections():
+    """The blocks of a section are run on one host, one after another."""
+    for page in PAGES:
+        found = {}
+        for heading, block in session.blocks_of(page.read_text()):
+            # In scdoc a backslash stands for the next character, in literal blocks too.
+            block = re.sub(r"\\(.)", r"\1", block)
+            if heading != "SYNOPSIS" and session.kind_of(block) != "text":
+                found.setdefault(heading, []).append(block)
+        for heading, blocks in found.items():
+            yield pytest.param(blocks, id=f"{page.stem}-{heading.lower().replace(' ', '-')}")
+
+
+@pytest.mark.parametrize("blocks", sections())
+def test_the_examples_of_a_section(installed, tmp_path, blocks):
+    installed.run_session(blocks, tmp_path)
+
+
+def test_every_page_has_examples():
+    named = {param.id.partition("-example")[0].partition("-exit-status")[0] for param in sections()}
+    assert named == {page.stem for page in PAGES}
+
+
+def output(*command, **more):
+    return subprocess.run([str(word) for word in command], stdout=subprocess.PIPE, text=True, check=True, timeout=60,
+                          **more).stdout
+
+
+def table(kind):
+    """The rows of a table, each a list of columns, as the program that makes manual and completions has them."""
+    rows = (line.split("\t") for line in output(BUILD / "man" / "options", "list").splitlines())
+    return [row[1:] for row in rows if row[0] == kind]
+
+
+def words(text):
+    return re.sub(r"\s+", " ", text)
+
+
+def page_text(installed, name):
+    """A page as it is read."""
+    if not shutil.which("mandoc"):
+        pytest.skip("mandoc is not there to read pages with")
+    text = output("mandoc", "-T", "utf8", "-O", "width=1000", installed.file(name))
+    return re.sub(".\b", "", text)
+
+
+def test_help_has_every_option_of_the_table():
+    shown = words(output(BUILD / "forkport", "serve", "--help"))
+    for name, placeholder, default, text in table("option"):
+        usage = f"--{name}" + (f" {placeholder}" if placeholder else "") + (f" ({default})" if default else "")
+        assert f" {usage} {text.replace('*', '')} " in shown + " "
+    assert len(re.findall(r"^  --", output(BUILD / "forkport", "serve", "--help"), re.MULTILINE)) == len(table("option"))
+
+
+def test_help_of_connect_has_its_options():
+    shown = words(output(BUILD / "forkport", "connect", "--help"))
+    for name, placeholder in table("connect"):
+        assert f" --{name}{' ' if placeholder else ''}{placeholder} " in shown
+    assert set(re.findall(r" --([a-z]+)", shown)) - {"help"} == {name for name, _ in table("connect")}
+
+
+def test_the_manual_has_every_option_of_the_table(installed):
+    shown = words(page_text(installed, "forkport-serve.1"))
+    for name, placeholder, default, text in table("option"):
+        end = f" Default: {default}." if default else ""
+        assert f" --{name}{' ' if placeholder else ''}{placeholder} {text.replace('*', '')}{end} " in shown
+
+
+def test_the_manual_has_every_event_and_field(installed):
+    shown = words(page_text(installed, "forkport-serve.1"))
+    for name, text in table("event"):
+        assert f" {name} {text} " in shown
+    fields = shown[shown.index(" Fields "):shown.index(" LIMITS ")]
+    for name, _ in table("field"):
+        assert re.search(rf"[ ,]{name}[ ,]", fields), name
+
+
+def test_the_manual_has_every_public_function(installed):
+    declared = set()
+    for header in installed.root.rglob("include/forkport/*.h"):
+        declared |= set(re.findall(r"^[a-z].*?\b(fp_\w+)\(", header.read_text(), re.MULTILINE))
+    for name in declared:
+        # In the synopsis, and in the text.
+        assert len(re.findall(rf"\b{name}\b", page_text(installed, f"{name}.3"))) > 1, name
+    assert "fp_server_run" in declared
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completions_have_every_option(installed, shell):
+    names = {"bash": "forkport", "zsh": "_forkport", "fish": "forkport.fish"}
+    text = next(path for path in installed.root.rglob(names[shell]) if "share" in path.parts).read_text()
+    for name, placeholder, *_ in table("option") + table("connect"):
+        assert re.search(rf"(?:-l |--){name}\b", text), name
+        if re.match("[a-z]", placeholder):
+            for choice in re.sub("[A-Z]", "", placeholder).split("|"):
+                assert choice in text.replace("\\", "")
+
+
+BASH = r"""
+source "$1"
+line=$2
+read -ra COMP_WORDS <<<"${line//=/ = }"
+[[ $line != *' ' ]] || COMP_WORDS+=('')
+COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+_forkport
+printf '%s\n' "${COMPREPLY[@]}"
+"""
+COMPLETIONS = {
+    "forkport ": {"serve", "connect", "--help", "--version"},
+    "forkport serve --at": {"--at-max"},
+    "forkport serve --at-max ": {"queue", "refuse", "message:"},
+    "forkport serve 21 --at-max=re": {"refuse"},
+    "forkport serve --user roo": {"root"},
+    "forkport serve 21 --log-file /etc/passw": {"/etc/passwd"},
+    "forkport serve --max ": {""},
+    "forkport connect localhost:21 --q": {"--quiet"},
+    "forkport serve 21 -- /usr/bin/printen": {"/usr/bin/printenv"},
+    "forkport serve 21 -- ls --max /etc/passw": {"/etc/passwd"},
+}
+
+
+@pytest.mark.parametrize("line", COMPLETIONS)
+def test_bash_completes(installed, line):
+    script = installed.file("bash-completion/completions/forkport")
+    found = set(output("bash", "-c", BASH, "bash", script, line).strip("\n").split("\n"))
+    assert {word for word in found if not re.fullmatch(r"/etc/passwd.+", word)} == COMPLETIONS[line]
+
+
+@pytest.mark.parametrize("line", COMPLETIONS)
+def test_fish_completes(installed, tmp_path, line):
+    if not shutil.which("fish"):
+        pytest.skip("fish is not there")
+    script = installed.file("vendor_completions.d/forkport.fish")
+    found = output("fish", "--no-config", "-c", f"source {script}; complete -C '{line}'",
+                   env={**os.environ, "HOME": str(tmp_path)})
+    found = {word.split("\t")[0] for word in found.rstrip("\n").split("\n")}
+    # fish leaves options out until a dash is typed, and writes --name=value as a whole.
+    wanted = {re.sub("^re", "--at-max=re", word) if "=" in line else word for word in COMPLETIONS[line]
+              if line != "forkport " or not word.startswith("-")}
+    assert {word for word in found if not re.fullmatch(r"/etc/passwd.+", word)} == wanted
