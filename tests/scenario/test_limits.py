@@ -1,0 +1,284 @@
+"""Limits: how many at once, in all and of a source, and what happens to the others."""
+import concurrent.futures
+import os
+import socket
+import struct
+import time
+
+import pytest
+
+import forkport
+
+HERE = "127.0.0.1:0"
+HOLD = [forkport.WORKER, "hold"]
+MANY = ["--max-per-source", 100_000]
+
+
+def hold(server, count, **how):
+    """So many connections, each with its process."""
+    clients = [server.connect(**how) for _ in range(count)]
+    for client in clients:
+        forkport.read_line(client)
+    return clients
+
+
+def close(clients):
+    for client in clients:
+        client.close()
+
+
+def is_served(client):
+    """Has its worker said something?"""
+    client.setblocking(False)
+    try:
+        return client.recv(1, socket.MSG_PEEK) != b""
+    except BlockingIOError:
+        return False
+    finally:
+        client.settimeout(forkport.DEADLINE)
+
+
+def closing_of(client):
+    """All that came before the end of the stream, which must be an end and not a reset."""
+    with client:
+        return forkport.read_to_end(client)
+
+
+def check_stop(server, **counts):
+    assert server.stop() == 0
+    stop = server.log.find("stop")[-1]
+    assert {key: stop[key] for key in counts} == counts
+    assert not forkport.pathlib.Path(f"/proc/{server.pid}").exists()
+
+
+# --max.
+
+def test_queue_holds_back_and_loses_nobody(serve):
+    server = serve(HERE, "--max", 3, *MANY, worker=HOLD)
+    first = hold(server, 3)
+    waiting = [server.connect() for _ in range(5)]
+    # The supervisor has looked and found no room: what it does next it does because of an end.
+    server.log.wait("start", count=3)
+    assert not any(is_served(client) for client in waiting) and len(forkport.children(server.pid)) == 3
+    for index in range(5):
+        (first + waiting)[index].close()
+        forkport.read_line(waiting[index])
+        assert len(forkport.children(server.pid)) <= 3
+    close(first + waiting)
+    server.log.wait("end", count=8)
+    assert max(event["live"] for event in server.log.find("end")) <= 2
+    check_stop(server, served=8, refused=0, failed=0)
+
+
+def test_waiting_for_room_costs_nothing(serve):
+    server = serve(HERE, "--max", 1, *MANY, worker=HOLD)
+    held, waiting = hold(server, 1), [server.connect() for _ in range(20)]
+    server.log.wait("start")
+    before, began = forkport.cpu_seconds(server.pid), time.monotonic()
+    with pytest.raises(TimeoutError):
+        waiting[0].settimeout(0.5)
+        waiting[0].recv(1)
+    assert forkport.cpu_seconds(server.pid) - before < 0.05 * (time.monotonic() - began)
+    close(held + waiting)
+
+
+def test_refuse_closes_at_once_without_a_process(serve):
+    server = serve(HERE, "--max", 2, "--at-max", "refuse", *MANY, worker=HOLD)
+    held = hold(server, 2)
+    for _ in range(10):
+        assert closing_of(server.connect()) == b""
+    server.log.wait("refuse", count=10)
+    refusals = server.log.find("refuse")
+    assert len(refusals) == 10 and {(event["reason"], event["live"]) for event in refusals} == {("full", 2)}
+    assert all("connection" not in event and "pid" not in event for event in refusals)
+    assert len(server.log.find("accept")) == len(server.log.find("start")) == 2
+    close(held)
+    server.log.wait("end", count=2)
+    close(hold(server, 2))
+    check_stop(server, served=4, refused=10, failed=0)
+
+
+@pytest.mark.parametrize("given, told", [
+    ("message:try later", b"try later"), ("message:421 Too many users\\r\\n", b"421 Too many users\r\n"),
+    ("message:", b""), ("message:a\\tb\\\\c\\n", b"a\tb\\c\n"), ("message:" + "x" * 10_000, b"x" * 10_000),
+])
+def test_message_is_told_whole(serve, given, told):
+    """Also to a client that has sent something already: it is not answered with a reset that takes the text away."""
+    server = serve(HERE, "--max", 1, "--at-max", given, *MANY, worker=HOLD)
+    held = hold(server, 1)
+    assert closing_of(server.connect()) == told
+    server.signal(forkport.signal.SIGSTOP)
+    forkport.until(lambda: forkport.state(server.pid) == "T", "the server to be stopped")
+    eager = server.connect()
+    eager.sendall(b"GET / HTTP/1.0\r\n\r\n" * 100)
+    server.signal(forkport.signal.SIGCONT)
+    assert closing_of(eager) == told
+    close(held)
+    check_stop(server, served=1, refused=2)
+
+
+def test_refused_ones_cost_no_process(serve, strace, tmp_path):
+    trace = tmp_path / "trace"
+    server = serve(HERE, "--max", 1, "--at-max", "refuse", *MANY, worker=HOLD, env={**os.environ, "ASAN_OPTIONS": "detect_leaks=0"},
+                   prefix=["strace", "-D", "-o", trace, "-e", "trace=clone,clone3,fork,vfork"])
+    held = hold(server, 1)
+    for _ in range(100):
+        assert closing_of(server.connect()) == b""
+    close(held)
+    server.log.wait("end")
+    check_stop(server, served=1, refused=100)
+    text = forkport.until(lambda: trace.read_text().endswith("+++ exited with 0 +++\n") and trace.read_text(), "a trace")
+    assert len([line for line in text.splitlines() if line.startswith(("clone", "fork", "vfork"))]) == 1
+
+
+def test_many_refusals_leave_nothing(serve):
+    """Descriptors and memory stay what they were, and so do the slots."""
+    number = int(os.environ.get("FORKPORT_REFUSALS", 20_000))
+    server = serve(HERE, "--max", 2, "--at-max", "message:full\n", *MANY, worker=HOLD)
+    held = hold(server, 2)
+
+    def refuse(count):
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            assert set(pool.map(lambda _: refused_abruptly(server), range(count))) == {b"full\n"}
+
+    refuse(number // 10)
+    before = forkport.descriptors(server.pid), forkport.status(server.pid, "VmRSS")
+    refuse(number - number // 10)
+    after = forkport.descriptors(server.pid), forkport.status(server.pid, "VmRSS")
+    assert after[0] == before[0]
+    grown_kib = int(after[1].split()[0]) - int(before[1].split()[0])
+    assert grown_kib < (20_000 if forkport.SANITIZED else 1500), "the log's MiB of memory may come to be used"
+    assert len(forkport.children(server.pid)) == 2
+    close(held)
+    server.log.wait("end", count=2)
+    close(hold(server, 2))
+    check_stop(server, served=4, refused=number, failed=0)
+
+
+def refused_abruptly(server):
+    """As closing_of(), but the client's port is free again at once."""
+    with server.connect() as client:
+        text = forkport.read_to_end(client)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    return text
+
+
+# --max-per-source.
+
+def test_per_source(serve):
+    server = serve(HERE, "--max-per-source", 2, worker=HOLD)
+    held = hold(server, 2, source="127.0.0.2")
+    assert closing_of(server.connect(source="127.0.0.2")) == b""
+    assert server.log.wait("refuse")["reason"] == "source full"
+    held += hold(server, 2, source="127.0.0.3")
+    assert closing_of(server.connect(source="127.0.0.3")) == b""
+    held.pop(0).close()
+    server.log.wait("end")
+    held += hold(server, 1, source="127.0.0.2")
+    assert closing_of(server.connect(source="127.0.0.2")) == b""
+    close(held)
+    server.log.wait("end", count=5)
+    check_stop(server, served=5, refused=3)
+
+
+def test_per_source_is_told_the_message(serve):
+    server = serve(HERE, "--max-per-source", 1, "--at-max", "message:one each\n", worker=HOLD)
+    held = hold(server, 1)
+    assert closing_of(server.connect()) == b"one each\n"
+    close(held)
+
+
+def test_per_source_does_not_hold_others_up(serve):
+    """The queue is for --max alone: behind one source that has enough nobody waits."""
+    server = serve(HERE, "--max-per-source", 1, "--at-max", "queue", worker=HOLD)
+    held = hold(server, 1, source="127.0.0.2")
+    greedy = [server.connect(source="127.0.0.2") for _ in range(20)]
+    held += hold(server, 1, source="127.0.0.3")
+    assert {closing_of(client) for client in greedy} == {b""}
+    close(held)
+
+
+@pytest.mark.parametrize("bits, same", [(8, True), (24, True), (31, True), (32, False), (0, True)])
+def test_prefix_of_ipv4(serve, bits, same):
+    server = serve(HERE, "--max-per-source", 1, "--source-prefix4", bits, worker=HOLD)
+    held = hold(server, 1, source="127.0.0.2")
+    if same:
+        assert closing_of(server.connect(source="127.0.0.3")) == b""
+    else:
+        held += hold(server, 1, source="127.0.0.3")
+    close(held)
+
+
+def test_default_of_a_source_is_a_hundred(serve):
+    server = serve(HERE, worker=HOLD)
+    held = hold(server, 100)
+    assert closing_of(server.connect()) == b""
+    held += hold(server, 1, source="127.0.0.2")
+    close(held)
+    server.log.wait("end", count=101)
+
+
+@pytest.mark.parametrize("options, same_64, same_48", [
+    ([], True, False), (["--source-prefix6", 48], True, True), (["--source-prefix6", 128], False, False)])
+def test_prefix_of_ipv6(serve, network, options, same_64, same_48):
+    """A host has a whole /64 to choose addresses from: they count as one source."""
+    host = network.host("server")
+    addresses = ["2001:db8:0:1::1", "2001:db8:0:1:ffff::2", "2001:db8:0:2::1"]
+    for address in addresses:
+        host.run("ip", "-6", "address", "add", f"{address}/128", "dev", "lo", "nodad")
+    server = serve("[::]:21", "--max-per-source", 1, *options, worker=HOLD, prefix=host.prefix)
+
+    def connect(source):
+        return host.connect("2001:db8:0:1::1", 21, source=source)
+
+    held = [connect(addresses[0])]
+    forkport.read_line(held[0])
+    for address, same in ((addresses[1], same_64), (addresses[2], same_48)):
+        client = connect(address)
+        if same:
+            assert closing_of(client) == b""
+        else:
+            forkport.read_line(client)
+            held.append(client)
+    close(held)
+
+
+def test_ipv4_client_of_an_ipv6_socket_is_an_ipv4_source(serve):
+    """Mapped addresses share one /64; as IPv6 sources all of IPv4 would be one."""
+    server = serve("*:0", "--max-per-source", 1, worker=HOLD)
+    held = hold(server, 1, source="127.0.0.2") + hold(server, 1, source="127.0.0.3")
+    assert closing_of(server.connect(source="127.0.0.2")) == b""
+    close(held)
+
+
+# Programs that cannot run.
+
+def test_program_that_cannot_be_executed(serve, tmp_path):
+    """It is said once, with the step and the reason, and tried less and less often; nothing spins, and it may heal."""
+    program = tmp_path / "program"
+    program.write_text("#!/no/such/interpreter\n")
+    program.chmod(0o755)
+    server = serve(HERE, worker=[program])
+    for _ in range(5):
+        assert closing_of(server.connect()) == b""
+    fail = server.log.wait("fail")
+    assert (fail["step"], fail["error"]) == ("run the program", "No such file or directory")
+    assert len(server.log.find("fail")) == 1 and server.log.find("pause")
+    before, began = forkport.cpu_seconds(server.pid), time.monotonic()
+    waiting = server.connect()
+    program.write_text("#!/bin/sh\necho healed\n")
+    assert closing_of(waiting) in (b"healed\n", b"")
+    assert forkport.until(lambda: server.ask() == b"healed\n", "the program to run")
+    assert forkport.cpu_seconds(server.pid) - before < 0.05 + 0.05 * (time.monotonic() - began)
+    failed = server.log.find("start")
+    assert server.stop() == 0
+    stop = server.log.find("stop")[0]
+    assert stop["failed"] >= 5 and stop["failed"] + stop["served"] == len(failed)
+
+
+def test_own_127_is_no_failure(serve):
+    server = serve(HERE, worker=["sh", "-c", "exit 127"])
+    for number in range(1, 20):
+        server.ask()
+        assert server.log.wait("end", connection=number)["exit"] == 127
+    assert not server.log.find("fail") and not server.log.find("pause")

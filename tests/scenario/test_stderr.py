@@ -1,0 +1,157 @@
+"""What workers write to standard error: lines of the log, marked, bounded, escaped, and nobody's delay."""
+import os
+import signal
+import socket
+import time
+
+import pytest
+
+import forkport
+
+HERE = "127.0.0.1:0"
+COPY = [forkport.WORKER, "stderr"]
+# Of serve/worker_log.c and observe/event.h.
+LINE_BYTES, CONNECTION_BYTES = 1024, 256 * 1024
+
+
+def texts(server, number=1):
+    """What the connection wrote, once it has ended."""
+    server.log.wait("end", connection=number)
+    return [event["text"] for event in server.log.find("stderr", connection=number)]
+
+
+def script(text):
+    """A worker whose shell writes by itself: each printf is one write."""
+    return ["sh", "-c", text]
+
+
+@pytest.mark.parametrize("options", [[], ["--resolve"]], ids=["exec", "resolve"])
+def test_lines_are_marked_and_not_the_clients(serve, options):
+    server = serve(HERE, *options, worker=script("read name; echo \"$name one\" >&2; echo \"$name two\" >&2"))
+    with server.connect() as first, server.connect() as second:
+        for name, client in (("second", second), ("first", first)):
+            client.sendall(name.encode() + b"\n")
+            assert forkport.read_to_end(client) == b""
+    for number, name in ((1, "first"), (2, "second")):
+        assert texts(server, number) == [f"{name} one", f"{name} two"]
+    for event in server.log.find("stderr"):
+        start = server.log.find("start", connection=event["connection"])[0]
+        assert (event["pid"], event["pair"]) == (start["pid"], start["pair"])
+
+
+def test_lines_come_before_the_end(serve):
+    server, number = serve(HERE, worker=script("echo last words >&2")), 50
+    for _ in range(number):
+        server.ask()
+    server.log.wait("end", count=number)
+    order = [(event["connection"], event["event"]) for event in server.log.read()
+             if event["event"] in ("stderr", "end")]
+    assert sorted(order) == sorted(set(order)) and len(order) == 2 * number
+    for connection in range(1, number + 1):
+        assert order.index((connection, "stderr")) < order.index((connection, "end"))
+
+
+@pytest.mark.parametrize("writes, lines", [
+    ("printf par >&2; printf 'tial\\n' >&2", ["partial"]),
+    ("printf unfinished >&2", ["unfinished"]),
+    ("printf 'one\\ntwo\\nthr' >&2; printf 'ee\\nfour' >&2", ["one", "two", "three", "four"]),
+    ("printf '\\n\\n' >&2; echo x >&2", ["", "", "x"]),
+    ("printf 'tab\\tbell\\a esc\\033[31m cr\\r\\n' >&2", ["tab\tbell\a esc\x1b[31m cr\r"]),
+    ("printf 'nul\\000nul\\n' >&2", ["nul\0nul"]),
+    ("printf 'gr\\303\\274n\\n' >&2", ["grün"]),
+    ("printf 'bad\\377\\n' >&2", ["bad\\xff"]),
+    ("exec 2>&-; exec 2>/dev/null; echo nothing >&2", []),
+])
+def test_what_makes_a_line(serve, writes, lines):
+    server = serve(HERE, worker=script(writes))
+    server.ask()
+    assert texts(server) == lines
+
+
+def test_every_byte_is_one_line_of_printable_text(serve):
+    """In the log for people nothing of a worker can move a cursor or begin a line of its own."""
+    server = serve(HERE, "--log", "text", worker=COPY, log=False)
+    server.ask(bytes(byte for byte in range(256) if byte != 10) + b"\n2020-01-01 end #1 forged\n")
+    assert server.stop() == 0
+    lines = [line for line in server.errors().splitlines() if " stderr " in line or "forged" in line]
+    assert len(lines) == 2 and all(" stderr #1 " in line and line.isprintable() for line in lines)
+    assert "\\x1b" in lines[0] and "\\xff" in lines[0] and lines[1].endswith("2020-01-01 end #1 forged")
+
+
+@pytest.mark.parametrize("length", [LINE_BYTES - 1, LINE_BYTES, LINE_BYTES + 1, 60_000])
+def test_long_line_is_cut(serve, length):
+    server = serve(HERE, worker=COPY)
+    server.ask(b"x" * length + b"\nnext\n")
+    assert texts(server) == ["x" * min(length, LINE_BYTES), "next"]
+
+
+def test_long_line_without_an_end_is_cut(serve):
+    server = serve(HERE, worker=script("for i in 1 2 3 4 5 6 7 8 9; do printf '%0500d' $i >&2; done"))
+    server.ask()
+    assert texts(server) == [("%0500d" % 1 + "%0500d" % 2 + "%0500d" % 3)[:LINE_BYTES]]
+
+
+def test_bound_of_a_connection(serve):
+    """What is over is dropped, with a word; other connections have their own bound."""
+    server, line = serve(HERE, worker=COPY), b"%0999d\n"
+    server.ask(b"".join(line % index for index in range(2000)))
+    written = texts(server)
+    assert 0 <= sum(len(text) + 1 for text in written) - CONNECTION_BYTES <= 65536, "the last write counts whole"
+    last = written.pop()
+    assert written == ["%0999d" % index for index in range(len(written))]
+    assert last and ("%0999d" % len(written)).startswith(last)
+    notices = server.log.find("notice")
+    assert len(notices) == 1 and "#1 " in notices[0]["error"] and "dropped" in notices[0]["error"]
+    server.ask(b"mine\n")
+    assert texts(server, 2) == ["mine"]
+
+
+def test_to_the_client(serve):
+    server = serve(HERE, "--stderr", "socket", worker=script("echo out; echo err >&2"))
+    assert server.ask() == b"out\nerr\n"
+    assert texts(server) == []
+
+
+def test_to_where_the_servers_goes(serve):
+    server = serve(HERE, "--stderr", "inherit", worker=script("echo out; echo err >&2"))
+    assert server.ask() == b"out\n"
+    assert texts(server) == []
+    assert server.errors() == "err\n"
+
+
+def test_without_a_log(serve):
+    server = serve(HERE, "--log", "none", worker=script("echo out; echo err >&2; readlink /proc/$$/fd/2"), log=False)
+    assert server.ask() == b"out\n/dev/null\n"
+    assert server.errors() == ""
+
+
+def test_child_of_a_worker(serve):
+    """It is of the worker's session and so of its connection; one that outlives the worker is logged by its pid."""
+    server = serve(HERE, worker=[forkport.WORKER, "child"])
+    with server.connect() as client:
+        pid, child = map(int, forkport.read_line(client).split())
+        first = server.log.wait("stderr", text="first")
+        assert (first["connection"], first["pid"]) == (1, pid)
+        client.shutdown(socket.SHUT_WR)
+        server.log.wait("end", connection=1, pid=pid)
+        last = server.log.wait("stderr", text="last")
+    assert last["pid"] == child
+
+
+def test_flood_delays_nobody(serve):
+    """One worker writes as fast as it can, to the end of its bound and on; the others are served as before."""
+    server = serve(HERE, worker=["sh", "-c", f"read what; [ $what = flood ] && exec {forkport.WORKER} flood; echo $what"])
+    with server.connect() as flooder:
+        flooder.sendall(b"flood\n")
+        assert forkport.read_line(flooder) == "flood\n"
+        server.log.wait("notice")
+        longest = 0
+        for index in range(50):
+            began = time.monotonic()
+            assert server.ask(b"%d\n" % index) == b"%d\n" % index
+            longest = max(longest, time.monotonic() - began)
+        assert flooder.recv(1) == b"\0", "it still runs"
+        worker = server.log.find("start", connection=1)[0]["pid"]
+        os.kill(worker, signal.SIGKILL)
+    assert longest < 1
+    server.log.wait("end", connection=1)
