@@ -494,6 +494,10 @@ def unsent(connection):
     return struct.unpack("i", fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(4)))[0]
 
 
+def waiting_in(pipe):
+    return struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)))[0]
+
+
 def until(condition):
     """For what the kernel tells nobody about."""
     poll = select.poll()
@@ -549,6 +553,7 @@ def test_waiting_costs_nothing(server, connect):
         with pytest.raises(BlockingIOError):
             while True:
                 connection.send(noise(64 << 10))
+        until(lambda: waiting_in(client.stdout) == 64 << 10 and unsent(connection) > 0)
         stalled.append(connection)
     reset(stalled[1])
     before = [cpu_ticks(one.pid) for one in clients]
