@@ -59,8 +59,23 @@ struct copy {
     char texts[ENVIRONMENT_TEXT_SIZE];
 };
 
+/*
+ * What the program had in the buffers of stdio when it was copied, such as the lines of its own log, is not the
+ * client's to read, nor is its input the handler's. The program writes and reads it itself. Asked first, as below.
+ */
+static void empty_streams(void)
+{
+    if (__fpending(stdout) != 0)
+        __fpurge(stdout);
+    if (__fbufsize(stdin) != 0) {
+        __fpurge(stdin);
+        clearerr(stdin);
+    }
+}
+
 static int call_handler(struct copy *copy)
 {
+    empty_streams();
     int status = copy->plan.handler(&copy->connection, copy->plan.handler_data);
 
     /* Asked first, since flushing would write to pages that are still shared with the supervisor. */

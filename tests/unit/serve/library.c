@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The library as a program uses it, well and badly: a server in this process, its clients in a thread.
+ */
+#include <forkport/server.h>
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+/* What the clients of a test do, in order, and what came of it. */
+struct visit {
+    struct fp_server *server;
+    const char *say; /* by each, or NULL */
+    int clients;
+    char heard[4096]; /* by all of them, one after another */
+    size_t length;
+};
+
+static int connect_to(const struct fp_server *server)
+{
+    struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    /* "{127.0.0.1:PORT, *:*}" */
+    sa.sin_port = htons((uint16_t)atoi(strchr(fp_server_pair(server, 0), ':') + 1));
+    if (connect(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0)
+        abort();
+    return fd;
+}
+
+static void *run_clients(void *data)
+{
+    struct visit *visit = data;
+
+    for (int i = 0; i < visit->clients; i++) {
+        int fd = connect_to(visit->server);
+        ssize_t length;
+        if (visit->say != NULL && write(fd, visit->say, strlen(visit->say)) < 0)
+            abort();
+        shutdown(fd, SHUT_WR);
+        while ((length = read(fd, visit->heard + visit->length, sizeof(visit->heard) - 1 - visit->length)) > 0)
+            visit->length += (size_t)length;
+        close(fd);
+    }
+    fp_server_stop(visit->server);
+    return NULL;
+}
+
+/* Runs the server for the clients of a visit; what it returns. */
+static enum fp_status run(struct visit *visit)
+{
+    struct fp_error err = {.status = FP_OK};
+    pthread_t thread;
+    sigset_t all;
+    sigset_t old;
+
+    assert_int_equal(fp_server_open(visit->server, &err), FP_OK);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    assert_int_equal(pthread_create(&thread, NULL, run_clients, visit), 0);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    enum fp_status status = fp_server_run(visit->server, &err);
+    pthread_join(thread, NULL);
+    return status;
+}
+
+static struct fp_server *make(fp_handler *handler)
+{
+    struct fp_server *server = fp_server_new(NULL);
+
+    assert_non_null(server);
+    assert_int_equal(fp_server_listen(server, "127.0.0.1:0", NULL), FP_OK);
+    if (handler != NULL)
+        fp_server_handler(server, handler, NULL);
+    return server;
+}
+
+static int hello(struct fp_connection *connection, void *data)
+{
+    (void)connection;
+    (void)data;
+    printf("hello\n");
+    return 0;
+}
+
+static int repeat_line(struct fp_connection *connection, void *data)
+{
+    char line[64];
+
+    (void)connection;
+    (void)data;
+    if (fgets(line, sizeof(line), stdin) == NULL)
+        return 1;
+    fputs(line, stdout);
+    return 0;
+}
+
+static void print_line(const char *line, size_t length, void *data)
+{
+    (void)data;
+    fwrite(line, 1, length, stdout);
+}
+
+/* Standard descriptors of this process are replaced for a test, and given back. */
+static int replace(int fd, int with)
+{
+    int saved = fcntl(fd, F_DUPFD_CLOEXEC, 10);
+
+    assert_true(saved >= 0 && dup2(with, fd) == fd);
+    return saved;
+}
+
+static void give_back(int fd, int saved)
+{
+    assert_int_equal(dup2(saved, fd), fd);
+    close(saved);
+}
+
+static void test_buffered_output_is_not_the_clients(void **state)
+{
+    struct visit visit = {.server = make(hello), .clients = 3};
+    char buffer[8192];
+    FILE *file = tmpfile();
+
+    (void)state;
+    assert_non_null(file);
+    fflush(stdout);
+    int saved = replace(1, fileno(file));
+    setvbuf(stdout, buffer, _IOFBF, sizeof(buffer));
+    fp_server_log(visit.server, print_line, NULL);
+    enum fp_status status = run(&visit);
+    fflush(stdout);
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    give_back(1, saved);
+    fclose(file);
+    fp_server_free(visit.server);
+    assert_int_equal(status, FP_OK);
+    assert_string_equal(visit.heard, "hello\nhello\nhello\n");
+}
+
+static void test_buffered_input_is_not_the_handlers(void **state)
+{
+    struct visit visit = {.server = make(repeat_line), .clients = 2, .say = "of the client\n"};
+    char line[64];
+    int ends[2];
+
+    (void)state;
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    assert_true(write(ends[1], "first\nsecret\n", 13) == 13);
+    close(ends[1]);
+    int saved = replace(0, ends[0]);
+    close(ends[0]);
+    assert_non_null(fgets(line, sizeof(line), stdin));
+    enum fp_status status = run(&visit);
+    assert_non_null(fgets(line, sizeof(line), stdin));
+    give_back(0, saved);
+    fp_server_free(visit.server);
+    assert_int_equal(status, FP_OK);
+    assert_string_equal(visit.heard, "of the client\nof the client\n");
+    assert_string_equal(line, "secret\n");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_buffered_output_is_not_the_clients),
+        cmocka_unit_test(test_buffered_input_is_not_the_handlers),
+    };
+
+    return cmocka_run_group_tests_name("serve/library", tests, NULL, NULL);
+}
