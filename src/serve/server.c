@@ -97,6 +97,9 @@ enum fp_status fp_server_program(struct fp_server *server, char *const argv[], s
 
     while (argv[count] != NULL)
         count++;
+    if (count == 0)
+        return error_reason(err, error_set(err, FP_USAGE, 0, "serve", "a program without a name"),
+                            "argv[0] is expected");
     return config_set_program(&server->config, count, argv, err);
 }
 

@@ -51,7 +51,8 @@ static void *run_clients(void *data)
         if (visit->say != NULL && write(fd, visit->say, strlen(visit->say)) < 0)
             abort();
         shutdown(fd, SHUT_WR);
-        while ((length = read(fd, visit->heard + visit->length, sizeof(visit->heard) - 1 - visit->length)) > 0)
+        while ((length = read(fd, visit->heard + visit->length, sizeof(visit->heard) - 1 - visit->length)) >
+               0)
             visit->length += (size_t)length;
         close(fd);
     }
@@ -173,11 +174,29 @@ static void test_buffered_input_is_not_the_handlers(void **state)
     assert_string_equal(line, "secret\n");
 }
 
+static void test_program_without_a_name(void **state)
+{
+    struct fp_server *server = make(NULL);
+    struct fp_error err = {.status = FP_OK};
+    char *const none[] = {NULL};
+    char *const some[] = {(char *)"true", NULL};
+
+    (void)state;
+    assert_int_equal(fp_server_program(server, none, &err), FP_USAGE);
+    assert_int_equal(err.status, FP_USAGE);
+    assert_int_equal(fp_server_program(server, none, NULL), FP_USAGE);
+    assert_int_equal(fp_server_open(server, NULL), FP_USAGE);
+    assert_int_equal(fp_server_program(server, some, NULL), FP_OK);
+    assert_int_equal(fp_server_open(server, NULL), FP_OK);
+    fp_server_free(server);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_buffered_output_is_not_the_clients),
         cmocka_unit_test(test_buffered_input_is_not_the_handlers),
+        cmocka_unit_test(test_program_without_a_name),
     };
 
     return cmocka_run_group_tests_name("serve/library", tests, NULL, NULL);
