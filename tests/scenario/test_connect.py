@@ -70,6 +70,8 @@ def connect():
     started = []
 
     def start(*arguments, program=None, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **more):
+        # Only folders that every user may search: in others a program that is not there is not permitted, as they say.
+        more.setdefault("env", dict(os.environ, PATH="/usr/bin:/bin"))
         command = [FORKPORT, "connect", *map(str, arguments), *(["--", *program] if program else [])]
         started.append(subprocess.Popen(command, stdin=stdin, stdout=stdout, stderr=stderr, **more))
         return started[-1]
@@ -680,10 +682,15 @@ def test_descriptors_six_and_seven_of_the_caller_give_way(server, connect):
 # ---- hosts of their own
 
 
+# Who is not root is it in a user namespace, where the kernel lets everybody have one.
+UNSHARE = ["unshare", "-nm" if os.geteuid() == 0 else "-rnm"]
+
+
 def namespaces():
     """Why no namespaces can be had, or None."""
     try:
-        made = subprocess.run(["unshare", "-nm", "ip", "link", "set", "lo", "up"], stderr=subprocess.PIPE, timeout=DEADLINE)
+        made = subprocess.run([*UNSHARE, "sh", "-c", "ip link set lo up && mount --bind /etc/hosts /etc/hosts"],
+                              stderr=subprocess.PIPE, timeout=DEADLINE)
     except FileNotFoundError as error:
         return f"there is no program {error.filename}"
     return made.stderr.decode().strip() or "the kernel gives none" if made.returncode else None
@@ -696,7 +703,7 @@ def host(tmp_path):
     if reason:
         pytest.skip(f"no namespaces: {reason}")
 
-    def run(script, names="", **more):
+    def run(script, names=""):
         (tmp_path / "hosts").write_text(names)
         prologue = f"""
             set -e
@@ -704,9 +711,8 @@ def host(tmp_path):
             ip link set lo up
             set +e
             """
-        return subprocess.run(["unshare", "-nm", "sh", "-c", prologue + script, "sh", FORKPORT, sys.executable],
-                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=2 * DEADLINE,
-                              text=True, **more)
+        return subprocess.run([*UNSHARE, "sh", "-c", prologue + script, "sh", FORKPORT], stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=2 * DEADLINE, text=True)
 
     return run
 
