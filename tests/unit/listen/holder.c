@@ -253,6 +253,23 @@ static void test_addresses(void **state)
         check(&rows[i].holding, rows[i].wanted, rows[i].hint);
 }
 
+/* A socket bound to one device is in nobody's way on another. */
+static void test_another_device(void **state)
+{
+    const struct holding on_lo = {.address = "*%lo:21"};
+    const struct holding on_another = {.address = "*%va:21"};
+
+    (void)state;
+    if (system("ip link add va type veth peer name vb") != 0) {
+        print_message("ip(8) can make no second device here\n");
+        skip();
+    }
+    check(&on_lo, "*%va:21", "");
+    check(&on_another, "*%lo:21", "");
+    check(&on_another, "*%va:21", "held by {*%va:21, *:*} of process $, " NAME);
+    check(&on_another, "0.0.0.0:21", "held by {*%va:21, *:*} of process $, " NAME);
+}
+
 static void test_what_is_not_listening(void **state)
 {
     const struct holding connected = {.kind = IS_CONNECTED, .address = "127.0.0.1:22"};
@@ -360,9 +377,13 @@ static void test_not_permitted(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_addresses),          cmocka_unit_test(test_what_is_not_listening),
-        cmocka_unit_test(test_what_is_only_bound), cmocka_unit_test(test_the_listening_one_first),
-        cmocka_unit_test(test_several_processes),  cmocka_unit_test(test_a_list_that_overlaps),
+        cmocka_unit_test(test_addresses),
+        cmocka_unit_test(test_another_device),
+        cmocka_unit_test(test_what_is_not_listening),
+        cmocka_unit_test(test_what_is_only_bound),
+        cmocka_unit_test(test_the_listening_one_first),
+        cmocka_unit_test(test_several_processes),
+        cmocka_unit_test(test_a_list_that_overlaps),
         cmocka_unit_test(test_not_permitted),
     };
 

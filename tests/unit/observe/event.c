@@ -168,18 +168,37 @@ static void assert_one_line(const char *line, size_t length, enum event_form for
 /* Bytes as a client may send them: any, much UTF-8, escapes, ends of lines; up to twice what is shown. */
 static size_t any_bytes(char *bytes, size_t room, unsigned *seed)
 {
+    enum { WELL_FORMED = 16 };
     static const char *const parts[] = {
-        "\n",           "\r\n",         "\x1b[2J",          "\\",       "\"",   "\\x0a",
-        "\xc3\xa9",     "\xe2\x82\xac", "\xf0\x9f\x98\x80", "\xc2\x85", "\x7f", "\xff",
-        "\xed\xa0\x80", "\xc0\xaf",     "\xe2\x82",         "{",        "}",    ",",
-        "%s%n",         "\xe2\x80\xa8", "\xef\xbb\xbf",     "a",
+        "\n",
+        "\r\n",
+        "\x1b[2J",
+        "\\",
+        "\"",
+        "\\x0a",
+        "\xc3\xa9",
+        "\xe2\x82\xac",
+        "\xf0\x9f\x98\x80",
+        "\xc2\x85",
+        "{",
+        "}",
+        "\xe2\x80\xa8",
+        "a",
+        "%s%n",
+        "\x7f",
+        "\xff",
+        "\xed\xa0\x80",
+        "\xc0\xaf",
+        "\xe2\x82",
+        "\x80",
     };
     size_t length = 0;
     size_t wanted = (size_t)rand_r(seed) % (rand_r(seed) % 4 == 0 ? room : 64);
     int kind = rand_r(seed) % 3;
 
     while (length < wanted) {
-        const char *part = parts[(size_t)rand_r(seed) % (sizeof(parts) / sizeof(parts[0]))];
+        size_t count = kind == 1 ? WELL_FORMED : sizeof(parts) / sizeof(parts[0]);
+        const char *part = parts[(size_t)rand_r(seed) % count];
         size_t step = kind == 0 ? 1 : strlen(part);
         if (length + step > wanted)
             break;
@@ -328,12 +347,49 @@ static void test_a_cut_text(void **state)
     }
 }
 
+/* At the longest line there can be: every length around it, and nothing is left out but from the end. */
+static void test_the_longest_line(void **state)
+{
+    static char string[EVENT_BYTES_MAX + 1];
+    static char bytes[EVENT_BYTES_MAX];
+    size_t longest[3] = {0};
+
+    (void)state;
+    memset(string, 's', sizeof(string) - 1);
+    memset(bytes, 1, sizeof(bytes));
+    for (size_t cut = 0; cut < 1000; cut++) {
+        struct event event = {.kind = EVENT_STDERR};
+        EVENT_SET(&event, PROTO, proto, string);
+        EVENT_SET(&event, REASON, reason, string);
+        EVENT_SET(&event, STEP, step, string);
+        EVENT_SET(&event, ERROR, error, string + cut);
+        EVENT_SET(&event, TEXT, text, ((struct event_bytes){bytes, 700}));
+        for (enum event_form form = EVENT_FORM_TEXT; form <= EVENT_FORM_JSON; form += EVENT_FORM_JSON) {
+            size_t length;
+            event.text.length = form == EVENT_FORM_JSON ? 700 : EVENT_BYTES_MAX;
+            const char *line = render(&event, TIME_NS, form, &length);
+            assert_one_line(line, length, form);
+            if (form == EVENT_FORM_JSON)
+                assert_json(&event, line, length);
+            if (length > longest[form])
+                longest[form] = length;
+        }
+    }
+    /* A text grows in steps of an escape or of one; JSON of a letter. */
+    assert_in_range(longest[EVENT_FORM_TEXT], EVENT_LINE_SIZE - 4, EVENT_LINE_SIZE - 1);
+    assert_int_equal(longest[EVENT_FORM_JSON], EVENT_LINE_SIZE - 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_lines),      cmocka_unit_test(test_times),
-        cmocka_unit_test(test_the_tables), cmocka_unit_test(test_every_field_is_shown),
-        cmocka_unit_test(test_a_cut_text), cmocka_unit_test(test_one_event_is_one_line),
+        cmocka_unit_test(test_the_longest_line),
+        cmocka_unit_test(test_lines),
+        cmocka_unit_test(test_times),
+        cmocka_unit_test(test_the_tables),
+        cmocka_unit_test(test_every_field_is_shown),
+        cmocka_unit_test(test_a_cut_text),
+        cmocka_unit_test(test_one_event_is_one_line),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

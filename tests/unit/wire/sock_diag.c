@@ -346,6 +346,27 @@ static void test_cut_anywhere(void **state)
         assert_int_equal(count_sockets(datagram.bytes, length), (length >= first) + (length >= 2 * first));
 }
 
+/* A message that says it is shorter than what follows it: what is behind its end is not taken for a part of it. */
+static void test_a_shorter_message(void **state)
+{
+    struct datagram whole;
+
+    (void)state;
+    make_dump(&whole);
+    struct nlmsghdr *message = (struct nlmsghdr *)whole.bytes;
+    const size_t complete = message->nlmsg_len;
+    for (size_t length = NLMSG_HDRLEN; length <= complete; length++) {
+        struct diag_reader reader;
+        struct diag_socket socket;
+        message->nlmsg_len = (uint32_t)length;
+        diag_reader_init(&reader, whole.bytes, NLMSG_ALIGN(length));
+        enum diag_item item = diag_reader_next(&reader, &socket);
+        assert_int_equal(item == DIAG_SOCKET, length >= NLMSG_HDRLEN + sizeof(struct inet_diag_msg));
+        if (item == DIAG_SOCKET)
+            assert_int_equal(socket.has_bytes, length == complete);
+    }
+}
+
 static void test_any_bytes(void **state)
 {
     struct datagram whole;
@@ -475,6 +496,7 @@ int main(void)
         cmocka_unit_test(test_a_dump),
         cmocka_unit_test(test_errors),
         cmocka_unit_test(test_cut_anywhere),
+        cmocka_unit_test(test_a_shorter_message),
         cmocka_unit_test(test_any_bytes),
         cmocka_unit_test(test_requests),
         cmocka_unit_test(test_filter),
