@@ -141,12 +141,26 @@ static enum fp_status check(struct fp_server *server, struct fp_error *err)
     return FP_OK;
 }
 
+/* The sockets are closed when it has run, and the pairs kept. */
+static bool is_open(const struct fp_server *server)
+{
+    return server->listeners.items[0].fd >= 0;
+}
+
+static enum fp_status has_run(struct fp_error *err)
+{
+    return error_reason(err, error_set(err, FP_USAGE, 0, "serve", "again"), "a server runs once");
+}
+
 enum fp_status fp_server_open(struct fp_server *server, struct fp_error *err)
 {
     enum fp_status status = check(server, err);
 
-    if (status != FP_OK || server->listeners.count != 0)
+    if (status != FP_OK)
         return status;
+    if (server->listeners.count != 0)
+        return is_open(server) ? FP_OK : has_run(err);
+    free(server->pairs); /* of an attempt that failed */
     server->pairs = calloc(server->config.addresses.count, sizeof(*server->pairs));
     if (server->pairs == NULL)
         return error_set(err, FP_SYSTEM, errno, "listen on", "the addresses");

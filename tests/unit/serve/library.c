@@ -191,12 +191,54 @@ static void test_program_without_a_name(void **state)
     fp_server_free(server);
 }
 
+static void test_runs_once(void **state)
+{
+    struct visit visit = {.server = make(hello), .clients = 1};
+
+    (void)state;
+    assert_int_equal(run(&visit), FP_OK);
+    assert_int_equal(fp_server_run(visit.server, NULL), FP_USAGE);
+    assert_int_equal(fp_server_open(visit.server, NULL), FP_USAGE);
+    fp_server_free(visit.server);
+}
+
+/* Under the leak checker a second attempt must not forget what the first one had made. */
+static void test_opened_again_after_a_failure(void **state)
+{
+    struct fp_server *first = make(hello);
+    struct fp_server *second = make(hello);
+    char address[32];
+
+    (void)state;
+    assert_int_equal(fp_server_open(first, NULL), FP_OK);
+    snprintf(address, sizeof(address), "127.0.0.1:%d", atoi(strchr(fp_server_pair(first, 0), ':') + 1));
+    assert_int_equal(fp_server_listen(second, address, NULL), FP_OK);
+    assert_int_equal(fp_server_open(second, NULL), FP_UNAVAILABLE);
+    assert_null(fp_server_pair(second, 0));
+    fp_server_free(first);
+    assert_int_equal(fp_server_open(second, NULL), FP_OK);
+    fp_server_free(second);
+}
+
+static void test_stopped_before_it_runs(void **state)
+{
+    struct fp_server *server = make(hello);
+
+    (void)state;
+    fp_server_stop(server);
+    assert_int_equal(fp_server_run(server, NULL), FP_OK);
+    fp_server_free(server);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_buffered_output_is_not_the_clients),
         cmocka_unit_test(test_buffered_input_is_not_the_handlers),
         cmocka_unit_test(test_program_without_a_name),
+        cmocka_unit_test(test_runs_once),
+        cmocka_unit_test(test_opened_again_after_a_failure),
+        cmocka_unit_test(test_stopped_before_it_runs),
     };
 
     return cmocka_run_group_tests_name("serve/library", tests, NULL, NULL);
