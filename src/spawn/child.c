@@ -17,6 +17,9 @@ static long close_others(const struct child_setup *setup)
     for (size_t i = 0; i < setup->keep_count; i++) {
         unsigned kept = (unsigned)setup->keep[i];
         long result = kept > first ? child_close_range(first, kept - 1) : 0;
+        /* A program is to have it as well, however it was opened. */
+        if (result >= 0)
+            result = child_move(setup->keep[i], setup->keep[i]);
         if (result < 0)
             return result;
         first = kept + 1;

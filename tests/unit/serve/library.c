@@ -230,6 +230,30 @@ static void test_stopped_before_it_runs(void **state)
     fp_server_free(server);
 }
 
+static void test_kept_descriptor_is_open_in_a_program(void **state)
+{
+    char command[32];
+    char *const argv[] = {(char *)"sh", (char *)"-c", command, NULL};
+    struct visit visit = {.server = make(NULL), .clients = 1};
+    int ends[2];
+
+    (void)state;
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    assert_true(write(ends[1], "kept\n", 5) == 5);
+    close(ends[1]);
+    /* A shell redirects from one digit. */
+    assert_true(ends[0] <= 9 || dup3(ends[0], 9, O_CLOEXEC) == 9);
+    int kept = ends[0] <= 9 ? ends[0] : 9;
+    snprintf(command, sizeof(command), "cat <&%d", kept);
+    assert_int_equal(fp_server_program(visit.server, argv, NULL), FP_OK);
+    assert_int_equal(fp_server_keep(visit.server, kept, NULL), FP_OK);
+    assert_int_equal(fp_server_keep(visit.server, kept, NULL), FP_OK);
+    assert_int_equal(run(&visit), FP_OK);
+    close(kept);
+    fp_server_free(visit.server);
+    assert_string_equal(visit.heard, "kept\n");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -238,6 +262,7 @@ int main(void)
         cmocka_unit_test(test_program_without_a_name),
         cmocka_unit_test(test_runs_once),
         cmocka_unit_test(test_opened_again_after_a_failure),
+        cmocka_unit_test(test_kept_descriptor_is_open_in_a_program),
         cmocka_unit_test(test_stopped_before_it_runs),
     };
 
