@@ -323,11 +323,14 @@ static void test_unheard_reply(void **state)
     struct sockaddr_storage sa;
     struct tally_bytes counted;
     struct tally tally;
+    int small = 4096;
 
     (void)state;
     int listening_fd = open_listening(AF_INET, "127.0.0.1", PORT, &sa);
     assert_int_equal(tally_open(&tally, &port, 1), 0);
     int client_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    /* So that some of the reply cannot even be sent yet. */
+    setsockopt(client_fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
     assert_int_equal(connect(client_fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
     assert_int_equal(setsockopt(client_fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)), 0);
     struct served served = take(listening_fd);
