@@ -16,7 +16,7 @@
  *     fp_server_free(server);
  *
  * A server belongs to the thread that runs it. While fp_server_run() runs, that thread's children are the server's to
- * wait for, and SIGCHLD, SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2 and SIGPIPE are blocked in it and handled as forkport-serve(1) says;
+ * wait for, and SIGCHLD, SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, SIGPIPE and SIGXFSZ are blocked in it and handled as forkport-serve(1) says;
  * a program with further threads blocks them there. The library does not exit, and writes nothing to standard error.
  */
 #ifndef FORKPORT_SERVER_H

@@ -71,7 +71,9 @@ void log_open_sink(struct log *log, void (*sink)(const char *line, size_t length
 
 void log_close(struct log *log)
 {
-    log_flush(log);
+    /* The server is over and its signals are the program's again: one that came of the write would end it. */
+    if (!log->is_broken)
+        log_flush(log);
     if (log->owns_fd)
         fd_close(log->fd);
     memory_unmap(log->ring, RING_BYTES);
@@ -171,6 +173,7 @@ static void write_out(struct log *log)
             length = length < SMALL_WRITE ? length : SMALL_WRITE;
         }
         ssize_t written = fd_write(log->fd, log->is_socket, log->ring + at, length);
+        log->is_broken = written < 0 && errno != EAGAIN && errno != EINTR;
         if (written < 0 && errno == EPIPE)
             /* The reader is gone: to come back and try again would be for nobody. */
             log->tail = log->head;

@@ -24,6 +24,7 @@ struct log {
     int fd;              /* written to; -1: none */
     bool owns_fd;
     bool is_socket;
+    bool is_broken; /* the last write failed, and not for want of room */
     bool must_poll; /* could block: ask before each write, and write little */
     char *ring;
     size_t head;     /* where the next line goes; grows without end */
@@ -42,7 +43,7 @@ enum fp_status log_open_fd(struct log *log, int fd, enum event_form form, struct
 enum fp_status log_open_file(struct log *log, const char *path, enum event_form form, struct fp_error *err);
 void log_open_sink(struct log *log, void (*sink)(const char *line, size_t length, void *data), void *data,
                    enum event_form form);
-/* Writes what can still be written at once and releases everything. */
+/* Writes what can still be written at once, unless the last write failed, and releases everything. */
 void log_close(struct log *log);
 
 void log_event(struct log *log, const struct event *event, int64_t time_ns);

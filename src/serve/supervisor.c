@@ -77,7 +77,9 @@ static void act_on_signal(struct supervisor *supervisor, int number)
     case SIGUSR1:
         reopen_log(supervisor);
         break;
+    /* Of a write to the log, which sees the error. */
     case SIGPIPE:
+    case SIGXFSZ:
         break;
     default:
         supervisor_notice(supervisor, "SIG%s came, which is kept for reload and upgrade; nothing was done",
@@ -163,7 +165,7 @@ static enum fp_status watch(struct supervisor *supervisor, struct loop_source *s
 
 static enum fp_status open_signals(struct supervisor *supervisor, struct fp_error *err)
 {
-    static const int numbers[] = {SIGCHLD, SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, SIGPIPE};
+    static const int numbers[] = {SIGCHLD, SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, SIGPIPE, SIGXFSZ};
     sigset_t set;
 
     sigemptyset(&set);
