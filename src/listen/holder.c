@@ -87,7 +87,7 @@ static void find_in_family(int fd, int family, const struct address *wanted, uin
 {
     _Alignas(uint32_t) char buffer[NETLINK_BUFFER_SIZE];
     char request[DIAG_REQUEST_SIZE];
-    size_t length = diag_request_dump(request, family, DIAG_STATES_ALL, wanted->port);
+    size_t length = diag_request_dump(request, family, DIAG_STATES_ALL, wanted->port, false);
 
     if (netlink_send(fd, request, length) < 0)
         return;

@@ -50,12 +50,13 @@ static size_t put_request(char *ret_request, uint16_t flags, const struct inet_d
     return header.nlmsg_len;
 }
 
-size_t diag_request_dump(char ret_request[DIAG_REQUEST_SIZE], int family, uint32_t states, uint16_t port)
+size_t diag_request_dump(char ret_request[DIAG_REQUEST_SIZE], int family, uint32_t states, uint16_t port,
+                         bool with_counts)
 {
     struct inet_diag_req_v2 request = {
         .sdiag_family = (uint8_t)family,
         .sdiag_protocol = IPPROTO_TCP,
-        .idiag_ext = 1 << (INET_DIAG_INFO - 1),
+        .idiag_ext = with_counts ? 1 << (INET_DIAG_INFO - 1) : 0,
         .idiag_states = states,
         .id.idiag_sport = htons(port),
     };
@@ -138,6 +139,10 @@ static void read_info(const char *bytes, size_t length, struct diag_socket *sock
     socket->bytes_sent = info.tcpi_bytes_sent - info.tcpi_bytes_retrans;
     socket->bytes_acked = info.tcpi_bytes_acked;
     socket->bytes_unsent = info.tcpi_notsent_bytes;
+    socket->bytes_resent = info.tcpi_bytes_retrans;
+    socket->segments_resent = info.tcpi_total_retrans;
+    socket->rtt_us = info.tcpi_rtt;
+    socket->rtt_variation_us = info.tcpi_rttvar;
 }
 
 static void read_attributes(const struct nlmsghdr *message, struct diag_socket *socket)

@@ -43,7 +43,7 @@ struct diag_socket {
     int family;       /* of the socket itself: AF_INET6 also where the pair is of IPv4 */
     uint8_t state;    /* enum diag_state */
     bool v6only;
-    bool has_bytes;  /* the four below are known */
+    bool has_bytes;  /* the counts below are known: those from bytes_received on */
     uint64_t cookie; /* a TIME-WAIT has one of its own */
     uint32_t inode;  /* 0: no descriptor refers to it */
     uint32_t uid;
@@ -54,6 +54,10 @@ struct diag_socket {
     uint64_t bytes_sent;     /* each once, whatever was sent again; a FIN does not count */
     uint64_t bytes_acked;    /* a FIN counts one, and of an active open the SYN too */
     uint64_t bytes_unsent;   /* written, not sent yet; a FIN counts one */
+    uint64_t bytes_resent;
+    uint32_t segments_resent;
+    uint32_t rtt_us; /* the round trip, smoothed; 0: not measured yet */
+    uint32_t rtt_variation_us;
 };
 
 /* "LISTEN", "TIME-WAIT", ...; "UNKNOWN" for a number that is none. */
@@ -63,9 +67,11 @@ const char *diag_state_name(uint8_t state);
 
 /*
  * A request for the sockets of one family (AF_INET, AF_INET6; both take two dumps) in the states given, at a local
- * port or (0) any. Returns the length of the request. An answer to it ends with DIAG_END.
+ * port or (0) any; their counts take the kernel a lock of each. Returns the length of the request. An answer to it
+ * ends with DIAG_END.
  */
-size_t diag_request_dump(char ret_request[DIAG_REQUEST_SIZE], int family, uint32_t states, uint16_t port);
+size_t diag_request_dump(char ret_request[DIAG_REQUEST_SIZE], int family, uint32_t states, uint16_t port,
+                         bool with_counts);
 /*
  * A request for the one socket that receives segments of this pair, with its bytes. With a cookie (not 0) that one
  * alone is meant: another gives ENOENT. One bound to an interface is found only under its number. There is one answer.

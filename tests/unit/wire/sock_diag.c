@@ -399,7 +399,6 @@ static void assert_request(const char *request, size_t length, uint16_t flags,
     assert_int_equal(header.nlmsg_type, SOCK_DIAG_BY_FAMILY);
     assert_int_equal(header.nlmsg_flags, NLM_F_REQUEST | flags);
     assert_int_equal(ret_body->sdiag_protocol, IPPROTO_TCP);
-    assert_int_equal(ret_body->idiag_ext, 1 << (INET_DIAG_INFO - 1));
 }
 
 static void test_requests(void **state)
@@ -416,12 +415,17 @@ static void test_requests(void **state)
     struct inet_diag_req_v2 sent;
 
     (void)state;
-    assert_request(request, diag_request_dump(request, AF_INET6, DIAG_STATE_BIT(DIAG_LISTEN), 21), NLM_F_DUMP,
-                   &sent);
+    assert_request(request, diag_request_dump(request, AF_INET6, DIAG_STATE_BIT(DIAG_LISTEN), 21, true),
+                   NLM_F_DUMP, &sent);
+    assert_int_equal(sent.idiag_ext, 1 << (INET_DIAG_INFO - 1));
+    assert_request(request, diag_request_dump(request, AF_INET6, DIAG_STATE_BIT(DIAG_LISTEN), 21, false),
+                   NLM_F_DUMP, &sent);
+    assert_int_equal(sent.idiag_ext, 0);
     assert_int_equal(sent.sdiag_family, AF_INET6);
     assert_int_equal(sent.idiag_states, 1 << 10);
     assert_int_equal(ntohs(sent.id.idiag_sport), 21);
     assert_request(request, diag_request_exact(request, &pair4, 0, 0), 0, &sent);
+    assert_int_equal(sent.idiag_ext, 1 << (INET_DIAG_INFO - 1));
     assert_int_equal(sent.sdiag_family, AF_INET);
     assert_int_equal(ntohs(sent.id.idiag_sport), 21);
     assert_int_equal(ntohs(sent.id.idiag_dport), 1500);

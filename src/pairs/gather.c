@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT */
+#include "pairs/gather.h"
+
+#include "sys/fd.h"
+#include "sys/netlink.h"
+
+#include <errno.h>
+#include <net/if.h>
+#include <string.h>
+
+/* The kernel fills as much as the reader has shown to take, up to this. */
+#define BUFFER_SIZE 32768
+
+static enum fp_status fail(struct fp_error *err, int errnum)
+{
+    enum fp_status status =
+        error_set(err, error_class(errnum), errnum, "read", "the kernel's table of sockets");
+
+    if (errnum == ENOENT || errnum == EPROTONOSUPPORT)
+        error_hint(err, "the kernel lacks the modules tcp_diag and inet_diag");
+    return status;
+}
+
+/* The device of the row before is mostly that of this one. */
+struct device {
+    uint32_t interface;
+    char name[IF_NAMESIZE];
+};
+
+static void name_device(struct diag_socket *socket, struct device *last)
+{
+    struct pair *pair = &socket->pair;
+
+    if (socket->interface == 0 || pair->local.scope != 0)
+        return;
+    if (last->interface != socket->interface) {
+        last->interface = socket->interface;
+        if (if_indextoname(socket->interface, last->name) == NULL)
+            last->name[0] = '\0';
+    }
+    memcpy(pair->local.device, last->name, sizeof(pair->local.device));
+}
+
+static enum fp_status read_answer(struct table *table, int fd, struct fp_error *err)
+{
+    _Alignas(uint32_t) char buffer[BUFFER_SIZE];
+    struct device last = {.interface = 0};
+    struct diag_reader reader;
+    struct diag_socket socket;
+    enum diag_item item;
+
+    for (;;) {
+        ssize_t length = netlink_receive(fd, buffer, sizeof(buffer));
+        if (length < 0)
+            return fail(err, errno);
+        diag_reader_init(&reader, buffer, (size_t)length);
+        while ((item = diag_reader_next(&reader, &socket)) == DIAG_SOCKET) {
+            name_device(&socket, &last);
+            if (!table_append(table, &socket))
+                return fail(err, ENOMEM);
+        }
+        if (item == DIAG_END)
+            return FP_OK;
+        if (item == DIAG_ERROR)
+            return fail(err, reader.errnum);
+    }
+}
+
+enum fp_status gather_rows(struct table *table, uint32_t states, bool with_counts, struct fp_error *err)
+{
+    static const int families[] = {AF_INET, AF_INET6};
+    char request[DIAG_REQUEST_SIZE];
+    enum fp_status status = FP_OK;
+
+    FD_AUTO fd = netlink_open();
+    if (fd < 0)
+        return fail(err, errno);
+    for (size_t i = 0; i < 2 && status == FP_OK; i++) {
+        size_t length = diag_request_dump(request, families[i], states, 0, with_counts);
+        if (netlink_send(fd, request, length) < 0)
+            return fail(err, errno);
+        status = read_answer(table, fd, err);
+    }
+    table_sort(table);
+    return status;
+}

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: MIT */
+#include "pairs/owner.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool can_wait(const struct diag_socket *socket)
+{
+    return socket->inode == 0 &&
+           (socket->state == DIAG_ESTABLISHED || socket->state == DIAG_CLOSE_WAIT ||
+            socket->state == DIAG_SYN_RECEIVED || socket->state == DIAG_NEW_SYN_RECEIVED);
+}
+
+/* Could this listening socket have taken the segments of the connection? 0: no; 2: better than 1. */
+static int rank_listening(const struct diag_socket *listening, const struct diag_socket *waiting)
+{
+    const struct address *bound = &listening->pair.local;
+    const struct address *local = &waiting->pair.local;
+
+    /* The child is a socket of the same family as its parent. */
+    if (listening->family != waiting->family)
+        return 0;
+    if (listening->interface != 0 && waiting->interface != listening->interface)
+        return 0;
+    if (address_is_wildcard(bound))
+        return bound->family == AF_UNSPEC || bound->family == local->family ? 1 : 0;
+    return bound->family == local->family && memcmp(bound->bytes, local->bytes, sizeof(bound->bytes)) == 0
+               ? 2
+               : 0;
+}
+
+/* Listening rows at a port stand together, and those with the same address in it next to each other. */
+static void find_listening(const struct table *table, struct table_row *row)
+{
+    const struct diag_socket *waiting = &row->socket;
+    int best = 0;
+
+    for (size_t i = table_find_port(table, waiting->pair.local.port); i < table->count; i++) {
+        const struct diag_socket *socket = &table->rows[i].socket;
+        if (socket->state != DIAG_LISTEN || socket->pair.local.port != waiting->pair.local.port)
+            break;
+        int rank = rank_listening(socket, waiting);
+        if (rank > best) {
+            best = rank;
+            row->listening = (uint32_t)i;
+            row->listening_count = 0;
+        }
+        if (rank == best && rank != 0 && row->listening + row->listening_count == i)
+            row->listening_count++;
+    }
+}
+
+static void find_owner(struct table *table, struct table_row *row)
+{
+    size_t count;
+
+    if (row->socket.inode == 0) {
+        row->owner = can_wait(&row->socket) ? OWNER_WAITING : OWNER_NONE;
+        if (row->owner == OWNER_WAITING)
+            find_listening(table, row);
+        return;
+    }
+    const struct descriptor *first = descriptors_find(&table->descriptors, row->socket.inode, &count);
+    if (first != NULL) {
+        row->owner = OWNER_HELD;
+        row->descriptor = (uint32_t)(first - table->descriptors.items);
+        row->descriptors = (uint32_t)count;
+        return;
+    }
+    row->owner = table->descriptors.incomplete ? OWNER_NOT_PERMITTED : OWNER_UNSEEN;
+}
+
+static int compare_pids(const void *left, const void *right)
+{
+    pid_t a = ((const struct table_process *)left)->pid;
+    pid_t b = ((const struct table_process *)right)->pid;
+
+    return a < b ? -1 : a > b;
+}
+
+/* The processes of rows that are shown, each once, with its name. */
+static bool name_processes(struct table *table)
+{
+    size_t total = 0;
+    size_t kept = 0;
+
+    for (size_t i = 0; i < table->count; i++)
+        total += table->rows[i].shown || table->rows[i].socket.state == DIAG_LISTEN
+                     ? table->rows[i].descriptors
+                     : 0;
+    if (total == 0)
+        return true;
+    struct table_process *processes = calloc(total, sizeof(*processes));
+    if (processes == NULL)
+        return false;
+    total = 0;
+    for (size_t i = 0; i < table->count; i++) {
+        const struct table_row *row = &table->rows[i];
+        if (!row->shown && row->socket.state != DIAG_LISTEN)
+            continue;
+        for (uint32_t k = 0; k < row->descriptors; k++)
+            processes[total++].pid = table->descriptors.items[row->descriptor + k].pid;
+    }
+    qsort(processes, total, sizeof(*processes), compare_pids);
+    for (size_t i = 0; i < total; i++) {
+        if (i != 0 && processes[i].pid == processes[kept - 1].pid)
+            continue;
+        processes[kept] = processes[i];
+        procfs_name(processes[kept].pid, processes[kept].name);
+        kept++;
+    }
+    table->processes = processes;
+    table->process_count = kept;
+    return true;
+}
+
+/* Where TCP alone has what is shown, no process need be looked at. */
+static bool needs_processes(const struct table *table)
+{
+    for (size_t i = 0; i < table->count; i++) {
+        const struct table_row *row = &table->rows[i];
+        if (row->shown && (row->socket.inode != 0 || can_wait(&row->socket)))
+            return true;
+    }
+    return false;
+}
+
+enum fp_status owner_find(struct table *table, pid_t pid, struct fp_error *err)
+{
+    int result = 0;
+
+    if (needs_processes(table)) {
+        result =
+            pid != 0 ? descriptors_read(&table->descriptors, pid) : descriptors_read_all(&table->descriptors);
+        if (result < 0)
+            return error_set(err, error_class(errno), errno, "read", "the descriptors of processes in /proc");
+    }
+    descriptors_sort(&table->descriptors);
+    for (size_t i = 0; i < table->count; i++) {
+        if (table->rows[i].shown || table->rows[i].socket.state == DIAG_LISTEN)
+            find_owner(table, &table->rows[i]);
+    }
+    if (!name_processes(table))
+        return error_set(err, FP_SYSTEM, ENOMEM, "read", "the names of processes");
+    return FP_OK;
+}

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: MIT */
+#include "pairs/table.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+bool table_append(struct table *table, const struct diag_socket *socket)
+{
+    if (table->count == table->room) {
+        size_t room = table->room != 0 ? 2 * table->room : 64;
+        struct table_row *rows = reallocarray(table->rows, room, sizeof(*rows));
+        if (rows == NULL)
+            return false;
+        table->rows = rows;
+        table->room = room;
+    }
+    table->rows[table->count++] = (struct table_row){.socket = *socket};
+    return true;
+}
+
+static int compare_addresses(const struct address *a, const struct address *b)
+{
+    if (a->family != b->family)
+        return a->family < b->family ? -1 : 1;
+    int order = memcmp(a->bytes, b->bytes, sizeof(a->bytes));
+    if (order == 0)
+        order = strcmp(a->device, b->device);
+    if (order == 0 && a->scope != b->scope)
+        order = a->scope < b->scope ? -1 : 1;
+    return order;
+}
+
+static int compare_rows(const void *left, const void *right)
+{
+    const struct diag_socket *a = &((const struct table_row *)left)->socket;
+    const struct diag_socket *b = &((const struct table_row *)right)->socket;
+
+    if (a->pair.local.port != b->pair.local.port)
+        return a->pair.local.port < b->pair.local.port ? -1 : 1;
+    if ((a->state == DIAG_LISTEN) != (b->state == DIAG_LISTEN))
+        return a->state == DIAG_LISTEN ? -1 : 1;
+    int order = compare_addresses(&a->pair.local, &b->pair.local);
+    if (order == 0)
+        order = compare_addresses(&a->pair.foreign, &b->pair.foreign);
+    if (order == 0 && a->pair.foreign.port != b->pair.foreign.port)
+        order = a->pair.foreign.port < b->pair.foreign.port ? -1 : 1;
+    if (order == 0 && a->cookie != b->cookie)
+        order = a->cookie < b->cookie ? -1 : 1;
+    return order;
+}
+
+void table_sort(struct table *table)
+{
+    size_t kept = 0;
+
+    if (table->count == 0)
+        return;
+    qsort(table->rows, table->count, sizeof(*table->rows), compare_rows);
+    for (size_t i = 1; i < table->count; i++) {
+        /* A socket that changed its state while the dump was made can stand in it twice: the later state counts. */
+        if (compare_rows(&table->rows[kept], &table->rows[i]) != 0)
+            kept++;
+        table->rows[kept] = table->rows[i];
+    }
+    table->count = kept + 1;
+}
+
+size_t table_find_port(const struct table *table, uint16_t port)
+{
+    size_t low = 0;
+    size_t high = table->count;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (table->rows[middle].socket.pair.local.port < port)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static int compare_process(const void *key, const void *item)
+{
+    pid_t pid = *(const pid_t *)key;
+    pid_t other = ((const struct table_process *)item)->pid;
+
+    return pid < other ? -1 : pid > other;
+}
+
+const struct table_process *table_process(const struct table *table, pid_t pid)
+{
+    if (table->process_count == 0)
+        return NULL;
+    return bsearch(&pid, table->processes, table->process_count, sizeof(*table->processes), compare_process);
+}
+
+size_t table_shown(const struct table *table)
+{
+    size_t shown = 0;
+
+    for (size_t i = 0; i < table->count; i++)
+        shown += table->rows[i].shown;
+    return shown;
+}
+
+void table_done(struct table *table)
+{
+    for (size_t i = 0; i < table->process_count; i++)
+        free(table->processes[i].service);
+    free(table->processes);
+    free(table->rows);
+    descriptors_done(&table->descriptors);
+    *table = (struct table){0};
+}
+
+const struct descriptor *table_next_holder(const struct table *table, struct table_cursor *cursor)
+{
+    const struct table_row *row = cursor->row;
+
+    if (row->owner != OWNER_WAITING) {
+        if (cursor->at >= row->descriptors)
+            return NULL;
+        return &table->descriptors.items[row->descriptor + cursor->at++];
+    }
+    for (; cursor->listening < row->listening_count; cursor->listening++, cursor->at = 0) {
+        const struct table_row *queue = &table->rows[row->listening + cursor->listening];
+        if (cursor->at < queue->descriptors)
+            return &table->descriptors.items[queue->descriptor + cursor->at++];
+    }
+    return NULL;
+}
+
+const char *table_protocol(const struct diag_socket *socket)
+{
+    if (socket->family == AF_INET)
+        return "tcp4";
+    return socket->pair.local.family == AF_INET6 ? "tcp6" : "tcp46";
+}

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: MIT */
+#include "sys/descriptors.h"
+
+#include "base/text.h"
+#include "sys/fd.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* "socket:[4294967295]" */
+#define LINK_SIZE 32
+/* "4294967295/fd/4294967295" */
+#define PATH_SIZE 48
+/* Numbers in a row that no descriptor has, from which on listing the directory is cheaper than asking. */
+#define MISSES_MAX 16
+
+static void close_directory(DIR **directory)
+{
+    if (*directory != NULL)
+        closedir(*directory);
+}
+#define DIRECTORY_AUTO __attribute__((cleanup(close_directory))) DIR
+
+static DIR *open_directory(int at, const char *path)
+{
+    FD_AUTO fd = openat(at, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return NULL;
+    DIR *directory = fdopendir(fd);
+    if (directory != NULL)
+        fd_take(&fd);
+    return directory;
+}
+
+static bool is_not_permitted(int errnum)
+{
+    return errnum == EACCES || errnum == EPERM;
+}
+
+static int append(struct descriptors *descriptors, struct descriptor item)
+{
+    if (descriptors->count == descriptors->room) {
+        size_t room = descriptors->room != 0 ? 2 * descriptors->room : 256;
+        struct descriptor *items = reallocarray(descriptors->items, room, sizeof(*items));
+        if (items == NULL)
+            return -1;
+        descriptors->items = items;
+        descriptors->room = room;
+    }
+    descriptors->items[descriptors->count++] = item;
+    return 0;
+}
+
+/* What readlink(2) gave for a descriptor: the inode where it is a socket's, else 0. */
+static uint32_t parse_link(const char *link, size_t length)
+{
+    static const char prefix[] = "socket:[";
+    const size_t start = sizeof(prefix) - 1;
+    uint64_t inode = 0;
+
+    if (length <= start || memcmp(link, prefix, start) != 0)
+        return 0;
+    for (size_t i = start; i < length && link[i] >= '0' && link[i] <= '9'; i++)
+        inode = inode * 10 + (uint64_t)(link[i] - '0');
+    return (uint32_t)inode;
+}
+
+/* 1: the descriptor is there, and appended if a socket's; 0: it is not; -1: the call failed, see errno. */
+static int read_link(struct descriptors *descriptors, int at, const char *path, pid_t pid, int fd)
+{
+    char link[LINK_SIZE];
+    ssize_t length = readlinkat(at, path, link, sizeof(link));
+
+    if (length < 0)
+        return errno == ENOENT || errno == ESRCH ? 0 : -1;
+    uint32_t inode = parse_link(link, (size_t)length);
+    if (inode != 0 && append(descriptors, (struct descriptor){inode, pid, fd}) < 0)
+        return -1;
+    return 1;
+}
+
+static int read_listed(struct descriptors *descriptors, int proc, const char *path, pid_t pid)
+{
+    DIRECTORY_AUTO *directory = open_directory(proc, path);
+    if (directory == NULL)
+        return -1;
+    for (const struct dirent *entry; (entry = readdir(directory)) != NULL;) {
+        if (entry->d_name[0] < '0' || entry->d_name[0] > '9')
+            continue;
+        int fd = (int)strtol(entry->d_name, NULL, 10);
+        if (read_link(descriptors, dirfd(directory), entry->d_name, pid, fd) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* Asks for numbers from 0 on until `left` descriptors were there. 0: they are too far apart, and nothing is appended. */
+static int read_asked(struct descriptors *descriptors, int proc, const char *path, pid_t pid, off_t left)
+{
+    const size_t before = descriptors->count;
+    char room[PATH_SIZE];
+    int misses = 0;
+
+    for (int fd = 0; left > 0; fd++) {
+        struct text text;
+        text_init(&text, room, sizeof(room));
+        text_string(&text, path);
+        text_bytes(&text, "/", 1);
+        text_unsigned(&text, (uint64_t)fd);
+        text_end(&text);
+        int there = read_link(descriptors, proc, room, pid, fd);
+        if (there < 0)
+            return -1;
+        misses = there ? 0 : misses + 1;
+        left -= there;
+        if (misses > MISSES_MAX) {
+            descriptors->count = before;
+            return 0;
+        }
+    }
+    return 1;
+}
+
+/* A process that has gone meanwhile, or is a stranger's, is no failure. */
+static int read_process(struct descriptors *descriptors, int proc, pid_t pid)
+{
+    char path[PATH_SIZE];
+    struct stat about;
+    struct text text;
+    int result;
+
+    text_init(&text, path, sizeof(path));
+    text_unsigned(&text, (uint64_t)pid);
+    text_string(&text, "/fd");
+    text_end(&text);
+    result = fstatat(proc, path, &about, 0);
+    if (result == 0 && about.st_size > 0)
+        result = read_asked(descriptors, proc, path, pid, about.st_size);
+    if (result == 0)
+        result = read_listed(descriptors, proc, path, pid);
+    if (result < 0 && is_not_permitted(errno))
+        descriptors->incomplete = true;
+    return result < 0 && errno == ENOMEM ? -1 : 0;
+}
+
+static int open_proc(void)
+{
+    return open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+int descriptors_read(struct descriptors *descriptors, pid_t pid)
+{
+    FD_AUTO proc = open_proc();
+
+    return proc < 0 ? -1 : read_process(descriptors, proc, pid);
+}
+
+int descriptors_read_all(struct descriptors *descriptors)
+{
+    DIRECTORY_AUTO *processes = open_directory(AT_FDCWD, "/proc");
+    if (processes == NULL)
+        return -1;
+    for (const struct dirent *entry; (entry = readdir(processes)) != NULL;) {
+        if (entry->d_name[0] < '1' || entry->d_name[0] > '9')
+            continue;
+        if (read_process(descriptors, dirfd(processes), (pid_t)strtol(entry->d_name, NULL, 10)) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int compare(const void *left, const void *right)
+{
+    const struct descriptor *a = left;
+    const struct descriptor *b = right;
+
+    if (a->inode != b->inode)
+        return a->inode < b->inode ? -1 : 1;
+    if (a->pid != b->pid)
+        return a->pid < b->pid ? -1 : 1;
+    return a->fd < b->fd ? -1 : a->fd > b->fd;
+}
+
+void descriptors_sort(struct descriptors *descriptors)
+{
+    if (descriptors->count > 1)
+        qsort(descriptors->items, descriptors->count, sizeof(*descriptors->items), compare);
+}
+
+const struct descriptor *descriptors_find(const struct descriptors *descriptors, uint32_t inode,
+                                          size_t *ret_count)
+{
+    size_t low = 0;
+    size_t high = descriptors->count;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (descriptors->items[middle].inode < inode)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    size_t end = low;
+    while (end < descriptors->count && descriptors->items[end].inode == inode)
+        end++;
+    *ret_count = end - low;
+    return end == low ? NULL : &descriptors->items[low];
+}
+
+void descriptors_done(struct descriptors *descriptors)
+{
+    free(descriptors->items);
+    *descriptors = (struct descriptors){0};
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * sys/descriptors.h - the sockets that processes have open, as /proc shows them.
+ *
+ * A list of (inode, process, descriptor), made for all processes or for those named, in one pass. It costs a few
+ * microseconds for each process and each descriptor, so it is for people who ask, never for the path of a connection.
+ * Processes come and go while it looks: one that has gone is no error and holds nothing. One that may not be looked
+ * into makes the list `incomplete`. What is in other PID namespaces, hidden (hidepid) or on its way between two
+ * processes (SCM_RIGHTS) cannot be seen at all. The list belongs to the caller, who releases it with
+ * descriptors_done(), also after a failure. Functions return -1 with errno set.
+ *
+ * Listing a process's directory of descriptors makes the kernel build an entry for each, which is most of the cost.
+ * Since Linux 6.2 the directory tells their number, so the descriptors of a process are asked for one by one from 0
+ * until that many were there; a process whose numbers are far apart is listed, and so is each where Linux is older.
+ */
+#ifndef SYS_DESCRIPTORS_H
+#define SYS_DESCRIPTORS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct descriptor {
+    uint32_t inode; /* of the socket */
+    pid_t pid;
+    int fd;
+};
+
+struct descriptors {
+    struct descriptor *items; /* sorted by inode, pid, fd once descriptors_sort() was called */
+    size_t count;
+    size_t room;
+    bool incomplete;
+};
+
+/* Appends the sockets of every process; needs /proc. */
+int descriptors_read_all(struct descriptors *descriptors);
+/* Appends the sockets of one process; none where it has gone. */
+int descriptors_read(struct descriptors *descriptors, pid_t pid);
+void descriptors_sort(struct descriptors *descriptors);
+/* The first that refers to the inode, in a sorted list; *ret_count of them follow each other. NULL: none. */
+const struct descriptor *descriptors_find(const struct descriptors *descriptors, uint32_t inode,
+                                          size_t *ret_count);
+void descriptors_done(struct descriptors *descriptors);
+
+#endif
