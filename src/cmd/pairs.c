@@ -115,8 +115,8 @@ static size_t cut(const char *string, size_t length, unsigned columns)
 }
 
 /* False: there is no memory for a line as long as this one. */
-static bool print_row(const struct render *render, const struct table *table, const struct table_row *row,
-                      struct line *line)
+static bool print_row(const struct render *render, const struct pairs_table *table,
+                      const struct pairs_row *row, struct line *line)
 {
     struct text text;
 
@@ -138,7 +138,7 @@ static bool print_row(const struct render *render, const struct table *table, co
     return true;
 }
 
-static enum fp_status print_table(const struct arguments *arguments, const struct table *table,
+static enum fp_status print_table(const struct arguments *arguments, const struct pairs_table *table,
                                   struct fp_error *err)
 {
     struct render render = {.form = arguments->form, .with_counts = arguments->query.with_counts};
@@ -148,7 +148,7 @@ static enum fp_status print_table(const struct arguments *arguments, const struc
     render_measure(&render, table);
     if (render.form == RENDER_JSON)
         line.columns = 0;
-    else if (table_shown(table) != 0)
+    else if (pairs_shown(table) != 0)
         done = print_row(&render, table, NULL, &line);
     for (size_t i = 0; i < table->count && done; i++) {
         if (table->rows[i].shown)
@@ -162,13 +162,13 @@ static enum fp_status print_table(const struct arguments *arguments, const struc
 
 static enum fp_status run(const struct arguments *arguments, int *ret_code, struct fp_error *err)
 {
-    struct table table = {.count = 0};
+    struct pairs_table table = {.count = 0};
 
     enum fp_status status = query_run(&arguments->query, &table, err);
     if (status == FP_OK)
         status = print_table(arguments, &table, err);
-    *ret_code = table_shown(&table) != 0 ? EX_OK : EXIT_NO_MATCH;
-    table_done(&table);
+    *ret_code = pairs_shown(&table) != 0 ? EX_OK : EXIT_NO_MATCH;
+    pairs_done(&table);
     return status;
 }
 

@@ -314,7 +314,7 @@ static bool addresses_alike(const struct address *a, const struct address *b)
 
 static bool protocol_matches(uint64_t protocol, const struct diag_socket *socket)
 {
-    const char *name = table_protocol(socket);
+    const char *name = pairs_protocol(socket);
 
     return protocol == (name[4] != '\0' ? 46 : (uint64_t)(name[3] - '0'));
 }
@@ -353,13 +353,13 @@ bool filter_matches_socket(const struct filter *filter, const struct diag_socket
     return true;
 }
 
-static bool holder_matches(const struct filter_term *term, const struct table *table,
-                           const struct table_row *row)
+static bool holder_matches(const struct filter_term *term, const struct pairs_table *table,
+                           const struct pairs_row *row)
 {
-    struct table_cursor cursor = {.row = row};
+    struct pairs_cursor cursor = {.row = row};
 
-    for (const struct descriptor *holder; (holder = table_next_holder(table, &cursor)) != NULL;) {
-        const struct table_process *process = table_process(table, holder->pid);
+    for (const struct descriptor *holder; (holder = pairs_next_holder(table, &cursor)) != NULL;) {
+        const struct pairs_process *process = pairs_process(table, holder->pid);
         if (term->kind == FILTER_PID && holder->pid == (pid_t)term->number)
             return true;
         if (term->kind == FILTER_NAME && process != NULL && strcmp(process->name, term->text) == 0)
@@ -368,7 +368,8 @@ static bool holder_matches(const struct filter_term *term, const struct table *t
     return false;
 }
 
-bool filter_matches_owner(const struct filter *filter, const struct table *table, const struct table_row *row)
+bool filter_matches_owner(const struct filter *filter, const struct pairs_table *table,
+                          const struct pairs_row *row)
 {
     for (size_t i = 0; i < filter->count; i++) {
         const struct filter_term *term = &filter->terms[i];

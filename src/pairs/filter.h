@@ -13,7 +13,7 @@
 #define PAIRS_FILTER_H
 
 #include "base/error.h"
-#include "pairs/table.h"
+#include "pairs/pairs.h"
 
 #define FILTER_TERMS_MAX 32
 #define FILTER_TEXT_SIZE 64
@@ -71,7 +71,7 @@ pid_t filter_pid(const struct filter *filter);
 /* Do the terms match that are about the socket? Those about processes are left out. */
 bool filter_matches_socket(const struct filter *filter, const struct diag_socket *socket);
 /* Do the terms match that are about processes? The owners of the row are known. */
-bool filter_matches_owner(const struct filter *filter, const struct table *table,
-                          const struct table_row *row);
+bool filter_matches_owner(const struct filter *filter, const struct pairs_table *table,
+                          const struct pairs_row *row);
 
 #endif

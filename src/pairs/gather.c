@@ -41,7 +41,7 @@ static void name_device(struct diag_socket *socket, struct device *last)
     memcpy(pair->local.device, last->name, sizeof(pair->local.device));
 }
 
-static enum fp_status read_answer(struct table *table, int fd, struct fp_error *err)
+static enum fp_status read_answer(struct pairs_table *table, int fd, struct fp_error *err)
 {
     _Alignas(uint32_t) char buffer[BUFFER_SIZE];
     struct device last = {.interface = 0};
@@ -56,7 +56,7 @@ static enum fp_status read_answer(struct table *table, int fd, struct fp_error *
         diag_reader_init(&reader, buffer, (size_t)length);
         while ((item = diag_reader_next(&reader, &socket)) == DIAG_SOCKET) {
             name_device(&socket, &last);
-            if (!table_append(table, &socket))
+            if (!pairs_append(table, &socket))
                 return fail(err, ENOMEM);
         }
         if (item == DIAG_END)
@@ -66,7 +66,7 @@ static enum fp_status read_answer(struct table *table, int fd, struct fp_error *
     }
 }
 
-enum fp_status gather_rows(struct table *table, uint32_t states, bool with_counts, struct fp_error *err)
+enum fp_status gather_rows(struct pairs_table *table, uint32_t states, bool with_counts, struct fp_error *err)
 {
     static const int families[] = {AF_INET, AF_INET6};
     char request[DIAG_REQUEST_SIZE];
@@ -81,6 +81,6 @@ enum fp_status gather_rows(struct table *table, uint32_t states, bool with_count
             return fail(err, errno);
         status = read_answer(table, fd, err);
     }
-    table_sort(table);
+    pairs_sort(table);
     return status;
 }

@@ -11,9 +11,10 @@
 #define PAIRS_GATHER_H
 
 #include "base/error.h"
-#include "pairs/table.h"
+#include "pairs/pairs.h"
 
 /* `states` are DIAG_STATE_BITs. With counts the bytes and round trips are known, which takes about twice the time. */
-enum fp_status gather_rows(struct table *table, uint32_t states, bool with_counts, struct fp_error *err);
+enum fp_status gather_rows(struct pairs_table *table, uint32_t states, bool with_counts,
+                           struct fp_error *err);
 
 #endif

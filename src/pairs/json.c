@@ -61,7 +61,7 @@ static json_t *cookie_value(uint64_t cookie)
     return json_string(room);
 }
 
-static json_t *owner_value(enum table_owner owner)
+static json_t *owner_value(enum pairs_owner owner)
 {
     switch (owner) {
     case OWNER_HELD:
@@ -80,13 +80,13 @@ static json_t *owner_value(enum table_owner owner)
     return json_null();
 }
 
-static json_t *processes_value(const struct table *table, const struct table_row *row)
+static json_t *processes_value(const struct pairs_table *table, const struct pairs_row *row)
 {
-    struct table_cursor cursor = {.row = row};
+    struct pairs_cursor cursor = {.row = row};
     json_t *array = json_array();
 
-    for (const struct descriptor *holder; (holder = table_next_holder(table, &cursor)) != NULL;) {
-        const struct table_process *process = table_process(table, holder->pid);
+    for (const struct descriptor *holder; (holder = pairs_next_holder(table, &cursor)) != NULL;) {
+        const struct pairs_process *process = pairs_process(table, holder->pid);
         json_t *object = json_object();
         add(object, "pid", json_integer(holder->pid));
         add(object, "fd", json_integer(holder->fd));
@@ -124,14 +124,14 @@ static int append(const char *bytes, size_t length, void *data)
     return 0;
 }
 
-void render_json(const struct table *table, const struct table_row *row, struct text *text)
+void render_json(const struct pairs_table *table, const struct pairs_row *row, struct text *text)
 {
     const struct diag_socket *socket = &row->socket;
     const char *device = socket->pair.local.device;
     bool has_inode = socket->inode != 0;
     json_t *object = json_object();
 
-    add(object, "proto", json_string(table_protocol(socket)));
+    add(object, "proto", json_string(pairs_protocol(socket)));
     add(object, "state", json_string(diag_state_name(socket->state)));
     add(object, "local", end_value(&socket->pair.local));
     add(object, "foreign", end_value(&socket->pair.foreign));

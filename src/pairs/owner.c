@@ -31,12 +31,12 @@ static int rank_listening(const struct diag_socket *listening, const struct diag
 }
 
 /* Listening rows at a port stand together, and those with the same address in it next to each other. */
-static void find_listening(const struct table *table, struct table_row *row)
+static void find_listening(const struct pairs_table *table, struct pairs_row *row)
 {
     const struct diag_socket *waiting = &row->socket;
     int best = 0;
 
-    for (size_t i = table_find_port(table, waiting->pair.local.port); i < table->count; i++) {
+    for (size_t i = pairs_find_port(table, waiting->pair.local.port); i < table->count; i++) {
         const struct diag_socket *socket = &table->rows[i].socket;
         if (socket->state != DIAG_LISTEN || socket->pair.local.port != waiting->pair.local.port)
             break;
@@ -51,7 +51,7 @@ static void find_listening(const struct table *table, struct table_row *row)
     }
 }
 
-static void find_owner(struct table *table, struct table_row *row)
+static void find_owner(struct pairs_table *table, struct pairs_row *row)
 {
     size_t count;
 
@@ -73,14 +73,14 @@ static void find_owner(struct table *table, struct table_row *row)
 
 static int compare_pids(const void *left, const void *right)
 {
-    pid_t a = ((const struct table_process *)left)->pid;
-    pid_t b = ((const struct table_process *)right)->pid;
+    pid_t a = ((const struct pairs_process *)left)->pid;
+    pid_t b = ((const struct pairs_process *)right)->pid;
 
     return a < b ? -1 : a > b;
 }
 
 /* The processes of rows that are shown, each once, with its name. */
-static bool name_processes(struct table *table)
+static bool name_processes(struct pairs_table *table)
 {
     size_t total = 0;
     size_t kept = 0;
@@ -91,12 +91,12 @@ static bool name_processes(struct table *table)
                      : 0;
     if (total == 0)
         return true;
-    struct table_process *processes = calloc(total, sizeof(*processes));
+    struct pairs_process *processes = calloc(total, sizeof(*processes));
     if (processes == NULL)
         return false;
     total = 0;
     for (size_t i = 0; i < table->count; i++) {
-        const struct table_row *row = &table->rows[i];
+        const struct pairs_row *row = &table->rows[i];
         if (!row->shown && row->socket.state != DIAG_LISTEN)
             continue;
         for (uint32_t k = 0; k < row->descriptors; k++)
@@ -116,17 +116,17 @@ static bool name_processes(struct table *table)
 }
 
 /* Where TCP alone has what is shown, no process need be looked at. */
-static bool needs_processes(const struct table *table)
+static bool needs_processes(const struct pairs_table *table)
 {
     for (size_t i = 0; i < table->count; i++) {
-        const struct table_row *row = &table->rows[i];
+        const struct pairs_row *row = &table->rows[i];
         if (row->shown && (row->socket.inode != 0 || can_wait(&row->socket)))
             return true;
     }
     return false;
 }
 
-enum fp_status owner_find(struct table *table, pid_t pid, struct fp_error *err)
+enum fp_status owner_find(struct pairs_table *table, pid_t pid, struct fp_error *err)
 {
     int result = 0;
 

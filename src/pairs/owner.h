@@ -12,9 +12,9 @@
 #define PAIRS_OWNER_H
 
 #include "base/error.h"
-#include "pairs/table.h"
+#include "pairs/pairs.h"
 
 /* `pid` 0: all processes. */
-enum fp_status owner_find(struct table *table, pid_t pid, struct fp_error *err);
+enum fp_status owner_find(struct pairs_table *table, pid_t pid, struct fp_error *err);
 
 #endif

@@ -25,7 +25,7 @@ enum fp_status query_leave(int take_home, struct fp_error *err)
     return error_set(err, error_class(errno), errno, "go back to", "the network namespace");
 }
 
-enum fp_status query_run(const struct query *query, struct table *table, struct fp_error *err)
+enum fp_status query_run(const struct query *query, struct pairs_table *table, struct fp_error *err)
 {
     const struct filter *filter = &query->filter;
 
@@ -36,7 +36,7 @@ enum fp_status query_run(const struct query *query, struct table *table, struct 
         table->rows[i].shown = filter_matches_socket(filter, &table->rows[i].socket);
     status = owner_find(table, filter_pid(filter), err);
     for (size_t i = 0; i < table->count && status == FP_OK; i++) {
-        struct table_row *row = &table->rows[i];
+        struct pairs_row *row = &table->rows[i];
         row->shown = row->shown && filter_matches_owner(filter, table, row);
     }
     return status;

@@ -11,7 +11,7 @@
 #define PAIRS_QUERY_H
 
 #include "pairs/filter.h"
-#include "pairs/table.h"
+#include "pairs/pairs.h"
 
 struct query {
     struct filter filter;
@@ -23,6 +23,6 @@ struct query {
 enum fp_status query_enter(const struct query *query, int *ret_home, struct fp_error *err);
 enum fp_status query_leave(int take_home, struct fp_error *err);
 /* Fills an empty table with the sockets of the namespace that the thread is in. */
-enum fp_status query_run(const struct query *query, struct table *table, struct fp_error *err);
+enum fp_status query_run(const struct query *query, struct pairs_table *table, struct fp_error *err);
 
 #endif

@@ -42,9 +42,9 @@ static void format_netstat(const struct address *address, struct text *text)
         text_bytes(text, "*", 1);
 }
 
-static void format_process(const struct table *table, pid_t pid, struct text *text)
+static void format_process(const struct pairs_table *table, pid_t pid, struct text *text)
 {
-    const struct table_process *process = table_process(table, pid);
+    const struct pairs_process *process = pairs_process(table, pid);
 
     if (process != NULL && process->name[0] != '\0') {
         text_escape(text, process->name, strlen(process->name));
@@ -54,12 +54,12 @@ static void format_process(const struct table *table, pid_t pid, struct text *te
 }
 
 /* "sshd 812 (fd 3), sshd 950 (fd 3, 4)" */
-static void format_holders(const struct table *table, const struct table_row *row, struct text *text)
+static void format_holders(const struct pairs_table *table, const struct pairs_row *row, struct text *text)
 {
-    struct table_cursor cursor = {.row = row};
+    struct pairs_cursor cursor = {.row = row};
     pid_t last = 0;
 
-    for (const struct descriptor *holder; (holder = table_next_holder(table, &cursor)) != NULL;) {
+    for (const struct descriptor *holder; (holder = pairs_next_holder(table, &cursor)) != NULL;) {
         if (holder->pid != last) {
             text_string(text, last != 0 ? "), " : "");
             format_process(table, holder->pid, text);
@@ -73,9 +73,9 @@ static void format_holders(const struct table *table, const struct table_row *ro
     text_string(text, last != 0 ? ")" : "");
 }
 
-static void format_owner(const struct table *table, const struct table_row *row, struct text *text)
+static void format_owner(const struct pairs_table *table, const struct pairs_row *row, struct text *text)
 {
-    struct table_cursor cursor = {.row = row};
+    struct pairs_cursor cursor = {.row = row};
 
     if (row->service != NULL) {
         text_escape(text, row->service, strlen(row->service));
@@ -83,10 +83,10 @@ static void format_owner(const struct table *table, const struct table_row *row,
             text_printf(text, " #%llu", (unsigned long long)row->connection);
         text_string(text, ": ");
     }
-    switch ((enum table_owner)row->owner) {
+    switch ((enum pairs_owner)row->owner) {
     case OWNER_WAITING:
         text_string(text, "waiting");
-        if (table_next_holder(table, &cursor) == NULL)
+        if (pairs_next_holder(table, &cursor) == NULL)
             return;
         text_string(text, " for ");
         break;
@@ -151,7 +151,7 @@ static void widen(size_t *width, size_t wanted)
         *width = wanted;
 }
 
-void render_measure(struct render *render, const struct table *table)
+void render_measure(struct render *render, const struct pairs_table *table)
 {
     render->state_width = strlen("STATE");
     render->queue_width = strlen(QUEUE_HEADS);
@@ -200,7 +200,7 @@ void render_heading(const struct render *render, struct text *text)
     text_string(text, "  PROCESSES");
 }
 
-void render_row(const struct render *render, const struct table *table, const struct table_row *row,
+void render_row(const struct render *render, const struct pairs_table *table, const struct pairs_row *row,
                 struct text *text)
 {
     const struct diag_socket *socket = &row->socket;
@@ -210,7 +210,7 @@ void render_row(const struct render *render, const struct table *table, const st
         render_json(table, row, text);
         return;
     }
-    format_padded(text, table_protocol(socket), sizeof("PROTO  ") - 1);
+    format_padded(text, pairs_protocol(socket), sizeof("PROTO  ") - 1);
     if (render->form == RENDER_COLUMNS)
         format_padded(text, diag_state_name(socket->state), render->state_width);
     format_queues(socket, render->queue_width, text);

@@ -11,7 +11,7 @@
 #define PAIRS_RENDER_H
 
 #include "base/text.h"
-#include "pairs/table.h"
+#include "pairs/pairs.h"
 
 enum render_form { RENDER_COLUMNS, RENDER_NETSTAT, RENDER_JSON };
 
@@ -24,12 +24,12 @@ struct render {
     size_t queue_width;
 };
 
-void render_measure(struct render *render, const struct table *table);
+void render_measure(struct render *render, const struct pairs_table *table);
 /* The heads of the columns; nothing for JSON. */
 void render_heading(const struct render *render, struct text *text);
-void render_row(const struct render *render, const struct table *table, const struct table_row *row,
+void render_row(const struct render *render, const struct pairs_table *table, const struct pairs_row *row,
                 struct text *text);
 /* The JSON object of a row. */
-void render_json(const struct table *table, const struct table_row *row, struct text *text);
+void render_json(const struct pairs_table *table, const struct pairs_row *row, struct text *text);
 
 #endif

@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: MIT */
-#include "pairs/table.h"
+#include "pairs/pairs.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-bool table_append(struct table *table, const struct diag_socket *socket)
+bool pairs_append(struct pairs_table *table, const struct diag_socket *socket)
 {
     if (table->count == table->room) {
         size_t room = table->room != 0 ? 2 * table->room : 64;
-        struct table_row *rows = reallocarray(table->rows, room, sizeof(*rows));
+        struct pairs_row *rows = reallocarray(table->rows, room, sizeof(*rows));
         if (rows == NULL)
             return false;
         table->rows = rows;
         table->room = room;
     }
-    table->rows[table->count++] = (struct table_row){.socket = *socket};
+    table->rows[table->count++] = (struct pairs_row){.socket = *socket};
     return true;
 }
 
@@ -32,8 +32,8 @@ static int compare_addresses(const struct address *a, const struct address *b)
 
 static int compare_rows(const void *left, const void *right)
 {
-    const struct diag_socket *a = &((const struct table_row *)left)->socket;
-    const struct diag_socket *b = &((const struct table_row *)right)->socket;
+    const struct diag_socket *a = &((const struct pairs_row *)left)->socket;
+    const struct diag_socket *b = &((const struct pairs_row *)right)->socket;
 
     if (a->pair.local.port != b->pair.local.port)
         return a->pair.local.port < b->pair.local.port ? -1 : 1;
@@ -49,7 +49,7 @@ static int compare_rows(const void *left, const void *right)
     return order;
 }
 
-void table_sort(struct table *table)
+void pairs_sort(struct pairs_table *table)
 {
     size_t kept = 0;
 
@@ -65,7 +65,7 @@ void table_sort(struct table *table)
     table->count = kept + 1;
 }
 
-size_t table_find_port(const struct table *table, uint16_t port)
+size_t pairs_find_port(const struct pairs_table *table, uint16_t port)
 {
     size_t low = 0;
     size_t high = table->count;
@@ -83,19 +83,19 @@ size_t table_find_port(const struct table *table, uint16_t port)
 static int compare_process(const void *key, const void *item)
 {
     pid_t pid = *(const pid_t *)key;
-    pid_t other = ((const struct table_process *)item)->pid;
+    pid_t other = ((const struct pairs_process *)item)->pid;
 
     return pid < other ? -1 : pid > other;
 }
 
-const struct table_process *table_process(const struct table *table, pid_t pid)
+const struct pairs_process *pairs_process(const struct pairs_table *table, pid_t pid)
 {
     if (table->process_count == 0)
         return NULL;
     return bsearch(&pid, table->processes, table->process_count, sizeof(*table->processes), compare_process);
 }
 
-size_t table_shown(const struct table *table)
+size_t pairs_shown(const struct pairs_table *table)
 {
     size_t shown = 0;
 
@@ -104,19 +104,19 @@ size_t table_shown(const struct table *table)
     return shown;
 }
 
-void table_done(struct table *table)
+void pairs_done(struct pairs_table *table)
 {
     for (size_t i = 0; i < table->process_count; i++)
         free(table->processes[i].service);
     free(table->processes);
     free(table->rows);
     descriptors_done(&table->descriptors);
-    *table = (struct table){0};
+    *table = (struct pairs_table){0};
 }
 
-const struct descriptor *table_next_holder(const struct table *table, struct table_cursor *cursor)
+const struct descriptor *pairs_next_holder(const struct pairs_table *table, struct pairs_cursor *cursor)
 {
-    const struct table_row *row = cursor->row;
+    const struct pairs_row *row = cursor->row;
 
     if (row->owner != OWNER_WAITING) {
         if (cursor->at >= row->descriptors)
@@ -124,14 +124,14 @@ const struct descriptor *table_next_holder(const struct table *table, struct tab
         return &table->descriptors.items[row->descriptor + cursor->at++];
     }
     for (; cursor->listening < row->listening_count; cursor->listening++, cursor->at = 0) {
-        const struct table_row *queue = &table->rows[row->listening + cursor->listening];
+        const struct pairs_row *queue = &table->rows[row->listening + cursor->listening];
         if (cursor->at < queue->descriptors)
             return &table->descriptors.items[queue->descriptor + cursor->at++];
     }
     return NULL;
 }
 
-const char *table_protocol(const struct diag_socket *socket)
+const char *pairs_protocol(const struct diag_socket *socket)
 {
     if (socket->family == AF_INET)
         return "tcp4";
