@@ -340,6 +340,10 @@ enum fp_status acceptor_init(struct supervisor *supervisor, struct fp_error *err
     supervisor->doors = memory_map_private(count * sizeof(*supervisor->doors));
     if (supervisor->doors == NULL)
         return error_set(err, FP_SYSTEM, errno, "watch", "%zu listening sockets", count);
+    /* Short of them now, it would listen and never serve anybody. */
+    FD_AUTO spare = fd_reserve();
+    if (spare < 0)
+        return error_set(err, FP_SYSTEM, errno, "keep a descriptor free for", "a connection");
     supervisor->retry.expired = retry_held;
     supervisor->retry.data = supervisor;
     pace_init(&supervisor->retry_pace, MS_NS, PAUSE_LONGEST_NS);

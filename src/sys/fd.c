@@ -36,17 +36,17 @@ int fd_take(int *fd)
 
 int fd_open_standard(void)
 {
-    for (;;) {
-        /* The lowest free descriptor is given out first, so those up to 2 are open once a higher one comes. */
-        int fd =
-            open("/dev/null", O_RDWR); /* NOLINT(android-cloexec-open): standard descriptors are inherited */
-        if (fd < 0)
+    for (int fd = 0; fd <= 2; fd++) {
+        if (fcntl(fd, F_GETFD) >= 0)
+            continue;
+        /* With those below it open it is the lowest free one, which is given out first. */
+        int opened = open("/dev/null", O_RDWR); /* NOLINT(android-cloexec-open): they are inherited */
+        if (opened != fd) {
+            fd_close(opened);
             return -1;
-        if (fd > 2) {
-            close(fd);
-            return 0;
         }
     }
+    return 0;
 }
 
 int fd_reserve(void)
