@@ -1,4 +1,5 @@
 """Fixtures of the scenarios. Whatever they give is gone when the test ends, however it ends."""
+import itertools
 import os
 import pathlib
 import shutil
@@ -12,12 +13,11 @@ import forkport
 @pytest.fixture
 def serve(tmp_path):
     """Starts servers: serve("127.0.0.1:0", "--max", 3, worker=["cat"])."""
-    servers = []
+    servers, numbers = [], itertools.count()
 
     def start(*arguments, **more):
-        folder = tmp_path / f"server{len(servers)}"
+        folder = tmp_path / f"server{next(numbers)}"
         folder.mkdir()
-        folder.chmod(0o755)
         servers.append(forkport.Server(folder, *arguments, **more))
         return servers[-1]
 

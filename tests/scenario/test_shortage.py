@@ -1,0 +1,272 @@
+"""Failures of accept(2) and clone(2), injected into the running server by strace, and descriptors that run out for real.
+
+Whatever fails: the server lives, does not spin, and serves whoever comes, and whoever waited, once it fails no more.
+"""
+import concurrent.futures
+import contextlib
+import os
+import re
+import resource
+import socket
+import subprocess
+import time
+
+import pytest
+
+import forkport
+
+HERE = "127.0.0.1:0"
+ENGINES = [([], {"worker": ["cat"]}), (["--builtin", "echo"], {})]
+# LeakSanitizer traces the process itself, which it cannot where strace does.
+ENV = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0"}
+SOON = 3 if forkport.SANITIZED else 1.5  # a second is the longest pause; the rest is for a busy machine
+
+
+def accept_classes():
+    """The table of src/sys/accept.c: class -> errnos."""
+    classes, names = {}, []
+    for line in (forkport.ROOT / "src/sys/accept.c").read_text().splitlines():
+        if match := re.match(r"\s+case (E\w+):", line):
+            names.append(match[1])
+        elif match := re.match(r"\s+return ACCEPT_(\w+);", line):
+            classes[match[1]], names = names, []
+    return classes
+
+
+CLASSES = accept_classes()
+# Not in the table, and so a reason to pause.
+CLASSES["PAUSE"] = [*CLASSES["PAUSE"], "EIO"]
+TRANSIENT = [name for of_class in ("DRAINED", "RETRY", "PAUSE") for name in CLASSES[of_class]]
+
+
+@contextlib.contextmanager
+def injected(server, rule):
+    """While it lasts, calls of the supervisor fail by the rule; gives the trace's path."""
+    trace = server.folder / "trace"
+    with subprocess.Popen(["strace", "-ttt", "-p", str(server.pid), "-o", trace, "-e", f"inject={rule}"],
+                          stderr=subprocess.PIPE, stdin=subprocess.DEVNULL) as tracer:
+        try:
+            assert b"attached" in tracer.stderr.readline()
+            yield trace
+        finally:
+            tracer.terminate()
+
+
+def ask_while(server, rule, seconds=None):
+    """Asks one thing while calls fail; what the trace says of it: (how many failed, seconds from the last to success,
+    calls in all, CPU seconds, seconds in all). With `seconds`, they fail for that long and then no more."""
+    cpu, began = forkport.cpu_seconds(server.pid), time.monotonic()
+    with injected(server, rule) as trace, server.connect() as client:
+        client.sendall(b"x")
+        client.shutdown(socket.SHUT_WR)
+        if seconds:
+            client.settimeout(seconds)
+            with pytest.raises(TimeoutError):
+                client.recv(1)
+            took, cpu = time.monotonic() - began, forkport.cpu_seconds(server.pid) - cpu
+            lines = trace.read_text().splitlines()
+        else:
+            assert forkport.read_to_end(client) == b"x"
+            took, cpu = time.monotonic() - began, forkport.cpu_seconds(server.pid) - cpu
+            lines = trace.read_text().splitlines()
+    if seconds:
+        freed = time.monotonic()
+        assert server.ask(b"y") == b"y"
+        late = time.monotonic() - freed
+    else:
+        call = rule.partition(":")[0].split(",")[0]
+        last = max(index for index, line in enumerate(lines) if "(INJECTED)" in line)
+        good = next(line for line in lines[last:] if f" {call}(" in line and not re.search(r"= -1 ", line))
+        late = float(good.split()[0]) - float(lines[last].split()[0])
+    failed = sum("(INJECTED)" in line for line in lines)
+    return failed, late, len(lines), cpu, took
+
+
+def run_all(serve, names, rule, seconds=None):
+    """All at once, a server each, since most of it is waiting: errno -> what ask_while() gives."""
+    servers = {name: serve(HERE, worker=["cat"], env=ENV) for name in names}
+    with concurrent.futures.ThreadPoolExecutor(len(names)) as pool:
+        runs = {name: pool.submit(ask_while, servers[name], rule.format(name), seconds) for name in names}
+    results = {name: run.result() for name, run in runs.items()}
+    for name, server in servers.items():
+        assert server.ask(b"z") == b"z", name
+        assert server.stop() == 0, name
+        stop = server.log.find("stop")[0]
+        assert (stop["refused"], stop["failed"]) == (0, 0), name
+    return results
+
+
+@pytest.mark.parametrize("times", [1, 10])
+def test_accept_fails_and_heals(serve, strace, times):
+    for name, (failed, late, calls, _, _) in run_all(serve, TRANSIENT, f"accept4:error={{}}:when=1..{times}").items():
+        assert failed == times, name
+        assert late < SOON, f"{name}: served {late} s after the last failure"
+        assert calls < 30 + 12 * times, f"{name}: {calls} system calls"
+
+
+def test_accept_fails_for_two_seconds(serve, strace):
+    # EAGAIN with somebody in the queue is the one that no kernel says twice.
+    names = [name for name in TRANSIENT if name not in CLASSES["DRAINED"]]
+    for name, (failed, late, calls, cpu, took) in run_all(serve, names, "accept4:error={}", 2).items():
+        assert failed >= 5, f"{name}: it went on trying"
+        assert calls < 400, f"{name}: {calls} system calls"
+        assert cpu < 0.05 * took, f"{name}: {cpu} s of CPU in {took} s"
+        assert late < SOON, f"{name}: served {late} s after"
+
+
+def test_pauses_are_said_and_grow(serve, strace):
+    server = serve(HERE, worker=["cat"], env=ENV)
+    ask_while(server, "accept4:error=ENFILE:when=1..6")
+    pauses = [(event["error"], event["delay_ms"]) for event in server.log.find("pause")]
+    assert pauses == [("Too many open files in system", delay) for delay in (10, 20, 40, 80, 160, 320)]
+    assert len(server.log.find("resume")) == 6
+
+
+@pytest.mark.parametrize("name", CLASSES["DEAD"])
+def test_listening_socket_is_lost(serve, strace, name):
+    """The others go on; with the last one the server has nothing to do any more, and says so."""
+    server = serve("127.0.0.1:0,127.0.0.1:0", worker=["cat"], env=ENV)
+    one, two = server.ports()
+    with server.connect(port=two) as held:
+        held.sendall(b"held\n")
+        assert forkport.read_line(held) == "held\n"
+        with injected(server, f"accept4:error={name}:when=1"):
+            with pytest.raises(ConnectionError):
+                server.connect(port=one).recv(1)
+                server.connect(port=one)
+            assert f"127.0.0.1:{one}, " in server.log.wait("notice")["error"]
+            assert server.ask(b"x", port=two) == b"x"
+        with injected(server, f"accept4:error={name}"):
+            with contextlib.suppress(ConnectionError):
+                server.connect(port=two).recv(1)
+            server.log.wait("drain", live=1)
+        held.sendall(b"to the end\n")
+        assert forkport.read_line(held) == "to the end\n"
+    assert server.wait() == 71
+    assert server.errors().count("\n") == 1 and "every listening socket is lost" in server.errors()
+
+
+@pytest.mark.parametrize("options, how", ENGINES, ids=["exec", "handler"])
+@pytest.mark.parametrize("name, said", [("EAGAIN", "temporarily unavailable"), ("ENOMEM", "Cannot allocate memory")])
+def test_no_process_can_be_made_for_a_while(serve, strace, options, how, name, said):
+    """The connection is held, not lost; those behind it wait in the kernel's queue, and all are served in order."""
+    server = serve(HERE, *options, env=ENV, **how)
+    with injected(server, f"clone,clone3,fork,vfork:error={name}:when=1..6"):
+        clients = [server.connect() for _ in range(10)]
+        for index, client in enumerate(clients):
+            client.sendall(b"%d" % index)
+            client.shutdown(socket.SHUT_WR)
+        assert [forkport.read_to_end(client) for client in clients] == [b"%d" % index for index in range(10)]
+    assert said in server.log.wait("notice")["error"]
+    ports = [client.getsockname()[1] for client in clients]
+    started = [int(re.search(r":(\d+)\}$", event["pair"])[1]) for event in server.log.find("start")]
+    assert started == ports, "in the order in which they came"
+    for client in clients:
+        client.close()
+    assert server.stop() == 0
+    stop = server.log.find("stop")[0]
+    assert (stop["served"], stop["refused"], stop["failed"]) == (10, 0, 0)
+
+
+def test_no_process_for_two_seconds(serve, strace):
+    server = serve(HERE, worker=["cat"], env=ENV)
+    _, late, calls, cpu, took = ask_while(server, "clone,clone3,fork,vfork:error=EAGAIN", 2)
+    assert calls < 400 and cpu < 0.05 * took and late < SOON
+
+
+def test_held_connection_at_the_end(serve, strace):
+    """With --drain 0 nobody waits for a process that cannot be made; what becomes of its client is said."""
+    server = serve(HERE, "--drain", 0, worker=["cat"], env=ENV)
+    with injected(server, "clone,clone3,fork,vfork:error=EAGAIN"):
+        with server.connect() as client:
+            server.log.wait("accept")
+            assert server.stop() == 0
+            with contextlib.suppress(ConnectionResetError):
+                assert client.recv(1) == b""
+    refusal = server.log.wait("refuse")
+    assert (refusal["reason"], refusal["connection"]) == ("server ends", 1)
+    stop = server.log.find("stop")[0]
+    assert (stop["served"], stop["refused"]) == (0, 1)
+
+
+# Descriptors that run out for real.
+
+def limit_descriptors(limit):
+    return lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+
+
+@pytest.mark.parametrize("options, how", ENGINES, ids=["exec", "handler"])
+def test_sixty_four_descriptors_and_two_hundred_clients(serve, options, how):
+    server = serve(HERE, "--max-per-source", 1000, *options, preexec=limit_descriptors(64), **how)
+    clients = [server.connect() for _ in range(200)]
+    for index, client in enumerate(clients):
+        client.sendall(b"%d\n" % index)
+    for index, client in enumerate(clients):
+        assert forkport.read_line(client) == f"{index}\n"
+    cpu, began = forkport.cpu_seconds(server.pid), time.monotonic()
+    clients[0].settimeout(1)
+    with pytest.raises(TimeoutError):
+        clients[0].recv(1)
+    assert forkport.cpu_seconds(server.pid) - cpu < 0.05 * (time.monotonic() - began), "while all hold on"
+    for client in clients:
+        client.close()
+    server.log.wait("end", count=200)
+    assert server.stop() == 0
+    assert server.log.find("stop")[0]["served"] == 200
+
+
+@contextlib.contextmanager
+def no_descriptor_free(server):
+    """The server can open none while it lasts."""
+    before = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)
+    taken = {int(fd) for fd in os.listdir(f"/proc/{server.pid}/fd")}
+    resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (min(set(range(1000)) - taken), before[1]))
+    yield
+    resource.prlimit(server.pid, resource.RLIMIT_NOFILE, before)
+
+
+@pytest.mark.parametrize("options, how", ENGINES, ids=["exec", "handler"])
+def test_no_descriptor_left_for_two_hundred_clients(serve, options, how):
+    """All of them wait in the queue, and all are served once there are descriptors again."""
+    server = serve(HERE, "--max-per-source", 1000, *options, **how)
+    with no_descriptor_free(server):
+        cpu, began = forkport.cpu_seconds(server.pid), time.monotonic()
+        clients = [server.connect() for _ in range(200)]
+        for index, client in enumerate(clients):
+            client.sendall(b"%d" % index)
+            client.shutdown(socket.SHUT_WR)
+        clients[0].settimeout(1)
+        with pytest.raises(TimeoutError):
+            clients[0].recv(1)
+        assert forkport.cpu_seconds(server.pid) - cpu < 0.05 * (time.monotonic() - began)
+        assert server.log.wait("pause")["error"] == "Too many open files"
+        clients[0].settimeout(forkport.DEADLINE)
+    for index, client in enumerate(clients):
+        assert forkport.read_to_end(client) == b"%d" % index
+        client.close()
+    server.log.wait("end", count=200)
+
+
+def test_without_descriptors_a_client_is_told_by_the_reserve(serve):
+    server = serve(HERE, "--at-max", "message:busy\n", worker=["cat"])
+    with no_descriptor_free(server):
+        for _ in range(3):
+            with server.connect() as client:
+                assert forkport.read_to_end(client) == b"busy\n"
+    assert {event["reason"] for event in server.log.find("refuse")} == {"no descriptors"}
+    assert forkport.until(lambda: server.ask(b"x") == b"x", "service")
+
+
+def test_least_descriptors(serve):
+    """Whatever number it is given: it serves, or it says at the start what it lacks."""
+    served = []
+    for limit in range(4, 32):
+        try:
+            server = serve(HERE, worker=["cat"], preexec=limit_descriptors(limit), ready_fd=1)
+        except AssertionError as error:
+            assert re.search(r"did not start: (69|71) forkport: cannot .*: Too many open files$", str(error).strip()), error
+            continue
+        served.append(limit)
+        assert server.ask(b"x") == b"x", f"with {limit} descriptors"
+        assert server.stop() == 0
+    assert set(served) >= set(range(16, 32))
