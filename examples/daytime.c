@@ -24,7 +24,7 @@ static int daytime(struct fp_connection *connection, void *data)
 
     (void)connection;
     strftime(line, sizeof(line), "%A, %B %e, %Y %H:%M:%S-%Z", localtime(&now));
-    /* Standard output is the client; stdio is flushed when the handler returns. */
+    /* Standard output is the client, and is flushed when the handler returns. */
     return printf("%s (%s)\r\n", line, clock->place) < 0;
 }
 
