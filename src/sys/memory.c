@@ -1,7 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 #include "sys/memory.h"
 
+#include <stdint.h>
 #include <sys/mman.h>
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
 
 void *memory_map_private(size_t bytes)
 {
@@ -25,4 +33,28 @@ void memory_unmap(void *memory, size_t bytes)
 {
     if (memory != NULL)
         munmap(memory, bytes);
+}
+
+/* Mapped with the alignment to spare, and what sticks out is given back. */
+void *memory_map_aligned(size_t bytes, size_t alignment)
+{
+    char *memory = mmap(NULL, bytes + alignment, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    if (memory == MAP_FAILED)
+        return NULL;
+    size_t before = -(uintptr_t)memory & (alignment - 1);
+    if (before > 0)
+        munmap(memory, before);
+    munmap(memory + before + bytes, alignment - before);
+    return memory + before;
+}
+
+void memory_back(void *memory, size_t bytes, bool huge)
+{
+    if (huge)
+        madvise(memory, bytes, MADV_HUGEPAGE);
+    madvise(memory, bytes, MADV_POPULATE_WRITE); /* from Linux 5.14 on; before, touching does it */
+    if (huge)
+        madvise(memory, bytes, MADV_COLLAPSE); /* from 6.1 on: what small pages backed already */
 }

@@ -10,10 +10,16 @@
 #ifndef SYS_MEMORY_H
 #define SYS_MEMORY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 void *memory_map_private(size_t bytes);
 void *memory_map_shared(size_t bytes);
 void memory_unmap(void *memory, size_t bytes);
+
+/* Ordinary memory, which forked copies keep; `alignment` is a power of two, not below a page. */
+void *memory_map_aligned(size_t bytes, size_t alignment);
+/* Has the kernel back it now and not when it is touched; `huge`: by huge pages where it can. Failing changes nothing. */
+void memory_back(void *memory, size_t bytes, bool huge);
 
 #endif
