@@ -97,6 +97,7 @@ def test_the_manual_has_every_public_function(installed):
     for header in installed.root.rglob("include/forkport/*.h"):
         declared |= set(re.findall(r"^[a-z].*?\b(fp_\w+)\(", header.read_text(), re.MULTILINE))
     for name in declared:
+        assert list(installed.root.rglob(f"{name}.3")), f"there is no page {name}(3): man/meson.build"
         # In the synopsis, and in the text.
         assert len(re.findall(rf"\b{name}\b", page_text(installed, f"{name}.3"))) > 1, name
     assert "fp_server_run" in declared
