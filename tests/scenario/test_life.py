@@ -225,7 +225,7 @@ def test_queued_connections_are_served_at_the_end(serve):
         assert forkport.read_to_end(client) == b"%d" % index
         client.close()
     assert server.wait() == 0
-    assert server.log.find("stop")[0]["served"] == 50
+    assert server.log.wait("stop")["served"] == 50
 
 
 def test_workers_live_on_when_the_supervisor_is_killed(serve):
@@ -264,7 +264,7 @@ def test_two_hundred_end_while_the_supervisor_stands_still(serve):
     forkport.until(lambda: not forkport.children(server.pid), "no child to be left")
     assert server.ask(b"alive") == b"alive"
     assert server.stop() == 0
-    assert server.log.find("stop")[0]["served"] == number + 1
+    assert server.log.wait("stop")["served"] == number + 1
 
 
 def test_children_that_are_not_ours_do_no_harm(serve):
@@ -274,7 +274,7 @@ def test_children_that_are_not_ours_do_no_harm(serve):
     end_of(server)
     assert server.ask(b"two") == b"two"
     assert server.stop() == 0
-    assert server.log.find("stop")[0]["served"] == 2
+    assert server.log.wait("stop")["served"] == 2
 
 
 # Signals.

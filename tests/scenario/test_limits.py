@@ -272,7 +272,7 @@ def test_program_that_cannot_be_executed(serve, tmp_path):
     assert forkport.cpu_seconds(server.pid) - before < 0.05 + 0.05 * (time.monotonic() - began)
     failed = server.log.find("start")
     assert server.stop() == 0
-    stop = server.log.find("stop")[0]
+    stop = server.log.wait("stop")
     assert stop["failed"] >= 5 and stop["failed"] + stop["served"] == len(failed)
 
 

@@ -91,7 +91,7 @@ def run_all(serve, names, rule, seconds=None):
     for name, server in servers.items():
         assert server.ask(b"z") == b"z", name
         assert server.stop() == 0, name
-        stop = server.log.find("stop")[0]
+        stop = server.log.wait("stop")
         assert (stop["refused"], stop["failed"]) == (0, 0), name
     return results
 
@@ -164,7 +164,7 @@ def test_no_process_can_be_made_for_a_while(serve, strace, options, how, name, s
     for client in clients:
         client.close()
     assert server.stop() == 0
-    stop = server.log.find("stop")[0]
+    stop = server.log.wait("stop")
     assert (stop["served"], stop["refused"], stop["failed"]) == (10, 0, 0)
 
 
@@ -185,7 +185,7 @@ def test_held_connection_at_the_end(serve, strace):
                 assert client.recv(1) == b""
     refusal = server.log.wait("refuse")
     assert (refusal["reason"], refusal["connection"]) == ("server ends", 1)
-    stop = server.log.find("stop")[0]
+    stop = server.log.wait("stop")
     assert (stop["served"], stop["refused"]) == (0, 1)
 
 
@@ -212,7 +212,7 @@ def test_sixty_four_descriptors_and_two_hundred_clients(serve, options, how):
         client.close()
     server.log.wait("end", count=200)
     assert server.stop() == 0
-    assert server.log.find("stop")[0]["served"] == 200
+    assert server.log.wait("stop")["served"] == 200
 
 
 @contextlib.contextmanager

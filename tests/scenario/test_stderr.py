@@ -35,7 +35,7 @@ def test_lines_are_marked_and_not_the_clients(serve, options):
     for number, name in ((1, "first"), (2, "second")):
         assert texts(server, number) == [f"{name} one", f"{name} two"]
     for event in server.log.find("stderr"):
-        start = server.log.find("start", connection=event["connection"])[0]
+        start = server.log.wait("start", connection=event["connection"])
         assert (event["pid"], event["pair"]) == (start["pid"], start["pair"])
 
 
@@ -151,7 +151,7 @@ def test_flood_delays_nobody(serve):
             assert server.ask(b"%d\n" % index) == b"%d\n" % index
             longest = max(longest, time.monotonic() - began)
         assert flooder.recv(1) == b"\0", "it still runs"
-        worker = server.log.find("start", connection=1)[0]["pid"]
+        worker = server.log.wait("start", connection=1)["pid"]
         os.kill(worker, signal.SIGKILL)
     assert longest < 1
     server.log.wait("end", connection=1)
