@@ -49,8 +49,8 @@ static void finish(struct supervisor *supervisor, struct connection *connection,
     } else {
         supervisor->served++;
         supervisor->last_failure = 0;
-        account_end(supervisor, connection, end);
     }
+    account_end(supervisor, connection, end);
     connections_remove(&supervisor->connections, connection);
 }
 

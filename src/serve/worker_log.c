@@ -65,7 +65,7 @@ static void finish_line(struct supervisor *supervisor, struct connection *connec
 }
 
 static void log_of_connection(struct supervisor *supervisor, struct connection *connection, const char *start,
-                              size_t length)
+                              size_t length, bool is_cut)
 {
     if (connection->stderr_bytes >= CONNECTION_BYTES)
         return;
@@ -76,7 +76,10 @@ static void log_of_connection(struct supervisor *supervisor, struct connection *
         start += line + 1;
         length -= line + 1;
     }
-    if (length > 0)
+    /* What was cut has lost its newline, and the next write is not its rest. */
+    if (is_cut)
+        finish_line(supervisor, connection, start, length);
+    else if (length > 0)
         keep(supervisor, connection, start, length);
     if (connection->stderr_bytes >= CONNECTION_BYTES)
         supervisor_notice(supervisor,
@@ -92,14 +95,16 @@ static bool read_one(struct supervisor *supervisor, char *buffer)
 
     if (length < 0)
         return false;
+    bool is_cut = length > READ_BYTES;
+    size_t held = is_cut ? READ_BYTES : (size_t)length;
     struct connection *connection = connections_find(&supervisor->connections, pid);
     if (connection == NULL)
         connection = connections_find(&supervisor->connections, process_session(pid));
     if (connection != NULL)
-        log_of_connection(supervisor, connection, buffer, (size_t)length);
-    else if (length > 0)
+        log_of_connection(supervisor, connection, buffer, held, is_cut);
+    else if (held > 0)
         /* Somebody who outlived the worker of its session. */
-        log_line(supervisor, NULL, pid, buffer, (size_t)length - (buffer[length - 1] == '\n'));
+        log_line(supervisor, NULL, pid, buffer, held - (buffer[held - 1] == '\n'));
     return true;
 }
 

@@ -156,7 +156,7 @@ ssize_t socket_log_read(int fd, char *buffer, size_t size, pid_t *ret_pid)
         .msg_control = &control,
         .msg_controllen = sizeof(control),
     };
-    ssize_t length = recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    ssize_t length = recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC | MSG_TRUNC);
     if (length < 0)
         return -1;
     *ret_pid = 0;

@@ -54,7 +54,7 @@ void socket_dismiss(int take_fd, const char *text, size_t length);
  * socket_log_read(). [0] is the reader's (non-blocking), [1] the writers' (blocking).
  */
 int socket_log_pair(int ret_fds[2]);
-/* One datagram of at most `size` bytes: its length and sender, or -1 (EAGAIN: none). Longer ones are cut. */
+/* One datagram: its whole length, of which up to `size` bytes are in the buffer, and sender; or -1 (EAGAIN: none). */
 ssize_t socket_log_read(int fd, char *buffer, size_t size, pid_t *ret_pid);
 
 #endif

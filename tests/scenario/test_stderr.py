@@ -155,3 +155,11 @@ def test_flood_delays_nobody(serve):
         os.kill(worker, signal.SIGKILL)
     assert longest < 1
     server.log.wait("end", connection=1)
+
+
+def test_write_that_is_too_long_does_not_swallow_the_next(serve):
+    """A datagram that the reader cuts has lost its newline; the line after it is another."""
+    long_write = "import os; os.write(2, b'y' * 100000 + b'\\n'); os.write(2, b'here\\n')"
+    server = serve(HERE, worker=["/usr/bin/env", "python3", "-c", long_write])
+    server.ask()
+    assert [text[:4] for text in texts(server)] == ["yyyy", "here"]
