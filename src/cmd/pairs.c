@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "cmd/cmd.h"
+#include "pairs/change.h"
 #include "pairs/query.h"
 #include "pairs/render.h"
+#include "sys/loop.h"
 #include "sys/terminal.h"
 
 #include <errno.h>
@@ -11,11 +13,14 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#define EXIT_NO_MATCH 1
+#define EXIT_NO_MATCH  1
+#define INTERVAL_MAX_S 86400
 
 struct arguments {
     struct query query;
     enum render_form form;
+    bool watch;
+    uint64_t interval_s;
     bool help;
 };
 
@@ -23,6 +28,7 @@ struct arguments {
 struct line {
     char *start;
     size_t size;
+    size_t length;    /* of what stands in it and is shown */
     unsigned columns; /* of the terminal; 0: nothing is cut */
 };
 
@@ -49,6 +55,10 @@ static const char help_text[] =
     "      a JSON object for each socket, a line each\n"
     "  --netstat\n"
     "      addresses as netstat prints them\n"
+    "  --watch\n"
+    "      again and again, with what is new (+), gone (-) and changed (*); not on a terminal, that alone\n"
+    "  --interval SECONDS\n"
+    "      how often --watch looks (default: 1)\n"
     "  --namespace NAME|PID\n"
     "      another network namespace, of ip-netns(8) or of a process\n"
     "  --help\n"
@@ -59,10 +69,40 @@ static enum fp_status usage(struct fp_error *err, const char *what, const char *
     return error_reason(err, error_set(err, FP_USAGE, 0, "show pairs with", "%s", what), "%s", reason);
 }
 
+/* "--name=VALUE" or "--name" "VALUE": the value; NULL: it is another option, or the value is missing. */
+static const char *option_value(const char *name, int argc, char **argv, int *at)
+{
+    size_t length = strlen(name);
+
+    if (strncmp(argv[*at], name, length) != 0)
+        return NULL;
+    if (argv[*at][length] == '=')
+        return argv[*at] + length + 1;
+    return argv[*at][length] == '\0' && *at + 1 < argc ? argv[++*at] : NULL;
+}
+
+static enum fp_status parse_valued(struct arguments *arguments, int argc, char **argv, int *at,
+                                   struct fp_error *err)
+{
+    const char *option = argv[*at];
+    const char *value;
+
+    if ((value = option_value("--namespace", argc, argv, at)) != NULL) {
+        arguments->query.namespace = value;
+    } else if ((value = option_value("--interval", argc, argv, at)) != NULL) {
+        if (!text_parse_unsigned(value, INTERVAL_MAX_S, &arguments->interval_s) || arguments->interval_s == 0)
+            return usage(err, option, "seconds are expected, 1 to 86400");
+    } else if (strcmp(option, "--namespace") == 0 || strcmp(option, "--interval") == 0) {
+        return usage(err, option, "a value is expected behind it");
+    } else {
+        return usage(err, option, "there is no such option (see forkport pairs --help)");
+    }
+    return FP_OK;
+}
+
 static enum fp_status parse_option(struct arguments *arguments, int argc, char **argv, int *at,
                                    struct fp_error *err)
 {
-    static const char namespace[] = "--namespace";
     const char *option = argv[*at];
 
     if (strcmp(option, "--help") == 0 || strcmp(option, "-h") == 0) {
@@ -74,14 +114,10 @@ static enum fp_status parse_option(struct arguments *arguments, int argc, char *
         arguments->form = RENDER_NETSTAT;
     } else if (strcmp(option, "--stats") == 0) {
         arguments->query.with_counts = true;
-    } else if (strncmp(option, namespace, strlen(namespace)) == 0 && option[strlen(namespace)] == '=') {
-        arguments->query.namespace = option + strlen(namespace) + 1;
-    } else if (strcmp(option, namespace) == 0) {
-        if (*at + 1 >= argc)
-            return usage(err, option, "a name or a process is expected behind it");
-        arguments->query.namespace = argv[++*at];
+    } else if (strcmp(option, "--watch") == 0) {
+        arguments->watch = true;
     } else {
-        return usage(err, option, "there is no such option (see forkport pairs --help)");
+        return parse_valued(arguments, argc, argv, at, err);
     }
     return FP_OK;
 }
@@ -114,8 +150,20 @@ static size_t cut(const char *string, size_t length, unsigned columns)
     return at;
 }
 
-/* False: there is no memory for a line as long as this one. */
-static bool print_row(const struct render *render, const struct pairs_table *table,
+/* What stands before a row, there and on a terminal, and what JSON says. */
+static const struct mark {
+    const char *text;
+    const char *terminal;
+    const char *json;
+} marks[] = {
+    [CHANGE_NONE] = {"  ", "  ", "none"},
+    [CHANGE_ADDED] = {"+ ", "\033[32m+ ", "added"},
+    [CHANGE_REMOVED] = {"- ", "\033[31m- ", "removed"},
+    [CHANGE_CHANGED] = {"* ", "\033[33m* ", "changed"},
+};
+
+/* Leaves the row, or (NULL) the heading, in the line. False: there is no memory for one as long as this. */
+static bool make_line(const struct render *render, const struct pairs_table *table,
                       const struct pairs_row *row, struct line *line)
 {
     struct text text;
@@ -134,8 +182,26 @@ static bool print_row(const struct render *render, const struct pairs_table *tab
         line->start = start;
         line->size = text.length + 1;
     }
-    printf("%.*s\n", (int)cut(line->start, text.length, line->columns), line->start);
+    line->length = cut(line->start, text.length, line->columns);
     return true;
+}
+
+static bool print_row(const struct render *render, const struct pairs_table *table,
+                      const struct pairs_row *row, struct line *line)
+{
+    if (!make_line(render, table, row, line))
+        return false;
+    fwrite(line->start, 1, line->length, stdout);
+    putchar('\n');
+    return true;
+}
+
+static enum fp_status end_printing(bool done, struct line *line, struct fp_error *err)
+{
+    free(line->start);
+    if (done && fflush(stdout) == 0 && !ferror(stdout))
+        return FP_OK;
+    return error_set(err, FP_SYSTEM, done ? errno : ENOMEM, "print", "the table");
 }
 
 static enum fp_status print_table(const struct arguments *arguments, const struct pairs_table *table,
@@ -154,16 +220,126 @@ static enum fp_status print_table(const struct arguments *arguments, const struc
         if (table->rows[i].shown)
             done = print_row(&render, table, &table->rows[i], &line);
     }
-    free(line.start);
-    if (done && fflush(stdout) == 0 && !ferror(stdout))
-        return FP_OK;
-    return error_set(err, FP_SYSTEM, done ? errno : ENOMEM, "print", "the table");
+    return end_printing(done, &line, err);
+}
+
+/* Draws over what stood there before; the cursor is left below, so an interruption leaves a whole table. */
+static bool draw_changes(struct render *render, struct change_walk *walk, struct terminal_size size,
+                         struct line *line)
+{
+    struct change_row change;
+    unsigned left = size.rows > 3 ? size.rows - 3 : 1;
+    unsigned more = 0;
+
+    line->columns = size.columns > 2 ? size.columns - 2 : 1;
+    if (!make_line(render, walk->now, NULL, line))
+        return false;
+    printf("\033[H  %.*s\033[K\n", (int)line->length, line->start);
+    while (change_next(walk, &change)) {
+        if (left == 0) {
+            more++;
+            continue;
+        }
+        if (!make_line(render, change.table, change.row, line))
+            return false;
+        printf("%s%.*s\033[m\033[K\n", marks[change.change].terminal, (int)line->length, line->start);
+        left--;
+    }
+    fputs("\033[J", stdout);
+    if (more != 0)
+        printf("  and %u more\n", more);
+    return true;
+}
+
+static bool print_changes(struct render *render, struct change_walk *walk, struct line *line)
+{
+    struct change_row change;
+
+    while (change_next(walk, &change)) {
+        const struct mark *mark = &marks[change.change];
+        if (change.change == CHANGE_NONE)
+            continue;
+        render->change = mark->json;
+        if (render->form != RENDER_JSON)
+            fputs(mark->text, stdout);
+        if (!print_row(render, change.table, change.row, line))
+            return false;
+    }
+    return true;
+}
+
+static enum fp_status show_changes(const struct arguments *arguments, const struct pairs_table *before,
+                                   const struct pairs_table *now, struct fp_error *err)
+{
+    struct render render = {.form = arguments->form, .with_counts = arguments->query.with_counts};
+    struct terminal_size size = terminal_size(STDOUT_FILENO);
+    struct change_walk walk = {.before = before, .now = now};
+    struct line line = {.columns = 0};
+    bool done;
+
+    render_measure(&render, before);
+    render_measure(&render, now);
+    if (size.columns != 0 && render.form != RENDER_JSON)
+        done = draw_changes(&render, &walk, size, &line);
+    else
+        done = print_changes(&render, &walk, &line);
+    return end_printing(done, &line, err);
+}
+
+/* The loop's turn ends with it; there is nothing else to do. */
+static void expired(void *data)
+{
+    (void)data;
+}
+
+static enum fp_status wait_for(struct loop *loop, uint64_t seconds, struct fp_error *err)
+{
+    struct loop_timer timer = {.expired = expired};
+
+    loop_timer_set(loop, &timer, clock_monotonic_ns() + (int64_t)seconds * 1000000000);
+    while (timer.set) {
+        if (loop_turn(loop) < 0)
+            return error_set(err, FP_SYSTEM, errno, "wait for", "the next look at the table");
+    }
+    return FP_OK;
+}
+
+/* Until it is interrupted. On a terminal the first table has no marks; elsewhere all that it has is new. */
+static enum fp_status watch(const struct arguments *arguments, struct fp_error *err)
+{
+    struct pairs_table before = {.count = 0};
+    struct pairs_table now = {.count = 0};
+    bool drawn = terminal_size(STDOUT_FILENO).columns != 0 && arguments->form != RENDER_JSON;
+    struct loop loop;
+
+    if (loop_init(&loop) < 0)
+        return error_set(err, FP_SYSTEM, errno, "watch", "the table");
+    if (drawn)
+        fputs("\033[2J", stdout);
+    enum fp_status status = query_run(&arguments->query, &now, err);
+    if (status == FP_OK)
+        status = show_changes(arguments, drawn ? &now : &before, &now, err);
+    while (status == FP_OK) {
+        before = now;
+        now = (struct pairs_table){.count = 0};
+        status = wait_for(&loop, arguments->interval_s, err);
+        if (status == FP_OK)
+            status = query_run(&arguments->query, &now, err);
+        if (status == FP_OK)
+            status = show_changes(arguments, &before, &now, err);
+        pairs_done(&before);
+    }
+    pairs_done(&now);
+    loop_done(&loop);
+    return status;
 }
 
 static enum fp_status run(const struct arguments *arguments, int *ret_code, struct fp_error *err)
 {
     struct pairs_table table = {.count = 0};
 
+    if (arguments->watch)
+        return watch(arguments, err);
     enum fp_status status = query_run(&arguments->query, &table, err);
     if (status == FP_OK)
         status = print_table(arguments, &table, err);
@@ -174,7 +350,7 @@ static enum fp_status run(const struct arguments *arguments, int *ret_code, stru
 
 int cmd_pairs(int argc, char **argv)
 {
-    struct arguments arguments = {.form = RENDER_COLUMNS};
+    struct arguments arguments = {.form = RENDER_COLUMNS, .interval_s = 1};
     struct fp_error err;
     int home = -1;
     int code = EX_OK;

@@ -124,13 +124,16 @@ static int append(const char *bytes, size_t length, void *data)
     return 0;
 }
 
-void render_json(const struct pairs_table *table, const struct pairs_row *row, struct text *text)
+void render_json(const char *change, const struct pairs_table *table, const struct pairs_row *row,
+                 struct text *text)
 {
     const struct diag_socket *socket = &row->socket;
     const char *device = socket->pair.local.device;
     bool has_inode = socket->inode != 0;
     json_t *object = json_object();
 
+    if (change != NULL)
+        add(object, "change", json_string(change));
     add(object, "proto", json_string(pairs_protocol(socket)));
     add(object, "state", json_string(diag_state_name(socket->state)));
     add(object, "local", end_value(&socket->pair.local));

@@ -126,13 +126,22 @@ static bool needs_processes(const struct pairs_table *table)
     return false;
 }
 
+/* With its parent, which is a worker's server and so tells its service. */
+static int read_one(struct descriptors *descriptors, pid_t pid)
+{
+    pid_t parent = procfs_parent(pid);
+
+    if (descriptors_read(descriptors, pid) < 0)
+        return -1;
+    return parent != 0 ? descriptors_read(descriptors, parent) : 0;
+}
+
 enum fp_status owner_find(struct pairs_table *table, pid_t pid, struct fp_error *err)
 {
     int result = 0;
 
     if (needs_processes(table)) {
-        result =
-            pid != 0 ? descriptors_read(&table->descriptors, pid) : descriptors_read_all(&table->descriptors);
+        result = pid != 0 ? read_one(&table->descriptors, pid) : descriptors_read_all(&table->descriptors);
         if (result < 0)
             return error_set(err, error_class(errno), errno, "read", "the descriptors of processes in /proc");
     }

@@ -30,10 +30,10 @@ static int compare_addresses(const struct address *a, const struct address *b)
     return order;
 }
 
-static int compare_rows(const void *left, const void *right)
+int pairs_compare(const struct pairs_row *left, const struct pairs_row *right)
 {
-    const struct diag_socket *a = &((const struct pairs_row *)left)->socket;
-    const struct diag_socket *b = &((const struct pairs_row *)right)->socket;
+    const struct diag_socket *a = &left->socket;
+    const struct diag_socket *b = &right->socket;
 
     if (a->pair.local.port != b->pair.local.port)
         return a->pair.local.port < b->pair.local.port ? -1 : 1;
@@ -47,6 +47,11 @@ static int compare_rows(const void *left, const void *right)
     if (order == 0 && a->cookie != b->cookie)
         order = a->cookie < b->cookie ? -1 : 1;
     return order;
+}
+
+static int compare_rows(const void *left, const void *right)
+{
+    return pairs_compare(left, right);
 }
 
 void pairs_sort(struct pairs_table *table)

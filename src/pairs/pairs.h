@@ -59,6 +59,8 @@ struct pairs_table {
 
 /* A row more; false: no memory. */
 bool pairs_append(struct pairs_table *table, const struct diag_socket *socket);
+/* The order of the rows; 0: they are of the same socket. */
+int pairs_compare(const struct pairs_row *left, const struct pairs_row *right);
 /* Sorts the rows, and drops what a dump named twice. */
 void pairs_sort(struct pairs_table *table);
 /* The index of the first row at this local port or a higher one. */

@@ -3,6 +3,7 @@
 
 #include "pairs/gather.h"
 #include "pairs/owner.h"
+#include "pairs/service.h"
 #include "sys/netns.h"
 
 #include <errno.h>
@@ -35,6 +36,8 @@ enum fp_status query_run(const struct query *query, struct pairs_table *table, s
     for (size_t i = 0; i < table->count; i++)
         table->rows[i].shown = filter_matches_socket(filter, &table->rows[i].socket);
     status = owner_find(table, filter_pid(filter), err);
+    if (status == FP_OK && !service_find(table))
+        status = error_set(err, FP_SYSTEM, ENOMEM, "read", "the services of processes");
     for (size_t i = 0; i < table->count && status == FP_OK; i++) {
         struct pairs_row *row = &table->rows[i];
         row->shown = row->shown && filter_matches_owner(filter, table, row);

@@ -3,14 +3,14 @@
 
 #include <string.h>
 
-#define QUEUE_HEADS  "RECEIVE"
+#define QUEUE_HEADS  "RECV"
 #define COUNT_WIDTH  10
 #define COUNTS_HEADS "     RTT ms         IN        OUT     RESENT"
 
 /* What waits to be read, and to be acknowledged; of a listening socket, to be accepted, and how many may. */
 static void format_queues(const struct diag_socket *socket, size_t width, struct text *text)
 {
-    text_printf(text, "  %*u  %*u", (int)width, socket->receive_queue, (int)width, socket->send_queue);
+    text_printf(text, "  %*u %*u", (int)width, socket->receive_queue, (int)width, socket->send_queue);
 }
 
 static void pad(struct text *text, size_t start, size_t width)
@@ -153,14 +153,12 @@ static void widen(size_t *width, size_t wanted)
 
 void render_measure(struct render *render, const struct pairs_table *table)
 {
-    render->state_width = strlen("STATE");
-    render->queue_width = strlen(QUEUE_HEADS);
-    render->local_width = strlen("PAIR");
-    render->foreign_width = 0;
-    if (render->form == RENDER_NETSTAT) {
-        render->local_width = strlen("LOCAL");
-        render->foreign_width = strlen("FOREIGN");
-    }
+    bool netstat = render->form == RENDER_NETSTAT;
+
+    widen(&render->state_width, strlen("STATE"));
+    widen(&render->queue_width, strlen(QUEUE_HEADS));
+    widen(&render->local_width, strlen(netstat ? "LOCAL" : "PAIR"));
+    widen(&render->foreign_width, netstat ? strlen("FOREIGN") : 0);
     for (size_t i = 0; i < table->count && render->form != RENDER_JSON; i++) {
         const struct diag_socket *socket = &table->rows[i].socket;
         if (!table->rows[i].shown)
@@ -186,7 +184,7 @@ void render_heading(const struct render *render, struct text *text)
     text_string(text, "PROTO  ");
     if (render->form == RENDER_COLUMNS)
         format_padded(text, "STATE", render->state_width);
-    text_printf(text, "  %*s  %*s", width, QUEUE_HEADS, width, "SEND");
+    text_printf(text, "  %*s %*s", width, QUEUE_HEADS, width, "SEND");
     if (render->with_counts)
         text_string(text, COUNTS_HEADS);
     text_string(text, "  ");
@@ -207,7 +205,7 @@ void render_row(const struct render *render, const struct pairs_table *table, co
     size_t start;
 
     if (render->form == RENDER_JSON) {
-        render_json(table, row, text);
+        render_json(render->change, table, row, text);
         return;
     }
     format_padded(text, pairs_protocol(socket), sizeof("PROTO  ") - 1);

@@ -4,7 +4,7 @@
  *
  * Everything is appended to a struct text, nothing is printed; a line that does not fit is cut and its length still
  * counted, so the caller can come again with more room. Names of processes and services pass the escaper. A line has
- * no newline. The columns are as wide as the widest shown row needs: render_measure() looks at them once. The JSON is
+ * no newline. The columns are as wide as the widest shown row needs: render_measure() looks at them, of one table or of several. The JSON is
  * the contract of the design: fields are added, never renamed; what is unknown is null.
  */
 #ifndef PAIRS_RENDER_H
@@ -18,6 +18,7 @@ enum render_form { RENDER_COLUMNS, RENDER_NETSTAT, RENDER_JSON };
 struct render {
     enum render_form form;
     bool with_counts;
+    const char *change; /* of the row, for JSON; NULL: not said */
     size_t state_width;
     size_t local_width; /* of the pair, or of the local end alone */
     size_t foreign_width;
@@ -29,7 +30,8 @@ void render_measure(struct render *render, const struct pairs_table *table);
 void render_heading(const struct render *render, struct text *text);
 void render_row(const struct render *render, const struct pairs_table *table, const struct pairs_row *row,
                 struct text *text);
-/* The JSON object of a row. */
-void render_json(const struct pairs_table *table, const struct pairs_row *row, struct text *text);
+/* The JSON object of a row; `change` as above. */
+void render_json(const char *change, const struct pairs_table *table, const struct pairs_row *row,
+                 struct text *text);
 
 #endif

@@ -96,6 +96,39 @@ void procfs_name(pid_t pid, char ret_name[PROCFS_NAME_SIZE])
     ret_name[length - 1] = '\0';
 }
 
+size_t procfs_read(pid_t pid, const char *file, char *buffer, size_t size)
+{
+    char path[64];
+    size_t length = 0;
+
+    buffer[0] = '\0';
+    snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, file);
+    FD_AUTO fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return 0;
+    /* A file of /proc gives no more than a page at a time. */
+    while (length + 1 < size) {
+        ssize_t got = read(fd, buffer + length, size - 1 - length);
+        if (got <= 0)
+            break;
+        length += (size_t)got;
+    }
+    buffer[length] = '\0';
+    return length;
+}
+
+pid_t procfs_parent(pid_t pid)
+{
+    char stat[512];
+
+    procfs_read(pid, "stat", stat, sizeof(stat));
+    /* The name stands in parentheses, and can hold any of them itself: "812 (a) b) S 1 ..." */
+    const char *end = strrchr(stat, ')');
+    if (end == NULL || end[1] != ' ' || end[2] == '\0' || end[3] != ' ')
+        return 0;
+    return (pid_t)strtol(end + 4, NULL, 10);
+}
+
 pid_t procfs_self(void)
 {
     return getpid();

@@ -29,6 +29,13 @@ struct procfs_holders {
 int procfs_socket_holders(uint32_t inode, pid_t *ret_pids, size_t room, struct procfs_holders *ret_holders);
 /* The name of a process; "" where it has gone. Any byte but NUL can be in it. */
 void procfs_name(pid_t pid, char ret_name[PROCFS_NAME_SIZE]);
+/*
+ * What a file of the process holds ("cmdline", "environ"), with a NUL behind it, as much as fits. 0: it has gone, or
+ * may not be read. Length without that NUL.
+ */
+size_t procfs_read(pid_t pid, const char *file, char *buffer, size_t size);
+/* The parent of a process; 0: it has gone. */
+pid_t procfs_parent(pid_t pid);
 /* The pid of the calling process. */
 pid_t procfs_self(void);
 

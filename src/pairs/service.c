@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: MIT */
+#include "pairs/service.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define SERVER_NAME "forkport"
+/* Beyond it stands nothing that is looked for: a service is named early, and a connection's variables come last. */
+#define ARGUMENTS_SIZE   4096
+#define ENVIRONMENT_SIZE (256 << 10)
+
+/* The next of the strings between `at` and the end, or NULL. */
+static const char *next_string(const char *at, const char *end)
+{
+    const char *nul = at < end ? memchr(at, '\0', (size_t)(end - at)) : NULL;
+
+    return nul != NULL && nul + 1 < end ? nul + 1 : NULL;
+}
+
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash != NULL ? slash + 1 : path;
+}
+
+/* "--name=VALUE" or "--name" "VALUE"; NULL: it is neither. */
+static const char *value_of(const char *argument, const char *option, const char *end)
+{
+    size_t length = strlen(option);
+
+    if (strncmp(argument, option, length) != 0)
+        return NULL;
+    if (argument[length] == '=')
+        return argument + length + 1;
+    return argument[length] == '\0' ? next_string(argument, end) : NULL;
+}
+
+char *service_of_arguments(const char *arguments, size_t length)
+{
+    const char *end = arguments + length;
+    const char *service = SERVER_NAME;
+
+    for (const char *at = arguments; at != NULL; at = next_string(at, end)) {
+        const char *value = value_of(at, "--name", end);
+        if (value != NULL)
+            return strdup(value);
+        if ((value = value_of(at, "--builtin", end)) != NULL)
+            service = value;
+        if (strcmp(at, "--") != 0)
+            continue;
+        const char *program = next_string(at, end);
+        if (program != NULL)
+            service = base_name(program);
+        break;
+    }
+    return strdup(service);
+}
+
+uint64_t service_connection(const char *environment, size_t length, const struct pair *pair)
+{
+    static const char pair_name[] = "FORKPORT_PAIR=";
+    static const char number_name[] = "FORKPORT_CONNECTION=";
+    const char *end = environment + length;
+    char shown[PAIR_TEXT_SIZE];
+    bool same = false;
+    uint64_t number = 0;
+    struct text text;
+
+    text_init(&text, shown, sizeof(shown));
+    pair_format(pair, &text);
+    text_end(&text);
+    for (const char *at = environment; at != NULL && at < end; at = next_string(at, end)) {
+        if (strncmp(at, pair_name, sizeof(pair_name) - 1) == 0)
+            same = strcmp(at + sizeof(pair_name) - 1, shown) == 0;
+        else if (strncmp(at, number_name, sizeof(number_name) - 1) == 0)
+            text_parse_unsigned(at + sizeof(number_name) - 1, UINT64_MAX, &number);
+    }
+    return same ? number : 0;
+}
+
+static struct pairs_process *process_of(const struct pairs_table *table, pid_t pid)
+{
+    return (struct pairs_process *)pairs_process(table, pid);
+}
+
+/* The first of the processes that listen here which is a server. */
+static bool find_listening(struct pairs_table *table, struct pairs_row *row)
+{
+    struct pairs_cursor cursor = {.row = row};
+    char arguments[ARGUMENTS_SIZE];
+
+    for (const struct descriptor *holder; (holder = pairs_next_holder(table, &cursor)) != NULL;) {
+        struct pairs_process *process = process_of(table, holder->pid);
+        if (process == NULL || strcmp(process->name, SERVER_NAME) != 0)
+            continue;
+        if (process->service == NULL) {
+            size_t length = procfs_read(holder->pid, "cmdline", arguments, sizeof(arguments));
+            process->service = service_of_arguments(arguments, length);
+        }
+        row->service = process->service;
+        return process->service != NULL;
+    }
+    return true;
+}
+
+/* The service at this port, if any. */
+static const char *service_at(const struct pairs_table *table, uint16_t port)
+{
+    for (size_t i = pairs_find_port(table, port); i < table->count; i++) {
+        const struct diag_socket *socket = &table->rows[i].socket;
+        if (socket->pair.local.port != port || socket->state != DIAG_LISTEN)
+            break;
+        if (table->rows[i].service != NULL)
+            return table->rows[i].service;
+    }
+    return NULL;
+}
+
+static void find_connection(const struct pairs_table *table, struct pairs_row *row, char *environment)
+{
+    struct pairs_cursor cursor = {.row = row};
+
+    for (const struct descriptor *holder; (holder = pairs_next_holder(table, &cursor)) != NULL;) {
+        size_t length = procfs_read(holder->pid, "environ", environment, ENVIRONMENT_SIZE);
+        row->connection = service_connection(environment, length, &row->socket.pair);
+        if (row->connection != 0) {
+            row->service = service_at(table, row->socket.pair.local.port);
+            return;
+        }
+        const struct pairs_process *server = pairs_process(table, holder->pid);
+        if (server == NULL || server->service == NULL)
+            server = pairs_process(table, procfs_parent(holder->pid));
+        if (server != NULL && server->service != NULL)
+            row->service = server->service;
+    }
+}
+
+bool service_find(struct pairs_table *table)
+{
+    char *environment = NULL;
+
+    for (size_t i = 0; i < table->count; i++) {
+        if (table->rows[i].socket.state == DIAG_LISTEN && !find_listening(table, &table->rows[i]))
+            return false;
+    }
+    for (size_t i = 0; i < table->count; i++) {
+        struct pairs_row *row = &table->rows[i];
+        if (!row->shown || row->socket.state == DIAG_LISTEN)
+            continue;
+        if (row->owner == OWNER_WAITING && row->listening_count != 0)
+            row->service = table->rows[row->listening].service;
+        if (row->owner != OWNER_HELD || service_at(table, row->socket.pair.local.port) == NULL)
+            continue;
+        if (environment == NULL && (environment = malloc(ENVIRONMENT_SIZE)) == NULL)
+            return false;
+        find_connection(table, row, environment);
+    }
+    free(environment);
+    return true;
+}

@@ -1,0 +1,358 @@
+"""forkport pairs: every socket pair of the host, and who holds it."""
+import contextlib
+import json
+import os
+import re
+import resource
+import shutil
+import socket
+import subprocess
+import threading
+
+import pytest
+
+from forkport import DEADLINE, FORKPORT, children, until
+
+CONNECTIONS = 5000
+COMMON = ["proto", "state", "local", "foreign", "pair", "cookie", "inode", "uid", "device", "processes"]
+
+
+def run(*arguments, code=0, **more):
+    """What the command prints; its exit code is the one expected."""
+    result = subprocess.run([FORKPORT, "pairs", *map(str, arguments)], capture_output=True, text=True,
+                            timeout=DEADLINE, check=False, **more)
+    assert result.returncode == code, result
+    return result.stderr if code > 1 else result.stdout
+
+
+def rows(*arguments, **more):
+    """The rows in JSON, by pair."""
+    lines = [json.loads(line) for line in run("--json", *arguments, **more).splitlines()]
+    return {row["pair"]: row for row in lines}
+
+
+def notation(local, foreign=None):
+    def end(address):
+        host, port = address[:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return f"{{{end(local)}, {end(foreign) if foreign else '*:*'}}}"
+
+
+def pair_of(connection):
+    return notation(connection.getsockname(), connection.getpeername())
+
+
+def cookie_of(connection):
+    return f"{int.from_bytes(connection.getsockopt(socket.SOL_SOCKET, 57, 8), 'little'):x}"
+
+
+def holders(row):
+    return [(process["pid"], process["fd"]) for process in row["processes"]]
+
+
+@pytest.fixture
+def listening():
+    with socket.create_server(("127.0.0.1", 0), backlog=8) as made:
+        yield made
+
+
+@pytest.fixture
+def port(listening):
+    return listening.getsockname()[1]
+
+
+@contextlib.contextmanager
+def connected(listening):
+    """A connection's two ends: the client's, and the one that was accepted."""
+    with socket.create_connection(listening.getsockname()) as client:
+        accepted, _ = listening.accept()
+        with accepted:
+            yield client, accepted
+
+
+def test_listening_and_connected_are_told_apart_and_held_by_this_process(listening, port):
+    with connected(listening) as (client, accepted):
+        found = rows(f":{port}")
+        assert set(found) == {notation(("127.0.0.1", port)), pair_of(client), pair_of(accepted)}
+        row = found[notation(("127.0.0.1", port))]
+        assert list(row)[:9] == COMMON[:9] and set(COMMON) <= set(row)
+        assert (row["proto"], row["state"], row["owner"]) == ("tcp4", "LISTEN", "held")
+        assert row["local"] == {"address": "127.0.0.1", "port": port}
+        assert row["foreign"] == {"address": "*", "port": "*"}
+        assert (row["accept_queue"], row["backlog"], row["uid"]) == (0, 8, os.getuid())
+        assert row["inode"] == os.fstat(listening.fileno()).st_ino
+        for end in (listening, client, accepted):
+            row = found[pair_of(end) if end is not listening else notation(end.getsockname())]
+            assert row["cookie"] == cookie_of(end)
+            assert holders(row) == [(os.getpid(), end.fileno())]
+            assert row["processes"][0]["name"] == open("/proc/self/comm").read().rstrip("\n")
+
+
+def test_an_inherited_listening_socket_has_all_its_processes(listening, port):
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, pass_fds=[listening.fileno()]) as child:
+        until(lambda: open(f"/proc/{child.pid}/comm").read() == "cat\n")
+        row = rows(f":{port}")[notation(("127.0.0.1", port))]
+        assert holders(row) == sorted([(os.getpid(), listening.fileno()), (child.pid, listening.fileno())])
+        assert {process["name"] for process in row["processes"]} >= {"cat"}
+        child.stdin.close()
+
+
+def test_a_connection_not_accepted_waits_for_those_who_listen(listening, port):
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        found = rows(f":{port}")
+        assert found[notation(("127.0.0.1", port))]["accept_queue"] == 1
+        row = found[notation(client.getpeername(), client.getsockname())]
+        assert (row["owner"], row["state"], row["inode"]) == ("waiting", "ESTABLISHED", None)
+        assert holders(row) == [(os.getpid(), listening.fileno())]
+        assert set(rows(f":{port}", "waiting")) == {row["pair"]}
+        client.close()  # the peer's end does not change that
+        row = until(lambda: next((r for r in rows(f":{port}", "waiting").values() if r["state"] == "CLOSE-WAIT"), None))
+        assert holders(row) == [(os.getpid(), listening.fileno())]
+        with listening.accept()[0] as accepted:
+            held = rows(f"local::{port}", "close-wait")[row["pair"]]
+            assert (held["owner"], held["cookie"]) == ("held", row["cookie"])
+            assert holders(held) == [(os.getpid(), accepted.fileno())]
+
+
+def test_time_wait_and_orphans_have_no_process(listening, port):
+    with connected(listening) as (client, accepted):
+        pair = pair_of(accepted)
+        accepted.close()
+        row = until(lambda: rows(f":{port}", "orphan").get(pair))
+        assert (row["owner"], row["processes"], row["inode"], row["uid"]) == ("none", [], None, None)
+        assert row["state"].startswith("FIN-WAIT")
+        client.close()
+        row = until(lambda: rows(f":{port}", "time-wait").get(pair))
+        assert (row["owner"], row["processes"]) == ("none", [])
+        assert "no process" in run(f":{port}", "time-wait")
+
+
+def test_an_ipv4_connection_on_an_ipv6_socket_is_ipv4_and_tcp46():
+    with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as both:
+        port = both.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)) as four, \
+                socket.create_connection(("::1", port)) as six:
+            found = rows(f"local::{port}")
+            assert found["{*:%d, *:*}" % port]["proto"] == "tcp46"
+            row = found[notation(four.getpeername(), four.getsockname())]
+            assert (row["proto"], row["owner"]) == ("tcp46", "waiting")
+            assert holders(row) == [(os.getpid(), both.fileno())]
+            assert found[notation(six.getpeername(), six.getsockname())]["proto"] == "tcp6"
+            assert set(rows(f"local::{port}", "tcp6")) == {notation(six.getpeername(), six.getsockname())}
+
+
+def test_a_socket_that_is_only_bound_is_shown():
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        pair = notation(bound.getsockname())
+        found = rows(f":{bound.getsockname()[1]}", code=0 if has_bound() else 1)
+        if has_bound():
+            assert (found[pair]["state"], holders(found[pair])) == ("BOUND", [(os.getpid(), bound.fileno())])
+
+
+def has_bound():
+    """Since Linux 6.8."""
+    return tuple(map(int, re.findall(r"\d+", os.uname().release)[:2])) >= (6, 8)
+
+
+def test_counts_are_of_the_connection(listening, port):
+    with connected(listening) as (client, accepted):
+        client.sendall(b"x" * 1000)
+        accepted.sendall(b"y" * 20)
+        assert accepted.recv(1000, socket.MSG_WAITALL) and client.recv(20, socket.MSG_WAITALL)
+        row = rows(f":{port}")[pair_of(accepted)]
+        assert (row["bytes_received"], row["bytes_sent"], row["bytes_resent"]) == (1000, 20, 0)
+        assert row["rtt_us"] > 0 and row["receive_queue"] == 0
+        line = next(line for line in run("--stats", f"local::{port}", "established").splitlines() if "held" not in line
+                    and str(accepted.getpeername()[1]) in line)
+        assert re.search(r"\d+\.\d{3} +1000 +20 +0  \{", line)
+
+
+def test_processes_far_apart_in_numbers_are_found(listening, port):
+    with connected(listening) as (client, _):
+        os.dup2(client.fileno(), 900)
+        try:
+            assert holders(rows(f":{port}")[pair_of(client)]) == [(os.getpid(), client.fileno()), (os.getpid(), 900)]
+        finally:
+            os.close(900)
+
+
+@pytest.mark.parametrize("terms, expected", [
+    (["listening"], "L"), (["connected"], "CA"), (["established"], "CA"), (["tcp4"], "LCA"), (["tcp46"], ""),
+    (["local::PORT"], "LA"), (["foreign::PORT"], "C"), (["127.0.0.0/8"], "LCA"), (["127.0.0.1"], "LCA"),
+    (["local:127.0.0.1:PORT"], "LA"), (["foreign:127.0.0.1", "local::PORT"], "A"), (["192.0.2.0/24"], ""),
+    (["pid:SELF"], "LCA"), (["pid:1"], ""), (["PORT", "listening"], "L"), ([":1-65535"], "LCA"),
+    (["uid:UID"], "LCA"), (["cookie:COOKIE"], "C"), (["inode:INODE"], "C"), (["service:none"], ""),
+    (["name:COMM"], "LCA"), (["{127.0.0.1:PORT, *:*}"], "L"), (["device:lo"], ""),
+])
+def test_filters(listening, port, terms, expected):
+    with connected(listening) as (client, accepted):
+        values = {"PORT": port, "SELF": os.getpid(), "UID": os.getuid(), "COOKIE": cookie_of(client),
+                  "INODE": os.fstat(client.fileno()).st_ino, "COMM": open("/proc/self/comm").read().rstrip("\n")}
+        terms = [re.sub("[A-Z]{3,}", lambda match: str(values[match[0]]), term) for term in terms]
+        pairs = {"L": notation(listening.getsockname()), "C": pair_of(client), "A": pair_of(accepted)}
+        found = rows(f":{port}", *terms, code=0 if expected else 1)
+        assert set(found) == {pairs[letter] for letter in expected}
+
+
+@pytest.mark.parametrize("arguments, code, message", [
+    (["x:y"], 64, "cannot filter by x:y: expected an address, a port, a state or KEY:VALUE"),
+    (["pid:abc"], 64, "a number is expected behind ':'"),
+    (["192.0.2.0/33"], 64, "expected an address"),
+    ([":70000"], 64, "expected an address"),
+    (["--frob"], 64, "there is no such option"),
+    (["--namespace"], 64, "a value is expected behind it"),
+    (["--interval", "0"], 64, "seconds are expected"),
+    (["--namespace", "there-is-no-such"], 66, "cannot enter the network namespace there-is-no-such: No such file"),
+])
+def test_bad_arguments_get_one_line(arguments, code, message):
+    text = run(*arguments, code=code)
+    assert message in text and text.count("\n") == 1
+
+
+def test_nothing_that_matches_is_1_and_prints_nothing():
+    assert run("cookie:fffffffffffffff0", code=1) == ""
+
+
+def test_netstat_prints_addresses_with_a_dot(listening, port):
+    lines = run("--netstat", f"local::{port}", "listening").splitlines()
+    assert len(lines) == 2
+    assert re.match(rf"tcp4 +0 +8  127\.0\.0\.1\.{port} +\*\.\* +LISTEN +\S", lines[1])
+
+
+def test_a_name_cannot_move_the_terminal(listening, port):
+    script = "printf 'a\\033[1m)\\n' > /proc/self/comm; echo; read x"
+    with subprocess.Popen(["bash", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          pass_fds=[listening.fileno()]) as child:
+        child.stdout.readline()
+        assert "a\\x1b[1m)\\x0a" in run(f":{port}") or "a\\x1b[1m)" in run(f":{port}")
+        assert "\x1b" not in run(f":{port}")
+        row = rows(f":{port}", f"pid:{child.pid}")[notation(("127.0.0.1", port))]
+        assert any(process["name"].startswith("a\x1b[1m)") for process in row["processes"])
+        child.stdin.close()
+
+
+def test_another_namespace_by_process(network):
+    host = network.host("other")
+    with subprocess.Popen([*network.inside, "nsenter", f"--net=/proc/{host.process.pid}/ns/net", "python3", "-c",
+                           "import socket; s = socket.create_server(('', 4711)); print(flush=True); input()"],
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+        server.stdout.readline()
+        if os.geteuid() == 0:
+            found = rows("--namespace", host.process.pid, ":4711")
+            assert list(found) == ["{*:4711, *:*}"] and found["{*:4711, *:*}"]["owner"] == "held"
+            assert rows(":4711", "listening", code=1) == {}
+        else:
+            assert "cannot enter" in run("--namespace", host.process.pid, code=77)
+        server.stdin.close()
+
+
+def test_not_permitted_is_not_nobody(root, listening, port):
+    result = subprocess.run([FORKPORT, "pairs", "--json", f":{port}"], user=65534, group=65534, extra_groups=[],
+                            capture_output=True, text=True, check=False)
+    if result.returncode == 126 or "Permission" in result.stderr:
+        pytest.skip("another user cannot run the program where it was built")
+    row = json.loads(result.stdout)
+    assert (row["owner"], row["processes"]) == ("not-permitted", [])
+
+
+def test_service_and_connection_of_a_running_server(serve):
+    server = serve("127.0.0.1:0", "--name", "ftp", worker=["cat"])
+    with server.connect() as first, server.connect() as second:
+        until(lambda: len(children(server.pid)) == 2)
+        wanted = [notation(client.getpeername(), client.getsockname()) for client in (first, second)]
+        found = until(lambda: (lambda r: r if all(r.get(w, {}).get("connection") for w in wanted) else None)(
+            rows(f"local::{server.port}")))
+        assert [found[pair]["connection"] for pair in wanted] == [1, 2]
+        assert {row["service"] for row in found.values()} == {"ftp"}
+        assert set(rows("service:ftp", "connection:2")) == {wanted[1]}
+        assert "ftp #2: cat " in run("service:ftp", "connection:2")
+        worker = found[wanted[0]]["processes"][0]["pid"]
+        assert rows(f"pid:{worker}")[wanted[0]]["connection"] == 1
+        assert "service" not in rows(f"foreign::{server.port}")[pair_of(first)]
+
+
+def test_watch_says_what_came_changed_and_went(listening, port):
+    with subprocess.Popen([FORKPORT, "pairs", "--watch", "--json", f"local::{port}"], stdout=subprocess.PIPE,
+                          text=True) as watch:
+        try:
+            first = json.loads(watch.stdout.readline())
+            assert (first["change"], first["state"]) == ("added", "LISTEN")
+            client = socket.create_connection(("127.0.0.1", port))
+            seen = sorted(json.loads(watch.stdout.readline())["change"] for _ in range(2))
+            assert seen == ["added", "changed"]  # the connection, and the queue
+            accepted, _ = listening.accept()
+            seen = [json.loads(watch.stdout.readline())["change"] for _ in range(2)]
+            assert seen == ["changed", "changed"]
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            client.close()
+            accepted.close()
+            assert json.loads(watch.stdout.readline())["change"] == "removed"
+        finally:
+            watch.kill()
+
+
+SS_STATES = {"ESTAB": "ESTABLISHED", "SYN-RECV": "SYN-RECEIVED"}
+
+
+def ss(port, processes=True):
+    """cookie -> (state, local, foreign, holders) as ss(8) has it."""
+    command = ["ss", "-tanOe" + ("p" if processes else ""), f"sport = :{port} or dport = :{port}"]
+    text = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE, check=True).stdout
+    found = {}
+    for line in text.splitlines()[1:]:
+        fields = line.split()
+        users = sorted((int(pid), int(fd)) for pid, fd in re.findall(r"pid=(\d+),fd=(\d+)", line))
+        cookie = re.search(r"\bsk:([0-9a-f]+)", line)[1]
+        found[cookie] = (SS_STATES.get(fields[0], fields[0]), fields[3], fields[4].replace("0.0.0.0", "*"), users)
+    return found
+
+
+def ours(port):
+    found = {}
+    for row in rows(f":{port}").values():
+        ends = [f"{row[end]['address']}:{row[end]['port']}" for end in ("local", "foreign")]
+        # ss has no holders where the kernel has no inode.
+        users = sorted(holders(row)) if row["owner"] == "held" else []
+        found[row["cookie"]] = (row["state"], *ends, users)
+    return found
+
+
+@contextlib.contextmanager
+def churn(server):
+    """Connections that come and go all the while."""
+    ended = threading.Event()
+
+    def work():
+        while not ended.is_set():
+            socket.create_connection(server.getsockname()).close()
+            server.accept()[0].close()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def test_agrees_with_ss_under_load():
+    if not shutil.which("ss"):
+        pytest.skip("there is no program ss")
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 2 * CONNECTIONS + 200:
+        pytest.skip(f"no more than {hard} descriptors are allowed")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    with contextlib.ExitStack() as open_ones:
+        server = open_ones.enter_context(socket.create_server(("127.0.0.1", 0), backlog=100))
+        address = server.getsockname()
+        for _ in range(CONNECTIONS):
+            open_ones.enter_context(socket.create_connection(address))
+            open_ones.enter_context(server.accept()[0])
+        with churn(server):
+            before, found, after = ss(address[1]), ours(address[1]), ss(address[1])
+        stayed = {cookie for cookie in before if before[cookie] == after.get(cookie)}
+        assert len(stayed) > 2 * CONNECTIONS
+        wrong = {cookie: (before[cookie], found.get(cookie)) for cookie in stayed if found.get(cookie) != before[cookie]}
+        assert not wrong, list(wrong.items())[:5]
