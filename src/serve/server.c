@@ -6,6 +6,7 @@
 #include "spawn/builtin.h"
 #include "sys/fd.h"
 #include "sys/memory.h"
+#include "sys/procfs.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -257,7 +258,7 @@ static enum fp_status run(struct fp_server *server, struct log *log, struct fp_e
     return status;
 }
 
-enum fp_status fp_server_run(struct fp_server *server, struct fp_error *err)
+static enum fp_status open_and_run(struct fp_server *server, struct fp_error *err)
 {
     struct log log;
 
@@ -274,6 +275,24 @@ enum fp_status fp_server_run(struct fp_server *server, struct fp_error *err)
     status = run(server, &log, err);
     log_close(&log);
     listeners_close(&server->listeners);
+    return status;
+}
+
+/* The process in which a server runs; 0: none. A handler's is another one, and may run its own. */
+static pid_t runs_in;
+
+enum fp_status fp_server_run(struct fp_server *server, struct fp_error *err)
+{
+    pid_t before = __atomic_load_n(&runs_in, __ATOMIC_ACQUIRE);
+    pid_t self = procfs_self();
+
+    /* Signals are the process's: of two servers either would take the other's SIGCHLD, and children never be reaped. */
+    if (before == self ||
+        !__atomic_compare_exchange_n(&runs_in, &before, self, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+        return error_reason(err, error_set(err, FP_USAGE, 0, "serve", "in this process"),
+                            "another server runs in it already");
+    enum fp_status status = open_and_run(server, err);
+    __atomic_store_n(&runs_in, 0, __ATOMIC_RELEASE);
     return status;
 }
 
