@@ -85,7 +85,7 @@ const char *fp_server_pair(const struct fp_server *server, size_t index);
 /**
  * Serves until SIGTERM, SIGINT or fp_server_stop(), then lets connections end (option "drain") and returns FP_OK with
  * all workers reaped and all sockets closed. Signals and their mask are then as before. FP_SYSTEM: it could not go on. A server
- * runs once.
+ * runs once, and one at a time in a process (FP_USAGE).
  */
 enum fp_status fp_server_run(struct fp_server *server, struct fp_error *err);
 

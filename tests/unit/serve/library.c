@@ -254,6 +254,34 @@ static void test_kept_descriptor_is_open_in_a_program(void **state)
     assert_string_equal(visit.heard, "kept\n");
 }
 
+/* Runs another server, from the first one's thread while that one runs. */
+static void run_another(const char *line, size_t length, void *data)
+{
+    enum fp_status *status = data;
+
+    (void)line;
+    (void)length;
+    if (*status == FP_OK) {
+        struct fp_server *other = make(hello);
+        fp_server_stop(other);
+        *status = fp_server_run(other, NULL);
+        fp_server_free(other);
+    }
+}
+
+static void test_one_at_a_time(void **state)
+{
+    enum fp_status of_other = FP_OK;
+    struct visit visit = {.server = make(hello), .clients = 1};
+
+    (void)state;
+    fp_server_log(visit.server, run_another, &of_other);
+    assert_int_equal(run(&visit), FP_OK);
+    fp_server_free(visit.server);
+    assert_string_equal(visit.heard, "hello\n");
+    assert_int_equal(of_other, FP_USAGE);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -263,6 +291,7 @@ int main(void)
         cmocka_unit_test(test_runs_once),
         cmocka_unit_test(test_opened_again_after_a_failure),
         cmocka_unit_test(test_kept_descriptor_is_open_in_a_program),
+        cmocka_unit_test(test_one_at_a_time),
         cmocka_unit_test(test_stopped_before_it_runs),
     };
 
