@@ -142,24 +142,6 @@ static void say_lost(struct log *log, int64_t time_ns)
     render(log, &event, time_ns);
 }
 
-void log_event(struct log *log, const struct event *event, int64_t time_ns)
-{
-    if (!log->enabled)
-        return;
-    if (log->sink == NULL && !has_room(log)) {
-        log->lost++;
-        log->lost_ever++;
-        log->lost_ns = time_ns;
-        return;
-    }
-    if (log->lost != 0)
-        say_lost(log, time_ns);
-    struct event named = *event;
-    if (log->service != NULL)
-        EVENT_SET(&named, SERVICE, service, log->service);
-    render(log, &named, time_ns);
-}
-
 static void write_out(struct log *log)
 {
     while (log_has_unwritten(log)) {
@@ -181,6 +163,27 @@ static void write_out(struct log *log)
             return;
         log->tail += (size_t)written;
     }
+}
+
+void log_event(struct log *log, const struct event *event, int64_t time_ns)
+{
+    if (!log->enabled)
+        return;
+    /* Thousands of workers may end in one turn, with somebody reading all the while. */
+    if (log->sink == NULL && !has_room(log) && log->lost == 0)
+        write_out(log);
+    if (log->sink == NULL && !has_room(log)) {
+        log->lost++;
+        log->lost_ever++;
+        log->lost_ns = time_ns;
+        return;
+    }
+    if (log->lost != 0)
+        say_lost(log, time_ns);
+    struct event named = *event;
+    if (log->service != NULL)
+        EVENT_SET(&named, SERVICE, service, log->service);
+    render(log, &named, time_ns);
 }
 
 void log_flush(struct log *log)
