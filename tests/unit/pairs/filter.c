@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: MIT */
+#include "pairs/filter.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static struct diag_socket socket_of(const char *pair, int family, uint8_t state)
+{
+    struct diag_socket socket = {.family = family, .state = state, .cookie = 0x1f, .inode = 4711, .uid = 33};
+
+    assert_int_equal(pair_parse(pair, &socket.pair, NULL), FP_OK);
+    return socket;
+}
+
+static bool matches(const char *term, const struct diag_socket *socket)
+{
+    struct filter filter = {.count = 0};
+    struct fp_error err;
+
+    if (filter_add(&filter, term, &err) != FP_OK)
+        fail_msg("%s: %s", term, err.reason);
+    return filter_matches_socket(&filter, socket);
+}
+
+static void test_ends(void **state)
+{
+    static const struct {
+        const char *pair;
+        const char *yes;
+        const char *no;
+    } rows[] = {
+        {"{192.0.2.1:21, 198.51.100.7:1500}",
+         ":21 21 ftp :ftp :1500 local::21 local:21 foreign:1500 192.0.2.1 198.51.100.0/24 192.0.2.1:21 *:21 "
+         "0.0.0.0/0 :20-22 192.0.2.0/31:21 ::ffff:192.0.2.1 ::ffff:192.0.2.0/120 "
+         "local:192.0.2.1 foreign:198.51.100.7:* {192.0.2.1:21,198.51.100.7:1500} 192.0.2.1/31 tcp4 uid:33 "
+         "cookie:1f cookie:1F inode:4711 established connected",
+         ":22 foreign::21 local:1500 192.0.2.2 192.0.2.1:1500 192.0.2.0:21 192.0.2.2/31 ::/0 :22-30 :1-20 "
+         "foreign:192.0.2.1 {*:21,*:*} tcp6 tcp46 uid:0 cookie:2f inode:4 listening bound device:eth0"},
+        {"{[2001:db8::1]:21, [2001:db8::2]:9}",
+         "2001:db8::1 2001:db8::/32 [2001:db8::1]:21 ::/0 local:2001:db8::1 "
+         "[2001:db8::/32]:9 foreign:[2001:db8::2] 2001:db8::3/127 tcp6",
+         "2001:db8::3 [2001:db8::1]:9 2001:db9::/32 0.0.0.0/0 foreign:2001:db8::1 tcp4"},
+        {"{*:21, *:*}", ":21 local::21 {*:21,*:*} :1-65535", "192.0.2.1 :22 0.0.0.0/1 foreign::21 :1-20"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct diag_socket socket = socket_of(rows[i].pair, i == 1 ? AF_INET6 : AF_INET, DIAG_ESTABLISHED);
+        for (int yes = 0; yes < 2; yes++) {
+            char *terms = strdup(yes ? rows[i].yes : rows[i].no);
+            char *rest = terms;
+            for (char *term; (term = strsep(&rest, " ")) != NULL;) {
+                if (matches(term, &socket) != yes)
+                    fail_msg("%s %s", rows[i].pair, term);
+            }
+            free(terms);
+        }
+    }
+}
+
+static void test_states(void **state)
+{
+    struct diag_socket listening = socket_of("{*:21, *:*}", AF_INET, DIAG_LISTEN);
+    struct diag_socket request = socket_of("{192.0.2.1:21, 192.0.2.2:9}", AF_INET, DIAG_NEW_SYN_RECEIVED);
+    struct filter filter = {.count = 0};
+
+    (void)state;
+    assert_true(matches("listening", &listening));
+    assert_false(matches("connected", &listening));
+    assert_true(matches("syn-received", &request));
+    assert_true(matches("connected", &request));
+    assert_int_equal(filter_states(&filter), DIAG_STATES_ALL);
+    assert_int_equal(filter_add(&filter, "established", NULL), FP_OK);
+    /* What waits is accepted by those that listen, so their sockets are always asked for. */
+    assert_int_equal(filter_states(&filter), DIAG_STATE_BIT(DIAG_ESTABLISHED) | DIAG_STATE_BIT(DIAG_LISTEN));
+}
+
+static void test_all_terms_must_match(void **state)
+{
+    struct diag_socket socket = socket_of("{192.0.2.1:21, 198.51.100.7:1500}", AF_INET, DIAG_ESTABLISHED);
+    struct filter filter = {.count = 0};
+
+    (void)state;
+    assert_true(filter_matches_socket(&filter, &socket));
+    assert_int_equal(filter_add(&filter, ":21", NULL), FP_OK);
+    assert_int_equal(filter_add(&filter, "established", NULL), FP_OK);
+    assert_true(filter_matches_socket(&filter, &socket));
+    assert_int_equal(filter_add(&filter, "foreign:21", NULL), FP_OK);
+    assert_false(filter_matches_socket(&filter, &socket));
+}
+
+static void test_bad_terms(void **state)
+{
+    static const char *const terms[] = {
+        "",
+        ":",
+        "x:y",
+        "x",
+        ":0",
+        "0",
+        ":65536",
+        ":5-4",
+        ":5-",
+        ":-5",
+        "192.0.2.1/33",
+        "192.0.2",
+        "192.0.2.0/",
+        "[2001:db8::1",
+        "[2001:db8::1]x",
+        "2001:db8::/129",
+        "pid:",
+        "pid:-1",
+        "pid:99999999999",
+        "cookie:xyz",
+        "cookie:11111111111111111",
+        "name:",
+        "{",
+        "{*:21}",
+        "local:",
+        "foreign:",
+        "local:listening",
+        "LISTEN",
+        "*",
+        "name:0123456789012345678901234567890123456789012345678901234567890123456789",
+        ":0123456789012345678901234567890123456789012345678901234567890123456789",
+    };
+    struct filter filter = {.count = 0};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(terms) / sizeof(terms[0]); i++) {
+        struct fp_error err = {.status = FP_OK};
+        if (filter_add(&filter, terms[i], &err) != FP_USAGE || err.status != FP_USAGE ||
+            err.reason[0] == '\0')
+            fail_msg("%s is taken", terms[i]);
+        assert_int_equal(filter.count, 0);
+    }
+    for (int i = 0; i < FILTER_TERMS_MAX; i++)
+        assert_int_equal(filter_add(&filter, ":21", NULL), FP_OK);
+    assert_int_equal(filter_add(&filter, ":21", NULL), FP_USAGE);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_ends),
+        cmocka_unit_test(test_states),
+        cmocka_unit_test(test_all_terms_must_match),
+        cmocka_unit_test(test_bad_terms),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
