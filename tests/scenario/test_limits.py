@@ -133,7 +133,7 @@ def test_refused_ones_cost_no_process(serve, strace, tmp_path):
 
 def test_many_refusals_leave_nothing(serve):
     """Descriptors and memory stay what they were, and so do the slots."""
-    number = int(os.environ.get("FORKPORT_REFUSALS", 20_000))
+    number = int(os.environ.get("FORKPORT_SCALE", 20_000))
     server = serve(HERE, "--max", 2, "--at-max", "message:full\n", *MANY, worker=HOLD)
     held = hold(server, 2)
 

@@ -1,0 +1,100 @@
+"""Many connections: one after the other, at once, and ended together. Nothing is lost, and nothing is left.
+
+FORKPORT_SCALE says how many connections in a row there are; `make test-long` takes 100,000.
+"""
+import collections
+import json
+import os
+import subprocess
+import time
+
+import pytest
+
+import forkport
+
+HERE = "127.0.0.1:0"
+LOAD = forkport.BUILD / "bench/load"
+PROGRAM = forkport.BUILD / "bench/program"
+MANY = int(os.environ.get("FORKPORT_SCALE", 20_000))
+HELD = 5000
+
+pytestmark = pytest.mark.skipif(not LOAD.exists(), reason="the load generator is not part of this build (sanitized?)")
+
+
+def load(server, *arguments):
+    return [str(LOAD), f"127.0.0.1:{server.port}", *map(str, arguments), "--json"]
+
+
+def run_load(server, count, *arguments):
+    """So many connections, 32 at once; each sends a line of its own and must have it back once, and then the end."""
+    result = subprocess.run(load(server, "--concurrency", 32, "--count", count, *arguments), check=True,
+                            stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, timeout=120)
+    outcome = json.loads(result.stdout)
+    bad = {name: outcome[name] for name in ("wrong", "missing", "refused", "reset", "timed_out", "local") if outcome[name]}
+    assert not bad and outcome["ok"] == outcome["started"] == count and not outcome["gave_up"], outcome
+
+
+def measure(server):
+    """Descriptors, and KiB of memory."""
+    return forkport.descriptors(server.pid), int(forkport.status(server.pid, "VmRSS").split()[0])
+
+
+def check_events(server, count):
+    """Every connection was accepted, started and ended once, and its end says what was sent."""
+    assert server.log.wait("end", count=count)
+    seen = collections.Counter((event["event"], event["connection"]) for event in server.log.read()
+                               if "connection" in event)
+    assert set(seen.values()) == {1}
+    assert len(seen) == 3 * count and {number for _, number in seen} == set(range(1, count + 1))
+    ends = server.log.find("end")
+    assert {end["exit"] for end in ends} == {0}
+    # Ends stand in the order in which they were reaped, but for their bytes, which some wait for.
+    assert min(end["live"] for end in ends[-100:]) == 0
+
+
+@pytest.mark.parametrize("options, worker, arguments", [
+    ([], [PROGRAM], []), (["--builtin", "echo"], None, ["--half-close"])], ids=["exec", "handler"])
+def test_in_a_row(serve, options, worker, arguments):
+    server = serve(HERE, *options, worker=worker)
+    run_load(server, MANY // 10, *arguments)
+    forkport.until(lambda: not forkport.children(server.pid), "no child to be left")
+    early = measure(server)
+    run_load(server, MANY - MANY // 10, *arguments)
+    forkport.until(lambda: not forkport.children(server.pid), "no child to be left")
+    late = measure(server)
+    assert late[0] == early[0] and late[1] - early[1] < 256, (early, late)
+    check_events(server, MANY)
+    assert server.stop() == 0
+    stop = server.log.wait("stop")
+    assert (stop["served"], stop["refused"], stop["failed"]) == (MANY, 0, 0)
+
+
+@pytest.mark.parametrize("options, worker", [([], ["cat"]), (["--builtin", "echo"], None)], ids=["exec", "handler"])
+def test_held_and_ended_together(serve, options, worker):
+    server = serve(HERE, *options, "--max", HELD, worker=worker)
+    before = forkport.descriptors(server.pid)
+    with subprocess.Popen(load(server, "--hold", HELD, "--prove", "--timeout", 60), stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE) as clients:
+        try:
+            assert json.loads(clients.stdout.readline())["held"] == HELD
+            workers = forkport.children(server.pid)
+            assert len(workers) == len(set(workers)) == HELD, "a process each"
+            assert forkport.descriptors(server.pid) == before, "none for a connection that has its process"
+            clients.stdin.close()
+            outcome = json.loads(clients.stdout.readline())
+            assert clients.wait(forkport.DEADLINE) == 0
+        finally:
+            clients.kill()
+    # Here the last client has seen the end of its stream, which its worker's end is.
+    ended = time.monotonic()
+    forkport.until(lambda: not forkport.children(server.pid), "all to be reaped")
+    server.log.wait("end", count=HELD)
+    assert time.monotonic() - ended < 1
+    assert outcome["ok"] == HELD and outcome["lost_early"] == 0, outcome
+    check_events(server, HELD)
+    line = 34  # of the load generator
+    known = [end for end in server.log.find("end") if "bytes_in" in end]
+    assert {(end["bytes_in"], end["bytes_out"]) for end in known} == {(line, line)}
+    assert len(known) == HELD, "the bytes of every one are known"
+    assert server.stop() == 0
+    assert server.log.wait("stop")["served"] == HELD
