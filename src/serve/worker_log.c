@@ -14,6 +14,11 @@
 #define READ_BYTES       65536
 /* A worker that writes without end must not keep the supervisor from its other work. */
 #define READS_PER_TURN 64
+/*
+ * Once a worker is reaped nothing tells any more whose its last lines are. So before, all that may be waiting is read:
+ * net.unix.max_dgram_qlen datagrams, of which systemd makes 512.
+ */
+#define READS_BEFORE_REAPING 2048
 
 struct worker_line {
     size_t length;
@@ -108,15 +113,20 @@ static bool read_one(struct supervisor *supervisor, char *buffer)
     return true;
 }
 
-void worker_log_read(struct supervisor *supervisor)
+static void read_some(struct supervisor *supervisor, int most)
 {
     /* Static, for its size: the supervisor is one thread, and a forked copy never comes here. */
     static char buffer[READ_BYTES];
 
     if (supervisor->stderr_fds[0] < 0)
         return;
-    for (int i = 0; i < READS_PER_TURN && read_one(supervisor, buffer); i++)
+    for (int i = 0; i < most && read_one(supervisor, buffer); i++)
         ;
+}
+
+void worker_log_read(struct supervisor *supervisor)
+{
+    read_some(supervisor, READS_BEFORE_REAPING);
 }
 
 void worker_log_end(struct supervisor *supervisor, struct connection *connection)
@@ -127,7 +137,7 @@ void worker_log_end(struct supervisor *supervisor, struct connection *connection
 
 static void ready(void *data)
 {
-    worker_log_read(data);
+    read_some(data, READS_PER_TURN);
 }
 
 enum fp_status worker_log_init(struct supervisor *supervisor, struct fp_error *err)

@@ -1,6 +1,9 @@
 """What was tried to break the server, where it did break or came near: each of these has failed once."""
 import resource
 import signal
+import subprocess
+
+import pytest
 
 import forkport
 
@@ -24,4 +27,25 @@ def test_log_file_at_the_size_limit_ends_nothing(serve):
     forkport.until(lambda: server.log.path.exists() and server.log.path.stat().st_size, "the new file to be written")
     while server.log.path.stat().st_size < size:
         assert server.ask(b"x") == b"x"
+    assert server.stop() == 0
+
+
+def test_last_lines_of_a_worker_are_its_own(serve, network):
+    """Where many datagrams may wait (systemd makes it 512), all of them are read before their worker is reaped."""
+    host, number = network.host("server"), 200
+    try:
+        host.run("sysctl", "-qw", "net.unix.max_dgram_qlen=512")
+    except subprocess.CalledProcessError:
+        pytest.skip("only root may let more datagrams wait")
+    script = f"echo $$; read go; i=0; while [ $i -lt {number} ]; do echo line $i >&2; i=$((i + 1)); done"
+    server = serve("127.0.0.1:0", worker=["sh", "-c", script], prefix=host.prefix)
+    with host.connect("127.0.0.1", server.port) as client:
+        pid = int(forkport.read_line(client))
+        server.signal(signal.SIGSTOP)
+        forkport.until(lambda: forkport.state(server.pid) == "T", "the server to stand still")
+        client.sendall(b"go\n")
+        forkport.until(lambda: forkport.state(pid) == "Z", "the worker to have ended")
+        server.signal(signal.SIGCONT)
+    server.log.wait("end", connection=1)
+    assert len(server.log.find("stderr", connection=1)) == number
     assert server.stop() == 0
