@@ -50,7 +50,7 @@ static inline long child_call(long number, long a, long b, long c, long d)
 
 /* What the kernel, not the C library, means by an action: flags and restorer need not be set for the default one. */
 struct child_sigaction {
-    void *handler;
+    uintptr_t handler; /* 0: default, 1: ignored */
     unsigned long flags;
     void *restorer;
     uint64_t mask;
@@ -79,6 +79,11 @@ static inline long child_default_signal(int number)
     struct child_sigaction action = {0};
 
     return child_call(__NR_rt_sigaction, number, (long)&action, 0, sizeof(uint64_t));
+}
+
+static inline long child_query_signal(int number, struct child_sigaction *ret_action)
+{
+    return child_call(__NR_rt_sigaction, number, 0, (long)ret_action, sizeof(uint64_t));
 }
 
 static inline long child_set_mask(uint64_t blocked)

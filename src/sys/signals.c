@@ -1,31 +1,33 @@
 /* SPDX-License-Identifier: MIT */
 #include "sys/signals.h"
 
+#include "sys/child.h"
+
 #include <stdbool.h>
 #include <stdio.h>
 #include <sys/signalfd.h>
-#include <sys/syscall.h>
 #include <unistd.h>
+
+/* Of the kernel, since sigaction(3) hides the signals that the C library uses itself and that are inherited all the same. */
+static struct child_sigaction disposition(int number)
+{
+    struct child_sigaction action = {0};
+
+    child_query_signal(number, &action);
+    return action;
+}
+
+static bool is_ignored(int number)
+{
+    return disposition(number).handler == (uintptr_t)SIG_IGN;
+}
 
 void signals_reset_ignored(void)
 {
     for (int number = 1; number < NSIG; number++) {
-        struct sigaction action;
-        if (sigaction(number, NULL, &action) == 0 && action.sa_handler == SIG_IGN)
-            signal(number, SIG_DFL);
+        if (is_ignored(number))
+            child_default_signal(number);
     }
-}
-
-/* The kernel is asked itself: the C library hides the real-time signals that it uses, which may be ignored too. */
-static bool is_default(int number)
-{
-    struct {
-        void (*handler)(int);
-        unsigned long rest[3]; /* of the kernel's struct sigaction: flags, restorer, mask */
-    } action;
-
-    return syscall(SYS_rt_sigaction, number, NULL, &action, sizeof(signal_bits)) < 0 ||
-           action.handler == SIG_DFL;
 }
 
 signal_bits signals_not_default(void)
@@ -33,7 +35,9 @@ signal_bits signals_not_default(void)
     signal_bits bits = 0;
 
     for (int number = 1; number < NSIG; number++) {
-        if (!is_default(number))
+        /* The library's own handlers must stay in a copy that may start threads; a program starts without any. */
+        bool is_the_librarys = number >= __SIGRTMIN && number < SIGRTMIN;
+        if (is_ignored(number) || (!is_the_librarys && disposition(number).handler != (uintptr_t)SIG_DFL))
             bits |= SIGNAL_BIT(number);
     }
     return bits;
