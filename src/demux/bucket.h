@@ -17,6 +17,10 @@
 
 #include <string.h>
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
 #define BUCKET_LINK     UINT32_C(0x80000000)
 #define BUCKET_LINK_MAX UINT32_C(0x7fffffff)
 
@@ -92,18 +96,50 @@ static inline __attribute__((always_inline)) bool bucket_equal(const unsigned ch
     return difference == 0;
 }
 
-/* The word of the first slot with this key; 0 or a link: not in this bucket. All slots are compared, without a branch. */
+/* A bit for each slot that has this key, those that are empty or a link included. No branch depends on the bytes. */
+static inline __attribute__((always_inline)) unsigned bucket_match(const struct tuples_shape *shape,
+                                                                   const unsigned char *bucket,
+                                                                   const unsigned char *key)
+{
+    unsigned matches = 0;
+
+#pragma GCC unroll 4
+    for (unsigned slot = 0; slot < shape->slots; slot++)
+        matches |= (unsigned)bucket_equal(bucket + slot * bucket_slot_bytes(shape), key, shape->key_bytes)
+                   << slot;
+    return matches;
+}
+
+#ifdef __SSE2__
+/* The same for four keys of three words, one line: a bit for each word that is equal, four of them to a slot. */
+static inline unsigned bucket_match_12(const unsigned char *bucket, const unsigned char *key)
+{
+    const __m128i *slots = (const __m128i *)(const void *)bucket;
+    __m128i wanted = _mm_set_epi32(0, (int)hash_half(key + 8), (int)hash_half(key + 4), (int)hash_half(key));
+    __m128i low = _mm_packs_epi32(_mm_cmpeq_epi32(_mm_load_si128(slots), wanted),
+                                  _mm_cmpeq_epi32(_mm_load_si128(slots + 1), wanted));
+    __m128i high = _mm_packs_epi32(_mm_cmpeq_epi32(_mm_load_si128(slots + 2), wanted),
+                                   _mm_cmpeq_epi32(_mm_load_si128(slots + 3), wanted));
+    unsigned equal = (unsigned)_mm_movemask_epi8(_mm_packs_epi16(low, high));
+
+    return equal & equal >> 1 & equal >> 2 & 0x1111;
+}
+#endif
+
+/* The word of the first slot with this key; 0 or a link: not in this bucket. */
 static inline __attribute__((always_inline)) uint32_t bucket_find(const struct tuples_shape *shape,
                                                                   const unsigned char *bucket,
                                                                   const unsigned char *key)
 {
-    uint32_t found = 0;
-
-    for (unsigned slot = shape->slots; slot-- > 0;) {
-        const unsigned char *at = bucket + slot * bucket_slot_bytes(shape);
-        found = bucket_equal(at, key, shape->key_bytes) ? hash_half(at + shape->key_bytes) : found;
+#ifdef __SSE2__
+    if (shape->key_bytes == 12) {
+        unsigned equal = bucket_match_12(bucket, key);
+        /* A slot is four bits there and sixteen bytes here. */
+        return equal == 0 ? 0 : hash_half(bucket + 4 * (unsigned)__builtin_ctz(equal) + 12);
     }
-    return found;
+#endif
+    unsigned slot_bits = bucket_match(shape, bucket, key);
+    return slot_bits == 0 ? 0 : bucket_word(shape, bucket, (unsigned)__builtin_ctz(slot_bits));
 }
 
 #endif

@@ -36,13 +36,18 @@ bool store_grow(struct store *store, uint64_t count);
 bool store_reserve(struct store *store, uint64_t count);
 size_t store_bytes(const struct store *store);
 
-/* The part of this number, below what was grown to. */
-static inline unsigned char *store_at(const struct store *store, uint64_t number)
+/* The part of this number, below what was grown to; for those who know the store's part_shift when they are compiled. */
+static inline unsigned char *store_part(const struct store *store, uint64_t number, unsigned part_shift)
 {
-    unsigned segment_shift = STORE_SEGMENT_SHIFT - store->part_shift;
+    unsigned segment_shift = STORE_SEGMENT_SHIFT - part_shift;
     uint64_t within = number & ((UINT64_C(1) << segment_shift) - 1);
 
-    return store->segments[number >> segment_shift] + (within << store->part_shift);
+    return store->segments[number >> segment_shift] + (within << part_shift);
+}
+
+static inline unsigned char *store_at(const struct store *store, uint64_t number)
+{
+    return store_part(store, number, store->part_shift);
 }
 
 #endif

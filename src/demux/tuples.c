@@ -137,6 +137,8 @@ static void split(struct tuples *table)
 
     if (added > table->mask)
         table->mask = 2 * table->mask + 1;
+    /* Written before it is read, or a new page would be faulted in twice: as the page of zeros, and as its own. */
+    memset(store_at(&table->home, added), 0, 1U << shape->bucket_shift);
     unsigned char *source = store_at(&table->home, added & (table->mask >> 1));
     memcpy(copy, source, 1U << shape->bucket_shift);
     memset(source, 0, 1U << shape->bucket_shift);

@@ -39,7 +39,7 @@ INLINE uint64_t hash_shaped(const struct tuples *table, const struct tuples_shap
 INLINE uint32_t find_shaped(const struct tuples *table, const struct tuples_shape *shape, const void *key)
 {
     const unsigned char *bucket =
-        store_at(&table->home, tuples_bucket(table, hash_shaped(table, shape, key)));
+        store_part(&table->home, tuples_bucket(table, hash_shaped(table, shape, key)), shape->bucket_shift);
 
     for (;;) {
         uint32_t word = bucket_find(shape, bucket, key);
@@ -108,7 +108,7 @@ INLINE const unsigned char *prepare(const struct tuples *table, const struct tup
                                     const void *key)
 {
     const unsigned char *bucket =
-        store_at(&table->home, tuples_bucket(table, hash_shaped(table, shape, key)));
+        store_part(&table->home, tuples_bucket(table, hash_shaped(table, shape, key)), shape->bucket_shift);
 
     fetch(shape, bucket);
     return bucket;

@@ -35,12 +35,25 @@ void memory_unmap(void *memory, size_t bytes)
         munmap(memory, bytes);
 }
 
-/* Mapped with the alignment to spare, and what sticks out is given back. */
+static char *map_ordinary(size_t bytes)
+{
+    return mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+}
+
+/*
+ * A mapping mostly comes next to the last one, so that the second of a row is aligned by itself and one mapping with the first.
+ * Else it is mapped with the alignment to spare, and what sticks out is given back.
+ */
 void *memory_map_aligned(size_t bytes, size_t alignment)
 {
-    char *memory = mmap(NULL, bytes + alignment, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    char *memory = map_ordinary(bytes);
 
+    if (memory == MAP_FAILED)
+        return NULL;
+    if (((uintptr_t)memory & (alignment - 1)) == 0)
+        return memory;
+    munmap(memory, bytes);
+    memory = map_ordinary(bytes + alignment);
     if (memory == MAP_FAILED)
         return NULL;
     size_t before = -(uintptr_t)memory & (alignment - 1);
