@@ -8,6 +8,9 @@
 
 #include <string.h>
 
+/* Children waited for before what they wrote is read. */
+#define ENDS_AT_ONCE 16
+
 /* Said once, not for each connection that meets it; how often it happened meanwhile is said with the next other one. */
 static bool log_failure(struct supervisor *supervisor, const struct connection *connection, int step,
                         int errnum)
@@ -68,16 +71,22 @@ static void finish_lost(struct connection *connection, void *data)
 
 void reaper_run(struct supervisor *supervisor)
 {
-    struct process_end end;
+    struct process_end ends[ENDS_AT_ONCE];
     int result;
 
-    worker_log_read(supervisor);
-    account_read(supervisor);
-    while ((result = process_reap(&end)) == 1) {
-        struct connection *connection = connections_find(&supervisor->connections, end.pid);
-        if (connection != NULL)
-            finish(supervisor, connection, &end);
-    }
+    do {
+        size_t count = 0;
+        while (count < ENDS_AT_ONCE && (result = process_reap(&ends[count])) == 1)
+            count++;
+        /* Now that they have ended all that they wrote is there, and the connections know their pids still. */
+        worker_log_read(supervisor);
+        account_read(supervisor);
+        for (size_t i = 0; i < count; i++) {
+            struct connection *connection = connections_find(&supervisor->connections, ends[i].pid);
+            if (connection != NULL)
+                finish(supervisor, connection, &ends[i]);
+        }
+    } while (result == 1);
     if (result < 0 && supervisor->connections.running != 0)
         connections_each_running(&supervisor->connections, finish_lost, supervisor);
     acceptor_update(supervisor);

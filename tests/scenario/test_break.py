@@ -1,4 +1,5 @@
 """What was tried to break the server, where it did break or came near: each of these has failed once."""
+import concurrent.futures
 import resource
 import signal
 import subprocess
@@ -49,3 +50,20 @@ def test_last_lines_of_a_worker_are_its_own(serve, network):
     server.log.wait("end", connection=1)
     assert len(server.log.find("stderr", connection=1)) == number
     assert server.stop() == 0
+
+
+def test_no_worker_ends_between_its_lines_and_its_reaping(serve, strace):  # pylint: disable=unused-argument
+    """Others write a line and end after the supervisor has found no more to read, and before it reaps."""
+    late = ["strace", "-D", "-o", "/dev/null", "-e", "trace=recvmsg", "-e", "inject=recvmsg:delay_exit=10000"]
+    server, threads, each = serve("127.0.0.1:0", worker=["sh", "-c", "echo line >&2"], prefix=late), 8, 5
+
+    def ask():
+        for _ in range(each):
+            server.ask()
+
+    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+        for future in [pool.submit(ask) for _ in range(threads)]:
+            future.result()
+    server.log.wait("end", count=threads * each)
+    lines = server.log.find("stderr")
+    assert sorted(line.get("connection", 0) for line in lines) == list(range(1, threads * each + 1))
