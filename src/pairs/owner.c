@@ -99,15 +99,19 @@ static bool name_processes(struct pairs_table *table)
         const struct pairs_row *row = &table->rows[i];
         if (!row->shown && row->socket.state != DIAG_LISTEN)
             continue;
-        for (uint32_t k = 0; k < row->descriptors; k++)
-            processes[total++].pid = table->descriptors.items[row->descriptor + k].pid;
+        for (uint32_t k = 0; k < row->descriptors; k++) {
+            const struct descriptor *descriptor = &table->descriptors.items[row->descriptor + k];
+            processes[total].pid = descriptor->pid;
+            memcpy(processes[total++].name, descriptor->name, sizeof(descriptor->name));
+        }
     }
     qsort(processes, total, sizeof(*processes), compare_pids);
     for (size_t i = 0; i < total; i++) {
         if (i != 0 && processes[i].pid == processes[kept - 1].pid)
             continue;
         processes[kept] = processes[i];
-        procfs_name(processes[kept].pid, processes[kept].name);
+        if (processes[kept].name[0] == '\0')
+            procfs_name(processes[kept].pid, processes[kept].name);
         kept++;
     }
     table->processes = processes;

@@ -3,6 +3,7 @@
 
 #include "base/text.h"
 #include "sys/fd.h"
+#include "sys/task_files.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -18,6 +19,8 @@
 #define PATH_SIZE 48
 /* Numbers in a row that no descriptor has, from which on listing the directory is cheaper than asking. */
 #define MISSES_MAX 16
+/* To start the kernel's own pass takes as long as to read some hundred processes in /proc. */
+#define MANY_PROCESSES 1000
 
 static void close_directory(DIR **directory)
 {
@@ -79,7 +82,7 @@ static int read_link(struct descriptors *descriptors, int at, const char *path, 
     if (length < 0)
         return errno == ENOENT || errno == ESRCH ? 0 : -1;
     uint32_t inode = parse_link(link, (size_t)length);
-    if (inode != 0 && append(descriptors, (struct descriptor){inode, pid, fd}) < 0)
+    if (inode != 0 && append(descriptors, (struct descriptor){.inode = inode, .pid = pid, .fd = fd}) < 0)
         return -1;
     return 1;
 }
@@ -160,7 +163,20 @@ int descriptors_read(struct descriptors *descriptors, pid_t pid)
     return proc < 0 ? -1 : read_process(descriptors, proc, pid);
 }
 
-int descriptors_read_all(struct descriptors *descriptors)
+static bool append_found(void *data, const struct descriptor *descriptor)
+{
+    return append(data, *descriptor) == 0;
+}
+
+/* Is it worth the start that a pass of the kernel's own takes? /proc has a link for each process. */
+static bool are_many(void)
+{
+    struct stat about;
+
+    return stat("/proc", &about) == 0 && about.st_nlink >= MANY_PROCESSES;
+}
+
+static int read_listed_processes(struct descriptors *descriptors)
 {
     DIRECTORY_AUTO *processes = open_directory(AT_FDCWD, "/proc");
     if (processes == NULL)
@@ -172,6 +188,16 @@ int descriptors_read_all(struct descriptors *descriptors)
             return -1;
     }
     return 0;
+}
+
+int descriptors_read_all(struct descriptors *descriptors)
+{
+    size_t before = descriptors->count;
+
+    if (are_many() && task_files_read(append_found, descriptors) == 0)
+        return 0;
+    descriptors->count = before;
+    return read_listed_processes(descriptors);
 }
 
 static int compare(const void *left, const void *right)

@@ -12,9 +12,12 @@
  * Listing a process's directory of descriptors makes the kernel build an entry for each, which is most of the cost.
  * Since Linux 6.2 the directory tells their number, so the descriptors of a process are asked for one by one from 0
  * until that many were there; a process whose numbers are far apart is listed, and so is each where Linux is older.
+ * Where there are many processes and it is permitted, sys/task_files.h is asked instead.
  */
 #ifndef SYS_DESCRIPTORS_H
 #define SYS_DESCRIPTORS_H
+
+#include "sys/procfs.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -25,6 +28,7 @@ struct descriptor {
     uint32_t inode; /* of the socket */
     pid_t pid;
     int fd;
+    char name[PROCFS_NAME_SIZE]; /* of the process; "": not known yet */
 };
 
 struct descriptors {

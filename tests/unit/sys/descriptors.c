@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: MIT */
+#include "sys/descriptors.h"
+
+#include "sys/task_files.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define FAR 1000
+
+static uint32_t inode_of(int fd)
+{
+    struct stat about;
+
+    assert_int_equal(fstat(fd, &about), 0);
+    return (uint32_t)about.st_ino;
+}
+
+/* Two sockets, one of them a second time far from the others, and what is none. */
+static int open_sockets(int ret_fds[3])
+{
+    ret_fds[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ret_fds[1] = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ret_fds[2] = dup2(ret_fds[0], FAR);
+    return ret_fds[2];
+}
+
+static void close_sockets(const int fds[3])
+{
+    for (int i = 0; i < 3; i++)
+        close(fds[i]);
+}
+
+static void check(const struct descriptors *descriptors, const int fds[3])
+{
+    size_t count;
+    const struct descriptor *found = descriptors_find(descriptors, inode_of(fds[0]), &count);
+
+    assert_int_equal(count, 2);
+    assert_int_equal(found[0].fd, fds[0]);
+    assert_int_equal(found[1].fd, FAR);
+    assert_int_equal(found[0].pid, getpid());
+    found = descriptors_find(descriptors, inode_of(fds[1]), &count);
+    assert_int_equal(count, 1);
+    assert_int_equal(found->fd, fds[1]);
+    assert_null(descriptors_find(descriptors, 1, &count));
+    assert_int_equal(count, 0);
+}
+
+static void test_of_one_process(void **state)
+{
+    struct descriptors descriptors = {.count = 0};
+    int fds[3];
+
+    (void)state;
+    assert_int_equal(open_sockets(fds), FAR);
+    assert_int_equal(descriptors_read(&descriptors, getpid()), 0);
+    descriptors_sort(&descriptors);
+    check(&descriptors, fds);
+    assert_false(descriptors.incomplete);
+    descriptors_done(&descriptors);
+    close_sockets(fds);
+    /* Their numbers are close together then, and so they are asked for one by one. */
+    fds[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(descriptors_read(&descriptors, getpid()), 0);
+    descriptors_sort(&descriptors);
+    size_t count;
+    assert_non_null(descriptors_find(&descriptors, inode_of(fds[0]), &count));
+    descriptors_done(&descriptors);
+    close(fds[0]);
+}
+
+static void test_of_all_processes(void **state)
+{
+    struct descriptors descriptors = {.count = 0};
+    int fds[3];
+
+    (void)state;
+    assert_int_equal(open_sockets(fds), FAR);
+    assert_int_equal(descriptors_read_all(&descriptors), 0);
+    descriptors_sort(&descriptors);
+    check(&descriptors, fds);
+    descriptors_done(&descriptors);
+    close_sockets(fds);
+}
+
+static void test_one_that_has_gone_holds_nothing(void **state)
+{
+    struct descriptors descriptors = {.count = 0};
+    size_t count;
+
+    (void)state;
+    assert_int_equal(descriptors_read(&descriptors, 0x7ffffff0), 0);
+    assert_int_equal(descriptors.count, 0);
+    assert_false(descriptors.incomplete);
+    assert_null(descriptors_find(&descriptors, 1, &count));
+    descriptors_done(&descriptors);
+}
+
+static bool take(void *data, const struct descriptor *descriptor)
+{
+    struct descriptors *taken = data;
+
+    if (descriptor->pid != getpid())
+        return true;
+    if (taken->count == taken->room) {
+        errno = ENOSPC;
+        return false;
+    }
+    taken->items[taken->count++] = *descriptor;
+    return true;
+}
+
+/* The kernel's own pass says the same, and the name with it. */
+static void test_the_kernel_s_pass(void **state)
+{
+    struct descriptor room[16];
+    struct descriptors taken = {.items = room, .room = 16};
+    char name[PROCFS_NAME_SIZE];
+    int fds[3];
+
+    (void)state;
+    assert_int_equal(open_sockets(fds), FAR);
+    if (task_files_read(take, &taken) < 0) {
+        print_message("the kernel does not run the iterator here: %s\n", strerror(errno));
+        close_sockets(fds);
+        skip();
+    }
+    descriptors_sort(&taken);
+    check(&taken, fds);
+    assert_int_equal(taken.count, 3);
+    procfs_name(getpid(), name);
+    assert_string_equal(taken.items[0].name, name);
+    taken.count = 0;
+    taken.room = 1;
+    assert_int_equal(task_files_read(take, &taken), -1);
+    assert_int_equal(errno, ENOSPC);
+    close_sockets(fds);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_of_one_process),
+        cmocka_unit_test(test_of_all_processes),
+        cmocka_unit_test(test_one_that_has_gone_holds_nothing),
+        cmocka_unit_test(test_the_kernel_s_pass),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
