@@ -24,6 +24,7 @@ help:
 	@echo 'make gates        check the layers, ceilings, format, warnings, hardening'
 	@echo 'make format       lay out every C file as .clang-format says'
 	@echo 'make bench        measure against the peers and the bare loops'
+	@echo 'make bench-demux  measure the demultiplexer against others, a million connections'
 	@echo 'make fuzz         run the fuzz targets, each for a minute'
 	@echo 'make install      install in PREFIX ($(PREFIX)), below DESTDIR'
 	@echo 'make clean        remove what was built'
@@ -66,6 +67,9 @@ format: deps-gates
 bench: deps-build all
 	@bench/run --build $(BUILD) $(BENCH)
 
+bench-demux: deps-build all
+	@bench/demux/run $(BUILD)
+
 fuzz: deps-fuzz
 	@[ -e build-fuzz/build.ninja ] || CC=clang meson setup build-fuzz -Dfuzz=enabled \
 		-Db_sanitize=address,undefined -Db_lundef=false -Dbench=disabled -Dtests=disabled -Dmanual=disabled
@@ -83,4 +87,4 @@ clean:
 	rm -rf $(BUILD) build-asan build-clang build-fuzz
 
 .NOTPARALLEL:
-.PHONY: all help run test test-long test-asan gates format bench fuzz install clean
+.PHONY: all help run test test-long test-asan gates format bench bench-demux fuzz install clean

@@ -3,8 +3,8 @@
  * DPDK's rte_hash with its bulk look-up, a library of its own that bench/demux/run makes where the package is there.
  *
  * The hash is the fastest it offers, CRC32 by the processor's instruction, which has no secret. The table is made at its
- * full size, as it must be. Without hugetlbfs DPDK takes ordinary memory, which this asks the kernel to back by huge
- * pages, as forkport's is, unless DPDK_SMALL_PAGES is set.
+ * full size, as it must be. Its memory is backed by huge pages, as forkport's is where it was reserved, unless
+ * DPDK_SMALL_PAGES is set.
  */
 #include "scheme.h"
 
@@ -15,30 +15,39 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
-
-#ifndef MADV_COLLAPSE
-#define MADV_COLLAPSE 25
-#endif
 
 extern const struct scheme scheme_dpdk;
 
-static int back_by_huge_pages(const struct rte_memseg_list *list, const struct rte_memseg *segment, size_t length,
-                              void *data)
+/*
+ * Without hugetlbfs its memory is a file in memory, which the kernel does not back by huge pages. So ordinary memory
+ * with the same contents takes its place; nobody else has it mapped.
+ */
+static int back_by_huge_pages(const struct rte_memseg_list *list, const struct rte_memseg *segment,
+                              size_t length, void *data)
 {
+    void *copy = malloc(length);
+
     (void)list;
     (void)data;
-    if (madvise(segment->addr, length, MADV_HUGEPAGE) != 0)
-        perror("DPDK's memory: madvise");
-    madvise(segment->addr, length, MADV_COLLAPSE);
+    if (copy == NULL)
+        return -1;
+    memcpy(copy, segment->addr, length);
+    if (mmap(segment->addr, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) ==
+        MAP_FAILED)
+        abort();
+    madvise(segment->addr, length, MADV_HUGEPAGE);
+    memcpy(segment->addr, copy, length);
+    free(copy);
     return 0;
 }
 
 static bool begin(void)
 {
     static bool is_begun;
-    char *arguments[] = {"demux", "--no-huge", "--no-pci", "--no-shconf", "--no-telemetry", "-m", "512", "-l", "0",
-                         "--log-level=3"};
+    char *arguments[] = {"demux", "--no-huge", "--no-pci", "--no-shconf", "--no-telemetry",
+                         "-m",    "192",       "-l",       "0",           "--log-level=3"};
 
     if (!is_begun && rte_eal_init(sizeof(arguments) / sizeof(arguments[0]), arguments) < 0) {
         fprintf(stderr, "missing: DPDK: cannot start its environment\n");

@@ -28,8 +28,6 @@ extern const struct scheme scheme_bsd;
 extern const struct scheme scheme_mtf;
 extern const struct scheme scheme_sequent;
 extern const struct scheme scheme_chains;
-/* Of kernel.c. */
-extern const struct scheme scheme_kernel;
 
 /* What the library made of dpdk.c has as "scheme_dpdk". */
 
