@@ -67,6 +67,9 @@ struct supervisor {
     struct loop_source signal_source;
     int stderr_fds[2]; /* reader, writer; -1: not of this server */
     struct loop_source stderr_source;
+    uint64_t stray_bytes;  /* of standard error that is no connection's, lately */
+    int64_t stray_ns;      /* when they were counted down last */
+    bool stray_is_dropped; /* until half of the bound is free again */
     struct loop_source stop_source;
     sigset_t old_mask;
     struct sigaction old_child;

@@ -11,7 +11,11 @@
 
 #define LINE_BYTES       EVENT_BYTES_MAX
 #define CONNECTION_BYTES (UINT64_C(256) * 1024)
-#define READ_BYTES       65536
+/* What all those together may write who outlived their workers, with the events around it; 16 KiB come back in a second. */
+#define STRAY_BYTES     CONNECTION_BYTES
+#define STRAY_NS_A_BYTE 61035
+#define EVENT_BYTES     128
+#define READ_BYTES      65536
 /* A worker that writes without end must not keep the supervisor from its other work. */
 #define READS_PER_TURN 64
 /*
@@ -93,6 +97,31 @@ static void log_of_connection(struct supervisor *supervisor, struct connection *
                           (unsigned long long)connection->stderr_bytes);
 }
 
+/* Somebody who outlived the worker of its session: of no connection, and bound together with all such. */
+static void log_stray(struct supervisor *supervisor, pid_t pid, const char *start, size_t length)
+{
+    int64_t now_ns = loop_now_ns(&supervisor->loop);
+    uint64_t back = (uint64_t)(now_ns - supervisor->stray_ns) / STRAY_NS_A_BYTE;
+
+    if (back > 0) {
+        supervisor->stray_bytes -= back < supervisor->stray_bytes ? back : supervisor->stray_bytes;
+        supervisor->stray_ns = now_ns;
+    }
+    if (supervisor->stray_bytes < STRAY_BYTES / 2)
+        supervisor->stray_is_dropped = false;
+    if (supervisor->stray_is_dropped)
+        return;
+    if (supervisor->stray_bytes >= STRAY_BYTES) {
+        supervisor->stray_is_dropped = true;
+        supervisor_notice(
+            supervisor,
+            "process %d outlived its worker and writes much to standard error: further is dropped", (int)pid);
+        return;
+    }
+    log_line(supervisor, NULL, pid, start, length - (start[length - 1] == '\n'));
+    supervisor->stray_bytes += length + EVENT_BYTES;
+}
+
 static bool read_one(struct supervisor *supervisor, char *buffer)
 {
     pid_t pid;
@@ -108,8 +137,7 @@ static bool read_one(struct supervisor *supervisor, char *buffer)
     if (connection != NULL)
         log_of_connection(supervisor, connection, buffer, held, is_cut);
     else if (held > 0)
-        /* Somebody who outlived the worker of its session. */
-        log_line(supervisor, NULL, pid, buffer, held - (buffer[held - 1] == '\n'));
+        log_stray(supervisor, pid, buffer, held);
     return true;
 }
 

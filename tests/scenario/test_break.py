@@ -67,3 +67,18 @@ def test_no_worker_ends_between_its_lines_and_its_reaping(serve, strace):  # pyl
     server.log.wait("end", count=threads * each)
     lines = server.log.find("stderr")
     assert sorted(line.get("connection", 0) for line in lines) == list(range(1, threads * each + 1))
+
+
+def test_who_outlives_its_worker_is_bounded_too(serve):
+    """A daemon left behind by a worker writes to standard error without end: the log does not grow so."""
+    flood = 'trap "" HUP; i=0; while [ $i -lt 40000 ]; do echo 0123456789abcdef; i=$((i + 1)); done >&2; echo done'
+    script = f"setsid sh -c '{flood}' & echo gone"
+    server = serve("127.0.0.1:0", worker=["sh", "-c", script])
+    with server.connect() as client:
+        assert forkport.read_line(client) == "gone\n"
+        server.log.wait("end", connection=1)
+        assert forkport.read_line(client) == "done\n"
+    assert "dropped" in server.log.wait("notice")["error"]
+    written = sum(len(line["text"]) for line in server.log.find("stderr"))
+    assert written < 384 << 10
+    assert server.stop() == 0
