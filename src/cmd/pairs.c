@@ -15,6 +15,7 @@
 
 #define EXIT_NO_MATCH  1
 #define INTERVAL_MAX_S 86400
+#define OUTPUT_SIZE    (64 << 10)
 
 struct arguments {
     struct query query;
@@ -360,6 +361,8 @@ int cmd_pairs(int argc, char **argv)
         fputs(help_text, stdout);
         return EX_OK;
     }
+    /* A table is long, and each write(2) takes as much as some dozen of its lines. */
+    setvbuf(stdout, NULL, _IOFBF, OUTPUT_SIZE);
     if (status == FP_OK)
         status = query_enter(&arguments.query, &home, &err);
     if (status == FP_OK)

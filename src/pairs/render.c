@@ -7,10 +7,28 @@
 #define COUNT_WIDTH  10
 #define COUNTS_HEADS "     RTT ms         IN        OUT     RESENT"
 
+static size_t number_width(uint64_t number)
+{
+    size_t width = 1;
+
+    for (; number >= 10; number /= 10)
+        width++;
+    return width;
+}
+
+/* Not by printf(3), which would take most of the time of a large table. */
+static void format_right(struct text *text, uint64_t number, size_t width)
+{
+    for (size_t used = number_width(number); used < width; used++)
+        text_bytes(text, " ", 1);
+    text_unsigned(text, number);
+}
+
 /* What waits to be read, and to be acknowledged; of a listening socket, to be accepted, and how many may. */
 static void format_queues(const struct diag_socket *socket, size_t width, struct text *text)
 {
-    text_printf(text, "  %*u %*u", (int)width, socket->receive_queue, (int)width, socket->send_queue);
+    format_right(text, socket->receive_queue, width + 2);
+    format_right(text, socket->send_queue, width + 1);
 }
 
 static void pad(struct text *text, size_t start, size_t width)
@@ -50,7 +68,7 @@ static void format_process(const struct pairs_table *table, pid_t pid, struct te
         text_escape(text, process->name, strlen(process->name));
         text_bytes(text, " ", 1);
     }
-    text_printf(text, "%d", (int)pid);
+    text_unsigned(text, (uint64_t)pid);
 }
 
 /* "sshd 812 (fd 3), sshd 950 (fd 3, 4)" */
@@ -67,7 +85,7 @@ static void format_holders(const struct pairs_table *table, const struct pairs_r
         } else {
             text_string(text, ", ");
         }
-        text_printf(text, "%d", holder->fd);
+        text_unsigned(text, (uint64_t)holder->fd);
         last = holder->pid;
     }
     text_string(text, last != 0 ? ")" : "");
@@ -134,15 +152,6 @@ static size_t end_width(const struct address *address)
     text_init(&text, NULL, 0);
     format_netstat(address, &text);
     return text.length;
-}
-
-static size_t number_width(uint32_t number)
-{
-    size_t width = 1;
-
-    for (; number >= 10; number /= 10)
-        width++;
-    return width;
 }
 
 static void widen(size_t *width, size_t wanted)

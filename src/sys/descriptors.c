@@ -18,7 +18,7 @@
 /* "4294967295/fd/4294967295" */
 #define PATH_SIZE 48
 /* Numbers in a row that no descriptor has, from which on listing the directory is cheaper than asking. */
-#define MISSES_MAX 16
+#define MISSES_MAX 6
 /* To start the kernel's own pass takes as long as to read some hundred processes in /proc. */
 #define MANY_PROCESSES 1000
 

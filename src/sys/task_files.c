@@ -111,12 +111,18 @@ static void find_members(const struct types *types, const struct btf_type *type,
     }
 }
 
+static bool is_complete(const struct layout *layout)
+{
+    return layout->function != 0 && layout->found == (1U << MEMBER_COUNT) - 1;
+}
+
 static bool find_layout(const struct types *types, struct layout *ret_layout)
 {
     struct layout layout = {.function = 0};
     uint32_t number = 1;
 
-    for (const char *at = types->at; types->end - at >= (ptrdiff_t)sizeof(struct btf_type); number++) {
+    for (const char *at = types->at;
+         !is_complete(&layout) && types->end - at >= (ptrdiff_t)sizeof(struct btf_type); number++) {
         const struct btf_type *type = (const struct btf_type *)at;
         size_t tail = tail_size(type);
         if (tail > (size_t)(types->end - at) - sizeof(*type))
@@ -129,7 +135,7 @@ static bool find_layout(const struct types *types, struct layout *ret_layout)
         at += sizeof(*type) + tail;
     }
     *ret_layout = layout;
-    return layout.function != 0 && layout.found == (1U << MEMBER_COUNT) - 1;
+    return is_complete(&layout);
 }
 
 static bool read_types(const char *bytes, size_t size, struct layout *ret_layout)
