@@ -33,7 +33,10 @@ extern "C" {
 
 struct fp_server;
 
-/** A server with every option at its default and nothing to serve; NULL and *err where memory is short. */
+/**
+ * A server with every option at its default and nothing to serve; NULL and *err where memory or descriptors are short.
+ * Of the descriptors 0 to 2, those that are closed are opened on /dev/null, lest something else lands there.
+ */
 struct fp_server *fp_server_new(struct fp_error *err);
 
 /** Closes what the server still has open and releases it. Not while it runs. NULL is allowed. */

@@ -36,7 +36,8 @@ struct fp_server *fp_server_new(struct fp_error *err)
         return NULL;
     }
     server->log_fd = -1;
-    server->stop_fd = fd_open_event();
+    /* First of all: what is opened next must not land where a worker's standard descriptors go. */
+    server->stop_fd = fd_open_standard() < 0 ? -1 : fd_open_event();
     if (server->stop_fd < 0) {
         error_set(err, FP_SYSTEM, errno, "make", "a server");
     } else if (config_init(&server->config, err) == FP_OK) {
@@ -262,8 +263,6 @@ static enum fp_status open_and_run(struct fp_server *server, struct fp_error *er
 {
     struct log log;
 
-    if (fd_open_standard() < 0)
-        return error_set(err, FP_SYSTEM, errno, "open", "/dev/null as a standard descriptor");
     enum fp_status status = fp_server_open(server, err);
     if (status != FP_OK)
         return status;
