@@ -114,6 +114,27 @@ def test_a_connection_not_accepted_waits_for_those_who_listen(listening, port):
             assert holders(held) == [(os.getpid(), accepted.fileno())]
 
 
+def test_what_waits_does_so_for_the_socket_that_the_kernel_chose():
+    """The family before the wildcard of both, and the address before the wildcard; a group as a whole."""
+    with contextlib.ExitStack() as open_ones:
+        def listen(host, port, family=socket.AF_INET):
+            made = open_ones.enter_context(socket.socket(family))
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            if family == socket.AF_INET6:
+                made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            made.bind((host, port))
+            made.listen()
+            return made
+
+        first = listen("0.0.0.0", 0)
+        port = first.getsockname()[1]
+        second, both, exact = listen("0.0.0.0", port), listen("::", port, socket.AF_INET6), listen("127.0.0.2", port)
+        for host, wanted in [("127.0.0.1", [first, second]), ("127.0.0.2", [exact]), ("::1", [both])]:
+            client = open_ones.enter_context(socket.create_connection((host, port)))
+            row = rows(f"local::{port}", "waiting")[notation(client.getpeername(), client.getsockname())]
+            assert sorted(holders(row)) == sorted((os.getpid(), made.fileno()) for made in wanted), host
+
+
 def test_time_wait_and_orphans_have_no_process(listening, port):
     with connected(listening) as (client, accepted):
         pair = pair_of(accepted)
