@@ -339,11 +339,40 @@ static void test_random_listening(void **state)
     model_end(&model);
 }
 
+static void test_refusals_change_nothing(void **state)
+{
+    struct fp_demux *demux = fp_demux_new(NULL);
+    struct fp_pair4 pair = {.local_port = htons(21), .foreign_port = htons(1500)};
+    struct fp_pair6 pair6 = {.local_port = htons(21), .foreign_port = htons(1500)};
+    struct fp_listening unix_end = {.family = AF_UNIX, .port = htons(21)};
+    struct fp_listening other_family = {.family = AF_INET, .address = IN6ADDR_LOOPBACK_INIT};
+    struct fp_demux_usage usage;
+    struct fp_error err;
+
+    (void)state;
+    assert_int_equal(fp_demux_add4(demux, &pair, 0, FP_ENDPOINT_MAX + 1, &err), FP_USAGE);
+    assert_int_equal(fp_demux_add6(demux, &pair6, 0, FP_NOBODY, &err), FP_USAGE);
+    assert_int_equal(fp_demux_listen(demux, &unix_end, 0, &err), FP_USAGE);
+    assert_int_equal(fp_demux_listen(demux, &other_family, 0, &err), FP_USAGE);
+    fp_demux_usage(demux, &usage);
+    assert_int_equal(usage.connected + usage.listening, 0);
+    assert_int_equal(fp_demux_add6(demux, &pair6, 0, FP_ENDPOINT_MAX, &err), FP_OK);
+    assert_int_equal(fp_demux_add6(demux, &pair6, 0, 1, &err), FP_UNAVAILABLE);
+    assert_string_equal(err.what, "{*:21, *:1500}");
+    assert_int_equal(fp_demux_add6(demux, &pair6, 2, 1, &err), FP_OK);
+    assert_int_equal(fp_demux_find6(demux, &pair6, 2), 1);
+    assert_int_equal(fp_demux_find6(demux, &pair6, 3), FP_ENDPOINT_MAX);
+    assert_int_equal(fp_demux_find4(demux, &pair, 0), FP_NOBODY);
+    fp_demux_free(demux);
+    fp_demux_free(NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random_operations),
         cmocka_unit_test(test_random_listening),
+        cmocka_unit_test(test_refusals_change_nothing),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
