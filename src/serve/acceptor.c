@@ -115,6 +115,7 @@ static bool start(struct supervisor *supervisor, struct connection *connection, 
         .fd = connection->fd,
         .pair = &connection->pair,
         .connection = connection->number,
+        .key = connection_key(connection),
         .of_source = connection->of_source,
         .report = connection_report(&supervisor->connections, connection),
     };

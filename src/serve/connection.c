@@ -182,6 +182,28 @@ struct connection *connections_find_cookie(struct connections *connections, uint
     return NULL;
 }
 
+/* The slot above, the number below: 10^12 connections, 16 million at once. */
+#define KEY_NUMBER_BITS 40
+
+uint64_t connection_key(const struct connection *connection)
+{
+    return (uint64_t)connection->slot << KEY_NUMBER_BITS | connection_key_number(connection->number);
+}
+
+uint64_t connection_key_number(uint64_t key)
+{
+    return key & ((UINT64_C(1) << KEY_NUMBER_BITS) - 1);
+}
+
+struct connection *connections_find_key(struct connections *connections, uint64_t key)
+{
+    uint32_t slot = (uint32_t)(key >> KEY_NUMBER_BITS);
+
+    if (!slots_is_taken(&connections->slots, slot) || connection_key(&connections->items[slot]) != key)
+        return NULL;
+    return &connections->items[slot];
+}
+
 struct connection *connections_held(struct connections *connections)
 {
     return connections->held_first != SLOT_NONE ? &connections->items[connections->held_first] : NULL;

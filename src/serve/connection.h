@@ -76,6 +76,11 @@ struct connection *connections_find(struct connections *connections, pid_t pid);
 void connections_set_cookie(struct connections *connections, struct connection *connection, uint64_t cookie);
 /* The one whose socket has this cookie, or NULL. */
 struct connection *connections_find_cookie(struct connections *connections, uint64_t cookie);
+/* A number that no other connection has, and by which it is found quickly for as long as it has its slot. */
+uint64_t connection_key(const struct connection *connection);
+struct connection *connections_find_key(struct connections *connections, uint64_t key);
+/* The number of the connection that a key is or was of. */
+uint64_t connection_key_number(uint64_t key);
 /* The one held longest, or NULL. */
 struct connection *connections_held(struct connections *connections);
 /* Calls for every running connection. */

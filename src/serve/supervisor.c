@@ -199,10 +199,12 @@ static enum fp_status make_engine(struct supervisor *supervisor, const struct su
                                   struct fp_error *err)
 {
     enum fp_status status = worker_log_init(supervisor, err);
+    struct spawn_stderr to = {.fd = supervisor->stderr_null};
 
+    if (supervisor->stderr_log.reader >= 0)
+        to.log = &supervisor->stderr_log;
     if (status == FP_OK)
-        status = plan_init(&supervisor->plan, parts->config, supervisor->stderr_fds[1], parts->keep,
-                           parts->keep_count, err);
+        status = plan_init(&supervisor->plan, parts->config, &to, parts->keep, parts->keep_count, err);
     if (status != FP_OK)
         return status;
     supervisor->plan.handler = parts->handler;
@@ -253,7 +255,8 @@ enum fp_status supervisor_init(struct supervisor *supervisor, const struct super
         .log = parts->log,
         .reserve_fd = -1,
         .signal_fd = -1,
-        .stderr_fds = {-1, -1},
+        .stderr_log = {.reader = -1, .path_fd = -1},
+        .stderr_null = -1,
         .loop = {.fd = -1},
     };
     enum fp_status status = start(supervisor, parts, err);
@@ -332,6 +335,9 @@ void supervisor_done(struct supervisor *supervisor)
     plan_done(&supervisor->plan);
     connections_done(&supervisor->connections);
     memory_unmap(supervisor->admit_memory, admit_memory_bytes(&supervisor->admit.limits));
-    *supervisor =
-        (struct supervisor){.signal_fd = -1, .reserve_fd = -1, .stderr_fds = {-1, -1}, .loop = {.fd = -1}};
+    *supervisor = (struct supervisor){.signal_fd = -1,
+                                      .reserve_fd = -1,
+                                      .stderr_log = {.reader = -1, .path_fd = -1},
+                                      .stderr_null = -1,
+                                      .loop = {.fd = -1}};
 }

@@ -18,6 +18,7 @@
 #include "policy/pace.h"
 #include "serve/connection.h"
 #include "spawn/engine.h"
+#include "sys/log_socket.h"
 #include "sys/loop.h"
 
 #include <signal.h>
@@ -65,7 +66,8 @@ struct supervisor {
     int reserve_fd;
     int signal_fd;
     struct loop_source signal_source;
-    int stderr_fds[2]; /* reader, writer; -1: not of this server */
+    struct log_socket stderr_log; /* of the workers' standard errors; reader -1: not of this server */
+    int stderr_null;              /* /dev/null, where there is no log for them; -1: there is */
     struct loop_source stderr_source;
     uint64_t stray_bytes;  /* of standard error that is no connection's, lately */
     int64_t stray_ns;      /* when they were counted down last */

@@ -2,8 +2,7 @@
 #include "serve/worker_log.h"
 
 #include "sys/fd.h"
-#include "sys/process.h"
-#include "sys/socket.h"
+#include "sys/random.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -19,8 +18,8 @@
 /* A worker that writes without end must not keep the supervisor from its other work. */
 #define READS_PER_TURN 64
 /*
- * Once a worker is reaped nothing tells any more whose its last lines are. So before, all that may be waiting is read:
- * net.unix.max_dgram_qlen datagrams, of which systemd makes 512.
+ * Once a connection is given up its lines are strays. So before, all that may be waiting is read: net.unix.max_dgram_qlen
+ * datagrams, of which systemd makes 512.
  */
 #define READS_BEFORE_REAPING 2048
 
@@ -29,17 +28,15 @@ struct worker_line {
     char bytes[LINE_BYTES];
 };
 
-static void log_line(struct supervisor *supervisor, const struct connection *connection, pid_t pid,
-                     const char *start, size_t length)
+static void log_line(struct supervisor *supervisor, const struct connection *connection, const char *start,
+                     size_t length)
 {
     struct event event = {.kind = EVENT_STDERR};
     struct event_bytes text = {.start = start, .length = length < LINE_BYTES ? length : LINE_BYTES};
 
-    if (connection != NULL) {
-        EVENT_SET(&event, CONNECTION, connection, connection->number);
-        EVENT_SET(&event, PAIR, pair, &connection->pair);
-    }
-    EVENT_SET(&event, PID, pid, (uint64_t)pid);
+    EVENT_SET(&event, CONNECTION, connection, connection->number);
+    EVENT_SET(&event, PAIR, pair, &connection->pair);
+    EVENT_SET(&event, PID, pid, (uint64_t)connection->pid);
     EVENT_SET(&event, TEXT, text, text);
     supervisor_event(supervisor, &event);
 }
@@ -51,7 +48,7 @@ static void keep(struct supervisor *supervisor, struct connection *connection, c
     if (connection->line == NULL)
         connection->line = calloc(1, sizeof(*connection->line));
     if (connection->line == NULL) {
-        log_line(supervisor, connection, connection->pid, start, length);
+        log_line(supervisor, connection, start, length);
         return;
     }
     struct worker_line *line = connection->line;
@@ -64,11 +61,11 @@ static void finish_line(struct supervisor *supervisor, struct connection *connec
                         size_t length)
 {
     if (connection->line == NULL) {
-        log_line(supervisor, connection, connection->pid, start, length);
+        log_line(supervisor, connection, start, length);
         return;
     }
     keep(supervisor, connection, start, length);
-    log_line(supervisor, connection, connection->pid, connection->line->bytes, connection->line->length);
+    log_line(supervisor, connection, connection->line->bytes, connection->line->length);
     free(connection->line);
     connection->line = NULL;
 }
@@ -97,8 +94,9 @@ static void log_of_connection(struct supervisor *supervisor, struct connection *
                           (unsigned long long)connection->stderr_bytes);
 }
 
-/* Somebody who outlived the worker of its session: of no connection, and bound together with all such. */
-static void log_stray(struct supervisor *supervisor, pid_t pid, const char *start, size_t length)
+/* Somebody who outlived the worker: of a connection that is no more, and bound together with all such. */
+static void log_stray(struct supervisor *supervisor, const struct log_socket_sender *sender,
+                      const char *start, size_t length)
 {
     int64_t now_ns = loop_now_ns(&supervisor->loop);
     uint64_t back = (uint64_t)(now_ns - supervisor->stray_ns) / STRAY_NS_A_BYTE;
@@ -115,29 +113,34 @@ static void log_stray(struct supervisor *supervisor, pid_t pid, const char *star
         supervisor->stray_is_dropped = true;
         supervisor_notice(
             supervisor,
-            "process %d outlived its worker and writes much to standard error: further is dropped", (int)pid);
+            "process %d outlived its worker and writes much to standard error: further is dropped",
+            (int)sender->pid);
         return;
     }
-    log_line(supervisor, NULL, pid, start, length - (start[length - 1] == '\n'));
+    struct event event = {.kind = EVENT_STDERR};
+    struct event_bytes text = {.start = start, .length = length - (start[length - 1] == '\n')};
+    if (sender->number != 0)
+        EVENT_SET(&event, CONNECTION, connection, connection_key_number(sender->number));
+    EVENT_SET(&event, PID, pid, (uint64_t)sender->pid);
+    EVENT_SET(&event, TEXT, text, text);
+    supervisor_event(supervisor, &event);
     supervisor->stray_bytes += length + EVENT_BYTES;
 }
 
 static bool read_one(struct supervisor *supervisor, char *buffer)
 {
-    pid_t pid;
-    ssize_t length = socket_log_read(supervisor->stderr_fds[0], buffer, READ_BYTES, &pid);
+    struct log_socket_sender sender;
+    ssize_t length = log_socket_read(&supervisor->stderr_log, buffer, READ_BYTES, &sender);
 
     if (length < 0)
         return false;
     bool is_cut = length > READ_BYTES;
     size_t held = is_cut ? READ_BYTES : (size_t)length;
-    struct connection *connection = connections_find(&supervisor->connections, pid);
-    if (connection == NULL)
-        connection = connections_find(&supervisor->connections, process_session(pid));
+    struct connection *connection = connections_find_key(&supervisor->connections, sender.number);
     if (connection != NULL)
         log_of_connection(supervisor, connection, buffer, held, is_cut);
     else if (held > 0)
-        log_stray(supervisor, pid, buffer, held);
+        log_stray(supervisor, &sender, buffer, held);
     return true;
 }
 
@@ -146,7 +149,7 @@ static void read_some(struct supervisor *supervisor, int most)
     /* Static, for its size: the supervisor is one thread, and a forked copy never comes here. */
     static char buffer[READ_BYTES];
 
-    if (supervisor->stderr_fds[0] < 0)
+    if (supervisor->stderr_log.reader < 0)
         return;
     for (int i = 0; i < most && read_one(supervisor, buffer); i++)
         ;
@@ -170,26 +173,29 @@ static void ready(void *data)
 
 enum fp_status worker_log_init(struct supervisor *supervisor, struct fp_error *err)
 {
-    supervisor->stderr_fds[0] = -1;
-    supervisor->stderr_fds[1] = -1;
     if (supervisor->config->worker_stderr != STDERR_LOG)
         return FP_OK;
     if (!supervisor->log->enabled) {
         /* There is no log for it to go to. */
-        supervisor->stderr_fds[1] = fd_open_null();
-        return supervisor->stderr_fds[1] >= 0 ? FP_OK : error_set(err, FP_SYSTEM, errno, "open", "/dev/null");
+        supervisor->stderr_null = fd_open_null();
+        return supervisor->stderr_null >= 0 ? FP_OK : error_set(err, FP_SYSTEM, errno, "open", "/dev/null");
     }
-    if (socket_log_pair(supervisor->stderr_fds) < 0)
-        return error_set(err, FP_SYSTEM, errno, "make", "the socket of the workers' standard error");
-    return FP_OK;
+    if (log_socket_open(&supervisor->stderr_log, random_seed()) == 0)
+        return FP_OK;
+    int errnum = errno;
+    enum fp_status status =
+        error_set(err, FP_SYSTEM, errnum, "make", "the socket of the workers' standard error");
+    if (errnum != EMFILE && errnum != ENFILE && err != NULL)
+        error_hint(err, "it needs /proc and a folder for temporary files; --stderr inherit does without");
+    return status;
 }
 
 enum fp_status worker_log_watch(struct supervisor *supervisor, struct fp_error *err)
 {
-    if (supervisor->stderr_fds[0] < 0)
+    if (supervisor->stderr_log.reader < 0)
         return FP_OK;
     supervisor->stderr_source =
-        (struct loop_source){.fd = supervisor->stderr_fds[0], .ready = ready, .data = supervisor};
+        (struct loop_source){.fd = supervisor->stderr_log.reader, .ready = ready, .data = supervisor};
     if (loop_add(&supervisor->loop, &supervisor->stderr_source) < 0)
         return error_set(err, FP_SYSTEM, errno, "watch", "the workers' standard error");
     return FP_OK;
@@ -198,6 +204,6 @@ enum fp_status worker_log_watch(struct supervisor *supervisor, struct fp_error *
 void worker_log_done(struct supervisor *supervisor)
 {
     loop_remove(&supervisor->loop, &supervisor->stderr_source);
-    fd_close(fd_take(&supervisor->stderr_fds[0]));
-    fd_close(fd_take(&supervisor->stderr_fds[1]));
+    log_socket_close(&supervisor->stderr_log);
+    fd_close(fd_take(&supervisor->stderr_null));
 }

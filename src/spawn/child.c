@@ -27,15 +27,30 @@ static long close_others(const struct child_setup *setup)
     return child_close_range(first, ~0U);
 }
 
-static long set_descriptors(const struct child_setup *setup)
+/* Before the identity changes, since only ours may connect to the log. */
+static long set_stderr(const struct child_setup *setup)
 {
-    long result = setup->stderr_fd >= 0 ? child_move(setup->stderr_fd, 2) : 0;
+    const struct log_socket_names *log = &setup->log;
+    long fd = setup->stderr_fd;
+
+    if (setup->to_log)
+        fd = child_log_socket(&log->own, log->own_length, &log->reader, log->reader_length);
+    else if (fd < 0)
+        return 0;
+    return fd < 0 ? fd : child_move((int)fd, 2);
+}
+
+/* The connection becomes 0 and 1, and its old number is free for what is opened next, should it be the last one. */
+static long set_connection(const struct child_setup *setup)
+{
+    unsigned old = (unsigned)setup->socket_fd;
+    long result = child_move(setup->socket_fd, 0);
 
     if (result >= 0)
-        result = child_move(setup->socket_fd, 0);
-    if (result >= 0)
         result = child_move(0, 1);
-    return result >= 0 ? close_others(setup) : result;
+    if (result >= 0 && old > 2 && setup->stderr_fd != setup->socket_fd)
+        result = child_close_range(old, old);
+    return result;
 }
 
 static long reset_signals(uint64_t signals)
@@ -86,7 +101,13 @@ bool child_prepare(const struct child_setup *setup, volatile struct child_report
     long result = child_setsid();
     if (result < 0)
         return failed(report, CHILD_STEP_SESSION, result);
-    result = set_descriptors(setup);
+    result = set_connection(setup);
+    if (result < 0)
+        return failed(report, CHILD_STEP_DESCRIPTORS, result);
+    result = set_stderr(setup);
+    if (result < 0)
+        return failed(report, CHILD_STEP_LOG, result);
+    result = close_others(setup);
     if (result < 0)
         return failed(report, CHILD_STEP_DESCRIPTORS, result);
     if (!set_identity(setup, report))

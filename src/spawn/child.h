@@ -10,6 +10,8 @@
 #ifndef SPAWN_CHILD_H
 #define SPAWN_CHILD_H
 
+#include "sys/log_socket.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -20,6 +22,7 @@
 #define CHILD_STEPS(STEP)                           \
     STEP(NONE, "none")                              \
     STEP(SESSION, "make a session")                 \
+    STEP(LOG, "reach the log")                      \
     STEP(DESCRIPTORS, "set up descriptors")         \
     STEP(SIGNALS, "reset signals")                  \
     STEP(GROUPS, "set groups")                      \
@@ -44,8 +47,10 @@ struct child_report {
 };
 
 struct child_setup {
-    int socket_fd;   /* becomes 0 and 1 */
-    int stderr_fd;   /* becomes 2; -1: stays */
+    int socket_fd; /* becomes 0 and 1 */
+    int stderr_fd; /* becomes 2; -1: stays */
+    bool to_log;   /* 2 becomes a socket of its own instead, with these names */
+    struct log_socket_names log;
     const int *keep; /* further descriptors that stay open, ascending, each above 2 */
     size_t keep_count;
     uint64_t default_signals; /* bits of the signals to set back to their default */

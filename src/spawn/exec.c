@@ -88,10 +88,7 @@ enum fp_status exec_start(struct engine *engine, const struct spawn_request *req
     struct launch_pad *pad = &engine->pads[number];
     engine->pad_last = number;
     pad->plan = plan;
-    pad->setup = plan->setup;
-    pad->setup.socket_fd = request->fd;
-    if (plan->stderr_socket)
-        pad->setup.stderr_fd = request->fd;
+    plan_setup(plan, request, &pad->setup);
     pad->report = request->report;
     environment_fill(&plan->environment, request, pad->envp, pad->texts);
     pad->in_use = 1;

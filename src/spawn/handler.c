@@ -147,9 +147,7 @@ enum fp_status handler_start(const struct spawn_plan *plan, const struct spawn_r
             return error_set(err, FP_SYSTEM, errno, "prepare", "a worker");
     }
     copy.envp = many != NULL ? many : copy.few;
-    copy.plan.setup.socket_fd = request->fd;
-    if (plan->stderr_socket)
-        copy.plan.setup.stderr_fd = request->fd;
+    plan_setup(plan, request, &copy.plan.setup);
     environment_fill(&plan->environment, request, copy.envp, copy.texts);
     copy.connection = (struct fp_connection){
         .pair = *request->pair,

@@ -49,6 +49,7 @@ static enum fp_status try_identity(const struct spawn_plan *plan, struct fp_erro
         return FP_OK;
     setup.socket_fd = null_fd;
     setup.stderr_fd = -1;
+    setup.to_log = false;
     report = report_map(1);
     if (null_fd < 0 || report == NULL)
         return error_set(err, FP_SYSTEM, errno, "try", "the worker's user");
@@ -65,13 +66,27 @@ static enum fp_status try_identity(const struct spawn_plan *plan, struct fp_erro
     return status;
 }
 
-enum fp_status plan_init(struct spawn_plan *plan, const struct config *config, int stderr_fd, const int *keep,
-                         size_t keep_count, struct fp_error *err)
+void plan_setup(const struct spawn_plan *plan, const struct spawn_request *request,
+                struct child_setup *ret_setup)
+{
+    *ret_setup = plan->setup;
+    ret_setup->socket_fd = request->fd;
+    if (plan->stderr_socket)
+        ret_setup->stderr_fd = request->fd;
+    if (plan->setup.to_log)
+        log_socket_number(&ret_setup->log, request->key);
+}
+
+enum fp_status plan_init(struct spawn_plan *plan, const struct config *config, const struct spawn_stderr *to,
+                         const int *keep, size_t keep_count, struct fp_error *err)
 {
     memset(plan, 0, sizeof(*plan));
     plan->resolve = config->resolve;
     plan->stderr_socket = config->worker_stderr == STDERR_SOCKET;
-    plan->setup.stderr_fd = stderr_fd;
+    plan->setup.stderr_fd = to->fd;
+    plan->setup.to_log = to->log != NULL;
+    if (to->log != NULL)
+        log_socket_names(to->log, &plan->setup.log);
     plan->setup.keep = keep;
     plan->setup.keep_count = keep_count;
     plan->setup.default_signals = signals_not_default();

@@ -26,11 +26,18 @@ struct spawn_plan {
     struct environment environment;
 };
 
-/*
- * `stderr_fd` is what becomes fd 2 (-1: what it is), `keep` the descriptors that stay open, ascending; both stay the caller's.
- */
-enum fp_status plan_init(struct spawn_plan *plan, const struct config *config, int stderr_fd, const int *keep,
-                         size_t keep_count, struct fp_error *err);
+/* What a worker's standard error becomes, unless it is the connection. */
+struct spawn_stderr {
+    const struct log_socket *log; /* NULL: not the log */
+    int fd;                       /* without a log; -1: it stays what it is */
+};
+
+/* `keep` are the descriptors that stay open, ascending; all of these stay the caller's. */
+enum fp_status plan_init(struct spawn_plan *plan, const struct config *config, const struct spawn_stderr *to,
+                         const int *keep, size_t keep_count, struct fp_error *err);
+/* The plan's setup with what is this connection's. */
+void plan_setup(const struct spawn_plan *plan, const struct spawn_request *request,
+                struct child_setup *ret_setup);
 void plan_done(struct spawn_plan *plan);
 
 #endif

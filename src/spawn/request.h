@@ -14,8 +14,9 @@
 struct spawn_request {
     int fd; /* the connected socket */
     const struct pair *pair;
-    uint64_t connection;                  /* its number */
-    uint32_t of_source;                   /* connections of its source now, this one included */
+    uint64_t connection; /* its number */
+    uint64_t key;        /* by which the supervisor knows it: what its standard error is marked with */
+    uint32_t of_source;  /* connections of its source now, this one included */
     volatile struct child_report *report; /* zeroed; shared with forked children */
 };
 

@@ -49,12 +49,4 @@ struct socket_bytes socket_bytes(int fd);
 /* Sends what can be sent at once, ends the stream, takes in what has come, and closes take_fd. */
 void socket_dismiss(int take_fd, const char *text, size_t length);
 
-/*
- * The two ends of what workers' stderr is: datagrams, each with the credentials of its sender when read by
- * socket_log_read(). [0] is the reader's (non-blocking), [1] the writers' (blocking).
- */
-int socket_log_pair(int ret_fds[2]);
-/* One datagram: its whole length, of which up to `size` bytes are in the buffer, and sender; or -1 (EAGAIN: none). */
-ssize_t socket_log_read(int fd, char *buffer, size_t size, pid_t *ret_pid);
-
 #endif

@@ -208,7 +208,11 @@ ODD_STARTS = {
 
 @pytest.mark.parametrize("odd", ODD_STARTS)
 def test_odd_start(serve, mode, public_worker, odd):
-    dumps = Subject(serve, mode, public_worker, preexec=ODD_STARTS[odd]).check(40)
+    subject = Subject(serve, mode, public_worker, preexec=ODD_STARTS[odd])
+    standard = {os.readlink(f"/proc/{subject.server.pid}/fd/{fd}") for fd in range(3)}
+    dumps = subject.check(40)
+    if odd == "descriptors 0 to 2 closed":
+        assert standard == {"/dev/null"}, "nothing else may land there"
     if odd == "umask 0777":
         assert {dump.status["Umask"] for dump in dumps} == {"0777"}, "the umask is passed on as it is"
 

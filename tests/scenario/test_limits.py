@@ -112,7 +112,10 @@ def test_message_is_told_whole(serve, given, told):
     eager = server.connect()
     eager.sendall(b"GET / HTTP/1.0\r\n\r\n" * 100)
     server.signal(forkport.signal.SIGCONT)
-    assert closing_of(eager) == told
+    with eager:
+        assert forkport.read_to_end(eager) == told
+        server.log.wait("refuse", count=2)
+        assert eager.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0, "no reset behind the end"
     close(held)
     check_stop(server, served=1, refused=2)
 
@@ -198,14 +201,16 @@ def test_per_source_does_not_hold_others_up(serve):
     close(held)
 
 
-@pytest.mark.parametrize("bits, same", [(8, True), (24, True), (31, True), (32, False), (0, True)])
-def test_prefix_of_ipv4(serve, bits, same):
+@pytest.mark.parametrize("bits, other, same", [
+    (32, "127.0.0.3", False), (31, "127.0.0.3", True), (31, "127.0.0.1", False), (24, "127.0.0.9", True),
+    (24, "127.0.1.2", False), (9, "127.127.0.2", True), (9, "127.128.0.2", False), (0, "127.128.0.2", True)])
+def test_prefix_of_ipv4(serve, bits, other, same):
     server = serve(HERE, "--max-per-source", 1, "--source-prefix4", bits, worker=HOLD)
     held = hold(server, 1, source="127.0.0.2")
     if same:
-        assert closing_of(server.connect(source="127.0.0.3")) == b""
+        assert closing_of(server.connect(source=other)) == b""
     else:
-        held += hold(server, 1, source="127.0.0.3")
+        held += hold(server, 1, source=other)
     close(held)
 
 

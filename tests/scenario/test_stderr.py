@@ -1,4 +1,6 @@
 """What workers write to standard error: lines of the log, marked, bounded, escaped, and nobody's delay."""
+import collections
+import concurrent.futures
 import os
 import signal
 import socket
@@ -126,7 +128,7 @@ def test_without_a_log(serve):
 
 
 def test_child_of_a_worker(serve):
-    """It is of the worker's session and so of its connection; one that outlives the worker is logged by its pid."""
+    """It writes to its worker's socket, and so for its connection, also when it outlives the worker."""
     server = serve(HERE, worker=[forkport.WORKER, "child"])
     with server.connect() as client:
         pid, child = map(int, forkport.read_line(client).split())
@@ -135,8 +137,40 @@ def test_child_of_a_worker(serve):
         client.shutdown(socket.SHUT_WR)
         server.log.wait("end", connection=1, pid=pid)
         last = server.log.wait("stderr", text="last")
-    # What comes between the reaping and the end of the connection is still the connection's.
-    assert last["pid"] == (pid if "connection" in last else child)
+    assert last["connection"] == 1
+    # What comes between the reaping and the end of the connection is still the connection's, whose process is the worker.
+    assert last["pid"] == (pid if "pair" in last else child)
+
+
+def test_children_that_are_gone_already(serve):
+    """Most of what a script says on standard error is said by programs that end at once; none of it may be nobody's."""
+    server, number = serve(HERE, worker=script("/bin/ls /nonexistent; /bin/ls /nonexistent; :")), 160
+    with concurrent.futures.ThreadPoolExecutor(16) as clients:
+        list(clients.map(lambda _: server.ask(), range(number)))
+    server.log.wait("end", count=number)
+    events = server.log.find("stderr")
+    assert collections.Counter(event["connection"] for event in events) == {one: 2 for one in range(1, number + 1)}
+    assert all("pair" in event and "No such file" in event["text"] for event in events)
+
+
+@pytest.mark.parametrize("harm", ["shutdown(2)", "connect(0, b'')", "setblocking(False)"])
+def test_worker_harms_only_its_own(serve, harm):
+    """What a worker does to its end of the log is nobody else's matter."""
+    python = "import socket, sys; s = socket.socket(fileno=2); " + {
+        "shutdown(2)": "s.shutdown(2)",
+        "connect(0, b'')": "__import__('ctypes').CDLL(None).connect(2, bytes(16), 16)",
+        "setblocking(False)": "s.setblocking(False)"}[harm] + "; s.detach()"
+    server = serve(HERE, worker=script(f"read what; if [ $what = harm ]; then exec /usr/bin/env python3 -c \"{python}\"; "
+                                       "else echo $what >&2; read more; echo $more >&2; fi"))
+    with server.connect() as other:
+        other.sendall(b"before\n")
+        server.log.wait("stderr", text="before")
+        server.ask(b"harm\n")
+        other.sendall(b"after\n")
+        assert forkport.read_to_end(other) == b""
+    server.log.wait("stderr", connection=1, text="after")
+    server.ask(b"new\n\n")
+    server.log.wait("stderr", connection=3, text="new")
 
 
 def test_flood_delays_nobody(serve):

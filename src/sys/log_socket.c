@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: MIT */
+#include "sys/log_socket.h"
+
+#include "sys/fd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* An abstract name (unix(7)): a zero byte, then this, the tag and the number, 16 hexadecimal digits each. */
+#define PREFIX        "forkport."
+#define PREFIX_LENGTH (sizeof(PREFIX) - 1)
+#define DIGITS        16
+#define NAME_LENGTH   (1 + PREFIX_LENGTH + 2 * DIGITS)
+
+static socklen_t length_of(size_t name_length)
+{
+    return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + name_length);
+}
+
+static void put_digits(char *at, uint64_t number)
+{
+    static const char hex[] = "0123456789abcdef";
+
+    for (int i = DIGITS - 1; i >= 0; i--, number >>= 4)
+        at[i] = hex[number & 15];
+}
+
+/* Binds the reader in a folder that only we can enter, and keeps nothing of both but a descriptor. */
+static int bind_reader(int fd, const char *folder)
+{
+    struct sockaddr_un name = {.sun_family = AF_UNIX};
+    char made[sizeof(name.sun_path) - 8];
+
+    snprintf(made, sizeof(made), "%s/forkport.XXXXXX", folder);
+    if (mkdtemp(made) == NULL)
+        return -1;
+    snprintf(name.sun_path, sizeof(name.sun_path), "%s/log", made);
+    mode_t old = umask(0177);
+    int result = bind(fd, (struct sockaddr *)&name, sizeof(name));
+    umask(old);
+    int path_fd = result == 0 ? open(name.sun_path, O_PATH | O_CLOEXEC) : -1;
+    int saved = errno;
+    unlink(name.sun_path);
+    rmdir(made);
+    errno = saved;
+    return path_fd;
+}
+
+/* Is it the folder that does not do? */
+static bool is_of_folder(int errnum)
+{
+    return errnum == ENOENT || errnum == ENOTDIR || errnum == EACCES || errnum == EPERM || errnum == EROFS ||
+           errnum == ENOSPC;
+}
+
+static int bind_somewhere(int fd)
+{
+    const char *folders[] = {getenv("TMPDIR"), "/run", "/tmp", "/dev/shm"};
+    int path_fd = -1;
+
+    errno = ENOENT;
+    for (size_t i = 0; path_fd < 0 && is_of_folder(errno) && i < sizeof(folders) / sizeof(folders[0]); i++) {
+        if (folders[i] != NULL)
+            path_fd = bind_reader(fd, folders[i]);
+    }
+    return path_fd;
+}
+
+/* That /proc is there, above all. */
+static int try_to_connect(const struct log_socket *log)
+{
+    struct log_socket_names names;
+
+    log_socket_names(log, &names);
+    FD_AUTO fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -1;
+    return connect(fd, (struct sockaddr *)&names.reader, names.reader_length);
+}
+
+int log_socket_open(struct log_socket *log, uint64_t tag)
+{
+    int on = 1;
+
+    *log = (struct log_socket){
+        .reader = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0),
+        .path_fd = -1,
+        .tag = tag,
+    };
+    if (log->reader >= 0 && setsockopt(log->reader, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) == 0)
+        log->path_fd = bind_somewhere(log->reader);
+    if (log->path_fd >= 0 && try_to_connect(log) == 0)
+        return 0;
+    int saved = errno;
+    log_socket_close(log);
+    errno = saved;
+    return -1;
+}
+
+void log_socket_close(struct log_socket *log)
+{
+    fd_close(fd_take(&log->reader));
+    fd_close(fd_take(&log->path_fd));
+}
+
+void log_socket_names(const struct log_socket *log, struct log_socket_names *ret_names)
+{
+    memset(ret_names, 0, sizeof(*ret_names));
+    ret_names->own.sun_family = AF_UNIX;
+    memcpy(ret_names->own.sun_path + 1, PREFIX, PREFIX_LENGTH);
+    put_digits(ret_names->own.sun_path + 1 + PREFIX_LENGTH, log->tag);
+    ret_names->own_length = length_of(NAME_LENGTH);
+    ret_names->reader.sun_family = AF_UNIX;
+    int length = snprintf(ret_names->reader.sun_path, sizeof(ret_names->reader.sun_path), "/proc/self/fd/%d",
+                          log->path_fd);
+    ret_names->reader_length = length_of((size_t)length + 1);
+}
+
+void log_socket_number(struct log_socket_names *names, uint64_t number)
+{
+    put_digits(names->own.sun_path + 1 + PREFIX_LENGTH + DIGITS, number);
+}
+
+/* The number in a name of ours, or 0. */
+static uint64_t number_of(const struct log_socket *log, const struct sockaddr_un *name, socklen_t length)
+{
+    char ours[PREFIX_LENGTH + DIGITS];
+    char digits[DIGITS + 1] = "";
+
+    if (length != length_of(NAME_LENGTH) || name->sun_path[0] != '\0')
+        return 0;
+    memcpy(ours, PREFIX, PREFIX_LENGTH);
+    put_digits(ours + PREFIX_LENGTH, log->tag);
+    if (memcmp(name->sun_path + 1, ours, sizeof(ours)) != 0)
+        return 0;
+    memcpy(digits, name->sun_path + 1 + sizeof(ours), DIGITS);
+    return strtoull(digits, NULL, 16);
+}
+
+static pid_t pid_of(struct msghdr *message)
+{
+    for (struct cmsghdr *at = CMSG_FIRSTHDR(message); at != NULL; at = CMSG_NXTHDR(message, at)) {
+        if (at->cmsg_level == SOL_SOCKET && at->cmsg_type == SCM_CREDENTIALS) {
+            struct ucred sender;
+            memcpy(&sender, CMSG_DATA(at), sizeof(sender));
+            return sender.pid;
+        }
+    }
+    return 0;
+}
+
+ssize_t log_socket_read(const struct log_socket *log, char *buffer, size_t size,
+                        struct log_socket_sender *ret_sender)
+{
+    union {
+        struct cmsghdr header;
+        char room[CMSG_SPACE(sizeof(struct ucred))];
+    } control;
+    struct sockaddr_un name;
+    struct iovec part = {.iov_base = buffer, .iov_len = size};
+    struct msghdr message = {
+        .msg_name = &name,
+        .msg_namelen = sizeof(name),
+        .msg_iov = &part,
+        .msg_iovlen = 1,
+        .msg_control = &control,
+        .msg_controllen = sizeof(control),
+    };
+    ssize_t length = recvmsg(log->reader, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC | MSG_TRUNC);
+    if (length < 0)
+        return -1;
+    ret_sender->pid = pid_of(&message);
+    ret_sender->number = number_of(log, &name, message.msg_namelen);
+    return length;
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * sys/log_socket.h - the socket that workers' standard errors are connected to.
+ *
+ * A reader, bound to a name in the file system that is gone again before anybody else can use it: only through the descriptor of that
+ * name (log_socket.path_fd, by way of /proc/self/fd) can a socket still be connected to the reader. Each worker has a datagram socket of
+ * its own, made in its process (child_log_socket() of sys/child.h), so that nothing a worker does to it touches another's, and
+ * bound to a name that says whose it is: the tag of this reader and a number. The kernel gives that name with each datagram,
+ * whichever process of the worker sent it and whether that is still there. Nothing is held for a worker in the supervisor.
+ *
+ * Calls return -1 with errno set.
+ */
+#ifndef SYS_LOG_SOCKET_H
+#define SYS_LOG_SOCKET_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <sys/un.h>
+
+struct log_socket {
+    int reader;  /* non-blocking; -1: none */
+    int path_fd; /* of the reader's name */
+    uint64_t tag;
+};
+
+/* Where a worker's socket is bound and connected. A plain value, complete but for the number. */
+struct log_socket_names {
+    struct sockaddr_un own;
+    socklen_t own_length;
+    struct sockaddr_un reader;
+    socklen_t reader_length;
+};
+
+/* Makes the reader and proves that it can be connected to. The tag should be nobody else's. */
+int log_socket_open(struct log_socket *log, uint64_t tag);
+void log_socket_close(struct log_socket *log);
+void log_socket_names(const struct log_socket *log, struct log_socket_names *ret_names);
+/* Makes the names those of the worker with this number. */
+void log_socket_number(struct log_socket_names *names, uint64_t number);
+
+struct log_socket_sender {
+    pid_t pid;
+    uint64_t number; /* of the worker; 0: it has no name of ours */
+};
+
+/* One datagram: its whole length, of which up to `size` bytes are in the buffer, and sender; or -1 (EAGAIN: none). */
+ssize_t log_socket_read(const struct log_socket *log, char *buffer, size_t size,
+                        struct log_socket_sender *ret_sender);
+
+#endif
