@@ -282,8 +282,9 @@ def test_program_that_cannot_be_executed(serve, tmp_path):
 
 
 def test_own_127_is_no_failure(serve):
-    server = serve(HERE, worker=["sh", "-c", "exit 127"])
-    for number in range(1, 20):
+    server, number = serve(HERE, worker=["sh", "-c", "exit 127"]), 20
+    for connection in range(1, number + 1):
         server.ask()
-        assert server.log.wait("end", connection=number)["exit"] == 127
+        assert server.log.wait("end", connection=connection)["exit"] == 127
     assert not server.log.find("fail") and not server.log.find("pause")
+    check_stop(server, served=number, failed=0)

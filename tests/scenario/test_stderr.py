@@ -53,6 +53,20 @@ def test_lines_come_before_the_end(serve):
         assert order.index((connection, "stderr")) < order.index((connection, "end"))
 
 
+def test_line_of_one_whose_end_is_known_first(serve):
+    """The supervisor learns of an end and of a line at once, of the end first: the line still has its connection."""
+    server = serve(HERE, worker=script("read words; [ -z \"$words\" ] || echo $words >&2"))
+    with server.connect() as first, server.connect() as second:
+        pids = [server.log.wait("start", connection=number)["pid"] for number in (1, 2)]
+        server.signal(signal.SIGSTOP)
+        forkport.until(lambda: forkport.state(server.pid) == "T", "the server to be stopped")
+        for client, words, pid in ((first, b"\n", pids[0]), (second, b"last words\n", pids[1])):
+            client.sendall(words)
+            forkport.until(lambda pid=pid: forkport.state(pid) == "Z", "the worker to have ended")
+        server.signal(signal.SIGCONT)
+        assert texts(server, 2) == ["last words"]
+
+
 @pytest.mark.parametrize("writes, lines", [
     ("printf par >&2; printf 'tial\\n' >&2", ["partial"]),
     ("printf unfinished >&2", ["unfinished"]),
@@ -174,27 +188,21 @@ def test_worker_harms_only_its_own(serve, harm):
 
 
 def test_flood_delays_nobody(serve):
-    """One worker writes as fast as it can, to the end of its bound and on; the others are served as before."""
+    """Some workers write as fast as they can, to the end of their bound and on; the others are served as before."""
     server = serve(HERE, worker=["sh", "-c", f"read what; [ $what = flood ] && exec {forkport.WORKER} flood; echo $what"])
-    with server.connect() as flooder:
+    flooders = [server.connect() for _ in range(4)]
+    for flooder in flooders:
         flooder.sendall(b"flood\n")
         assert forkport.read_line(flooder) == "flood\n"
-        server.log.wait("notice")
-        longest = 0
-        for index in range(50):
-            began = time.monotonic()
-            assert server.ask(b"%d\n" % index) == b"%d\n" % index
-            longest = max(longest, time.monotonic() - began)
+    server.log.wait("notice", count=4)
+    longest = 0
+    for index in range(50):
+        began = time.monotonic()
+        assert server.ask(b"%d\n" % index) == b"%d\n" % index
+        longest = max(longest, time.monotonic() - began)
+    for connection, flooder in enumerate(flooders, 1):
         assert flooder.recv(1) == b"\0", "it still runs"
-        worker = server.log.wait("start", connection=1)["pid"]
-        os.kill(worker, signal.SIGKILL)
+        os.kill(server.log.find("start", connection=connection)[0]["pid"], signal.SIGKILL)
+        flooder.close()
+        server.log.wait("end", connection=connection)
     assert longest < 1
-    server.log.wait("end", connection=1)
-
-
-def test_write_that_is_too_long_does_not_swallow_the_next(serve):
-    """A datagram that the reader cuts has lost its newline; the line after it is another."""
-    long_write = "import os; os.write(2, b'y' * 100000 + b'\\n'); os.write(2, b'here\\n')"
-    server = serve(HERE, worker=["/usr/bin/env", "python3", "-c", long_write])
-    server.ask()
-    assert [text[:4] for text in texts(server)] == ["yyyy", "here"]
