@@ -199,9 +199,9 @@ static enum fp_status make_engine(struct supervisor *supervisor, const struct su
                                   struct fp_error *err)
 {
     enum fp_status status = worker_log_init(supervisor, err);
-    struct spawn_stderr to = {.fd = supervisor->stderr_null};
+    struct spawn_stderr to = {.fd = supervisor->stderr_fd};
 
-    if (supervisor->stderr_log.reader >= 0)
+    if (supervisor->stderr_log.reader >= 0 && supervisor->stderr_fd < 0)
         to.log = &supervisor->stderr_log;
     if (status == FP_OK)
         status = plan_init(&supervisor->plan, parts->config, &to, parts->keep, parts->keep_count, err);
@@ -256,7 +256,7 @@ enum fp_status supervisor_init(struct supervisor *supervisor, const struct super
         .reserve_fd = -1,
         .signal_fd = -1,
         .stderr_log = {.reader = -1, .path_fd = -1},
-        .stderr_null = -1,
+        .stderr_fd = -1,
         .loop = {.fd = -1},
     };
     enum fp_status status = start(supervisor, parts, err);
@@ -338,6 +338,6 @@ void supervisor_done(struct supervisor *supervisor)
     *supervisor = (struct supervisor){.signal_fd = -1,
                                       .reserve_fd = -1,
                                       .stderr_log = {.reader = -1, .path_fd = -1},
-                                      .stderr_null = -1,
+                                      .stderr_fd = -1,
                                       .loop = {.fd = -1}};
 }

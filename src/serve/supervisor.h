@@ -67,7 +67,7 @@ struct supervisor {
     int signal_fd;
     struct loop_source signal_source;
     struct log_socket stderr_log; /* of the workers' standard errors; reader -1: not of this server */
-    int stderr_null;              /* /dev/null, where there is no log for them; -1: there is */
+    int stderr_fd; /* what they share instead: handlers a way to the log, or /dev/null; -1: nothing */
     struct loop_source stderr_source;
     uint64_t stray_bytes;  /* of standard error that is no connection's, lately */
     int64_t stray_ns;      /* when they were counted down last */

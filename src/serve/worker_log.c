@@ -2,6 +2,7 @@
 #include "serve/worker_log.h"
 
 #include "sys/fd.h"
+#include "sys/process.h"
 #include "sys/random.h"
 
 #include <errno.h>
@@ -127,6 +128,15 @@ static void log_stray(struct supervisor *supervisor, const struct log_socket_sen
     supervisor->stray_bytes += length + EVENT_BYTES;
 }
 
+static struct connection *find_connection(struct connections *connections,
+                                          const struct log_socket_sender *sender)
+{
+    if (sender->number != 0)
+        return connections_find_key(connections, sender->number);
+    struct connection *connection = connections_find(connections, sender->pid);
+    return connection != NULL ? connection : connections_find(connections, process_session(sender->pid));
+}
+
 static bool read_one(struct supervisor *supervisor, char *buffer)
 {
     struct log_socket_sender sender;
@@ -136,7 +146,7 @@ static bool read_one(struct supervisor *supervisor, char *buffer)
         return false;
     bool is_cut = length > READ_BYTES;
     size_t held = is_cut ? READ_BYTES : (size_t)length;
-    struct connection *connection = connections_find_key(&supervisor->connections, sender.number);
+    struct connection *connection = find_connection(&supervisor->connections, &sender);
     if (connection != NULL)
         log_of_connection(supervisor, connection, buffer, held, is_cut);
     else if (held > 0)
@@ -171,16 +181,30 @@ static void ready(void *data)
     read_some(data, READS_PER_TURN);
 }
 
+/*
+ * A socket each is an eighth of what a forked worker costs, and a hundredth of what a program does. Handlers, which
+ * are one program and seldom start others, share one, and are told apart by their pids.
+ */
+static int open_log(struct supervisor *supervisor)
+{
+    if (log_socket_open(&supervisor->stderr_log, random_seed()) < 0)
+        return -1;
+    if (supervisor->config->program != NULL)
+        return 0;
+    supervisor->stderr_fd = log_socket_connect(&supervisor->stderr_log);
+    return supervisor->stderr_fd < 0 ? -1 : 0;
+}
+
 enum fp_status worker_log_init(struct supervisor *supervisor, struct fp_error *err)
 {
     if (supervisor->config->worker_stderr != STDERR_LOG)
         return FP_OK;
     if (!supervisor->log->enabled) {
         /* There is no log for it to go to. */
-        supervisor->stderr_null = fd_open_null();
-        return supervisor->stderr_null >= 0 ? FP_OK : error_set(err, FP_SYSTEM, errno, "open", "/dev/null");
+        supervisor->stderr_fd = fd_open_null();
+        return supervisor->stderr_fd >= 0 ? FP_OK : error_set(err, FP_SYSTEM, errno, "open", "/dev/null");
     }
-    if (log_socket_open(&supervisor->stderr_log, random_seed()) == 0)
+    if (open_log(supervisor) == 0)
         return FP_OK;
     int errnum = errno;
     enum fp_status status =
@@ -205,5 +229,5 @@ void worker_log_done(struct supervisor *supervisor)
 {
     loop_remove(&supervisor->loop, &supervisor->stderr_source);
     log_socket_close(&supervisor->stderr_log);
-    fd_close(fd_take(&supervisor->stderr_null));
+    fd_close(fd_take(&supervisor->stderr_fd));
 }

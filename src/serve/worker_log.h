@@ -2,7 +2,7 @@
  *
  * serve/worker_log.h - what workers write to standard error, as lines of the log.
  *
- * Each worker writes to a datagram socket of its own (sys/log_socket.h; doc/decisions.md has what the ways cost), and the kernel
+ * Each worker writes to a datagram socket of its own, handlers to one that they share (sys/log_socket.h; doc/decisions.md has what the ways cost), and the kernel
  * says with each datagram which socket it came from, so that what a child of the worker wrote, even one that is gone, is the
  * connection's as well. A write without a newline is kept until the rest of the line comes or the worker ends. A line is bounded,
  * and so is what one connection may write in its life; what is over is dropped, once with a word. The bytes are escaped by the log.

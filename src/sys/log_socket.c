@@ -73,16 +73,15 @@ static int bind_somewhere(int fd)
     return path_fd;
 }
 
-/* That /proc is there, above all. */
-static int try_to_connect(const struct log_socket *log)
+int log_socket_connect(const struct log_socket *log)
 {
     struct log_socket_names names;
 
     log_socket_names(log, &names);
     FD_AUTO fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
+    if (fd < 0 || connect(fd, (struct sockaddr *)&names.reader, names.reader_length) < 0)
         return -1;
-    return connect(fd, (struct sockaddr *)&names.reader, names.reader_length);
+    return fd_take(&fd);
 }
 
 int log_socket_open(struct log_socket *log, uint64_t tag)
@@ -96,7 +95,9 @@ int log_socket_open(struct log_socket *log, uint64_t tag)
     };
     if (log->reader >= 0 && setsockopt(log->reader, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) == 0)
         log->path_fd = bind_somewhere(log->reader);
-    if (log->path_fd >= 0 && try_to_connect(log) == 0)
+    /* It is tried at once: without /proc it fails. */
+    FD_AUTO tried = log->path_fd >= 0 ? log_socket_connect(log) : -1;
+    if (tried >= 0)
         return 0;
     int saved = errno;
     log_socket_close(log);

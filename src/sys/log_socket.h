@@ -36,6 +36,8 @@ struct log_socket_names {
 /* Makes the reader and proves that it can be connected to. The tag should be nobody else's. */
 int log_socket_open(struct log_socket *log, uint64_t tag);
 void log_socket_close(struct log_socket *log);
+/* A socket connected to the reader, without a name: for workers that are told apart by their pids. */
+int log_socket_connect(const struct log_socket *log);
 void log_socket_names(const struct log_socket *log, struct log_socket_names *ret_names);
 /* Makes the names those of the worker with this number. */
 void log_socket_number(struct log_socket_names *names, uint64_t number);
