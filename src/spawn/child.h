@@ -10,6 +10,7 @@
 #ifndef SPAWN_CHILD_H
 #define SPAWN_CHILD_H
 
+#include "sys/child.h"
 #include "sys/log_socket.h"
 
 #include <stdbool.h>
@@ -68,8 +69,7 @@ struct child_setup {
 bool child_prepare(const struct child_setup *setup, volatile struct child_report *report);
 
 /* Prepares and executes; ends the child where either fails. */
-__attribute__((noreturn)) void child_execute(const struct child_setup *setup, const char *path,
-                                             char *const argv[], char *const envp[],
-                                             volatile struct child_report *report);
+CHILD_NO_RETURN void child_execute(const struct child_setup *setup, const char *path, char *const argv[],
+                                   char *const envp[], volatile struct child_report *report);
 
 #endif

@@ -69,7 +69,7 @@ bool exec_has_room(const struct engine *engine)
 }
 
 /* In the child. */
-static int launch(void *data)
+CHILD_NO_RETURN static int launch(void *data)
 {
     struct launch_pad *pad = data;
 
