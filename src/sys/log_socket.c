@@ -39,13 +39,15 @@ static int bind_reader(int fd, const char *folder)
     char made[sizeof(name.sun_path) - 8];
 
     snprintf(made, sizeof(made), "%s/forkport.XXXXXX", folder);
-    if (mkdtemp(made) == NULL)
-        return -1;
+    /* One that was inherited might keep us out as well. */
+    mode_t old = umask(0077);
+    bool has_folder = mkdtemp(made) != NULL;
     snprintf(name.sun_path, sizeof(name.sun_path), "%s/log", made);
-    mode_t old = umask(0177);
-    int result = bind(fd, (struct sockaddr *)&name, sizeof(name));
+    bool is_bound = has_folder && bind(fd, (struct sockaddr *)&name, sizeof(name)) == 0;
     umask(old);
-    int path_fd = result == 0 ? open(name.sun_path, O_PATH | O_CLOEXEC) : -1;
+    if (!has_folder)
+        return -1;
+    int path_fd = is_bound ? open(name.sun_path, O_PATH | O_CLOEXEC) : -1;
     int saved = errno;
     unlink(name.sun_path);
     rmdir(made);
