@@ -152,7 +152,7 @@ class Server:
     """
 
     # pylint: disable=too-many-arguments
-    def __init__(self, folder, *arguments, worker=None, handler=None, prefix=(), env=None, preexec=None,
+    def __init__(self, folder, *arguments, worker=None, handler=None, program=FORKPORT, prefix=(), env=None, preexec=None,
                  pass_fds=(), stderr=None, log=True, ready_fd=None, **popen):
         self.folder = pathlib.Path(folder)
         self.log = None
@@ -169,7 +169,7 @@ class Server:
         if log:
             self.log = Log(self.folder / "log")
             options += ["--log", "json", "--log-file", str(self.log.path)]
-        command = [*map(str, prefix), *([HANDLER, handler] if handler else [FORKPORT, "serve"]),
+        command = [*map(str, prefix), *([HANDLER, handler] if handler else [program, "serve"]),
                    *map(str, arguments), *options, *(["--", *map(str, worker)] if worker else [])]
         try:
             with open(self._stderr_path, "wb") as errors:

@@ -15,7 +15,8 @@ ECHO = ["--builtin", "echo"]
 
 def refused(*arguments, **more):
     """The exit code and the one line of a command that must not serve."""
-    code, out, errors = forkport.run(*arguments, **more)
+    # A folder of PATH that may not be looked into would be the reason for a program that is not found.
+    code, out, errors = forkport.run(*arguments, env={**os.environ, "PATH": "/usr/bin:/bin"}, **more)
     assert out == "" and errors.endswith("\n"), (code, out, errors)
     line = errors[:-1]
     assert line.startswith("forkport: ") and len(line) < 1000, errors

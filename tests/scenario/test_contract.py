@@ -8,6 +8,7 @@ import pathlib
 import pty
 import pwd
 import resource
+import shutil
 import signal
 import socket
 import termios
@@ -215,6 +216,23 @@ def test_odd_start(serve, mode, public_worker, odd):
         assert standard == {"/dev/null"}, "nothing else may land there"
     if odd == "umask 0777":
         assert {dump.status["Umask"] for dump in dumps} == {"0777"}, "the umask is passed on as it is"
+
+
+def test_start_of_somebody_whose_umask_lets_nobody_in(serve, root, public_worker):
+    """Root is let in everywhere; anybody else is kept out by it of the folders they make."""
+    program = shutil.copy(forkport.FORKPORT, public_worker.parent)
+
+    def become():
+        os.setgroups([])
+        os.setresgid(65534, 65534, 65534)
+        os.setresuid(65534, 65534, 65534)
+        os.umask(0o777)
+
+    server = serve("127.0.0.1:0", program=program, worker=[public_worker, "dump"], preexec=become, log=False)
+    dump = ask_dump(server)
+    check_descriptors(dump)
+    check_identity(dump, (65534, 65534, []))
+    assert server.stop() == 0
 
 
 def test_supplementary_groups(serve, root, mode, public_worker):

@@ -136,6 +136,7 @@ def test_listening_socket_is_lost(serve, strace, name):
                 server.connect(port=one)
             assert f"127.0.0.1:{one}, " in server.log.wait("notice")["error"]
             assert server.ask(b"x", port=two) == b"x"
+            server.log.wait("end", connection=2)
         with injected(server, f"accept4:error={name}"):
             with contextlib.suppress(ConnectionError):
                 server.connect(port=two).recv(1)
