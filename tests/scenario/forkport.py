@@ -71,6 +71,15 @@ def descriptors(pid):
     return len(os.listdir(f"/proc/{pid}/fd"))
 
 
+# What a server is started with under strace: LeakSanitizer traces the process itself, which it cannot then.
+TRACED = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0"}
+
+
+def read_trace(path):
+    """The lines of a trace, once its process has ended."""
+    return until(lambda: path.read_text().endswith("+++ exited with 0 +++\n") and path.read_text(), path).splitlines()
+
+
 def wait_pid(pid, seconds=DEADLINE):
     """Waits for the end of a process, which need not be a child."""
     try:
@@ -152,8 +161,8 @@ class Server:
     """
 
     # pylint: disable=too-many-arguments
-    def __init__(self, folder, *arguments, worker=None, handler=None, program=FORKPORT, prefix=(), env=None, preexec=None,
-                 pass_fds=(), stderr=None, log=True, ready_fd=None, **popen):
+    def __init__(self, folder, *arguments, worker=None, handler=None, program=FORKPORT, prefix=(), env=None,
+                 preexec=None, pass_fds=(), stderr=None, log=True, ready_fd=None, **popen):
         self.folder = pathlib.Path(folder)
         self.log = None
         self._stderr_path = self.folder / "stderr"

@@ -122,7 +122,7 @@ def test_message_is_told_whole(serve, given, told):
 
 def test_refused_ones_cost_no_process(serve, strace, tmp_path):
     trace = tmp_path / "trace"
-    server = serve(HERE, "--max", 1, "--at-max", "refuse", *MANY, worker=HOLD, env={**os.environ, "ASAN_OPTIONS": "detect_leaks=0"},
+    server = serve(HERE, "--max", 1, "--at-max", "refuse", *MANY, worker=HOLD, env=forkport.TRACED,
                    prefix=["strace", "-D", "-o", trace, "-e", "trace=clone,clone3,fork,vfork"])
     held = hold(server, 1)
     for _ in range(100):
@@ -130,8 +130,7 @@ def test_refused_ones_cost_no_process(serve, strace, tmp_path):
     close(held)
     server.log.wait("end")
     check_stop(server, served=1, refused=100)
-    text = forkport.until(lambda: trace.read_text().endswith("+++ exited with 0 +++\n") and trace.read_text(), "a trace")
-    assert len([line for line in text.splitlines() if line.startswith(("clone", "fork", "vfork"))]) == 1
+    assert len([line for line in forkport.read_trace(trace) if line.startswith(("clone", "fork", "vfork"))]) == 1
 
 
 def test_many_refusals_leave_nothing(serve):

@@ -16,6 +16,8 @@ HERE = "127.0.0.1:0"
 LOAD = forkport.BUILD / "bench/load"
 PROGRAM = forkport.BUILD / "bench/program"
 MANY = int(os.environ.get("FORKPORT_SCALE", 20_000))
+# So many have made use of all the memory there is for any: the log's MiB above all.
+FIRST = max(MANY // 10, 3000)
 HELD = 5000
 
 pytestmark = pytest.mark.skipif(not LOAD.exists(), reason="the load generator is not part of this build (sanitized?)")
@@ -30,8 +32,8 @@ def run_load(server, count, *arguments):
     result = subprocess.run(load(server, "--concurrency", 32, "--count", count, *arguments), check=True,
                             stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, timeout=120)
     outcome = json.loads(result.stdout)
-    bad = {name: outcome[name] for name in ("wrong", "missing", "refused", "reset", "timed_out", "local") if outcome[name]}
-    assert not bad and outcome["ok"] == outcome["started"] == count and not outcome["gave_up"], outcome
+    bad = sum(outcome[name] for name in ("wrong", "missing", "refused", "reset", "timed_out", "local"))
+    assert outcome["ok"] == outcome["started"] == count and bad == 0 and not outcome["gave_up"], outcome
 
 
 def measure(server):
@@ -55,10 +57,10 @@ def check_events(server, count):
     ([], [PROGRAM], []), (["--builtin", "echo"], None, ["--half-close"])], ids=["exec", "handler"])
 def test_in_a_row(serve, options, worker, arguments):
     server = serve(HERE, *options, worker=worker)
-    run_load(server, MANY // 10, *arguments)
+    run_load(server, FIRST, *arguments)
     forkport.until(lambda: not forkport.children(server.pid), "no child to be left")
     early = measure(server)
-    run_load(server, MANY - MANY // 10, *arguments)
+    run_load(server, MANY - FIRST, *arguments)
     forkport.until(lambda: not forkport.children(server.pid), "no child to be left")
     late = measure(server)
     assert late[0] == early[0] and late[1] - early[1] < 256, (early, late)
@@ -88,7 +90,8 @@ def test_held_and_ended_together(serve, options, worker):
     ended = time.monotonic()
     forkport.until(lambda: not forkport.children(server.pid), "all to be reaped")
     server.log.wait("end", count=HELD)
-    assert time.monotonic() - ended < 1
+    # A second, or on a busy machine as long as the ending itself took.
+    assert time.monotonic() - ended < max(1, outcome["seconds"])
     assert outcome["ok"] == HELD and outcome["lost_early"] == 0, outcome
     check_events(server, HELD)
     line = 34  # of the load generator

@@ -1,4 +1,4 @@
-"""Failures of accept(2) and clone(2), injected into the running server by strace, and descriptors that run out for real.
+"""Failures of accept(2) and clone(2), injected into the running server by strace, and descriptors that run out.
 
 Whatever fails: the server lives, does not spin, and serves whoever comes, and whoever waited, once it fails no more.
 """
@@ -17,8 +17,6 @@ import forkport
 
 HERE = "127.0.0.1:0"
 ENGINES = [([], {"worker": ["cat"]}), (["--builtin", "echo"], {})]
-# LeakSanitizer traces the process itself, which it cannot where strace does.
-ENV = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0"}
 SOON = 3 if forkport.SANITIZED else 1.5  # a second is the longest pause; the rest is for a busy machine
 
 
@@ -84,7 +82,7 @@ def ask_while(server, rule, seconds=None):
 
 def run_all(serve, names, rule, seconds=None):
     """All at once, a server each, since most of it is waiting: errno -> what ask_while() gives."""
-    servers = {name: serve(HERE, worker=["cat"], env=ENV) for name in names}
+    servers = {name: serve(HERE, worker=["cat"], env=forkport.TRACED) for name in names}
     with concurrent.futures.ThreadPoolExecutor(len(names)) as pool:
         runs = {name: pool.submit(ask_while, servers[name], rule.format(name), seconds) for name in names}
     results = {name: run.result() for name, run in runs.items()}
@@ -115,7 +113,7 @@ def test_accept_fails_for_two_seconds(serve, strace):
 
 
 def test_pauses_are_said_and_grow(serve, strace):
-    server = serve(HERE, worker=["cat"], env=ENV)
+    server = serve(HERE, worker=["cat"], env=forkport.TRACED)
     ask_while(server, "accept4:error=ENFILE:when=1..6")
     pauses = [(event["error"], event["delay_ms"]) for event in server.log.find("pause")]
     assert pauses == [("Too many open files in system", delay) for delay in (10, 20, 40, 80, 160, 320)]
@@ -125,7 +123,7 @@ def test_pauses_are_said_and_grow(serve, strace):
 @pytest.mark.parametrize("name", CLASSES["DEAD"])
 def test_listening_socket_is_lost(serve, strace, name):
     """The others go on; with the last one the server has nothing to do any more, and says so."""
-    server = serve("127.0.0.1:0,127.0.0.1:0", worker=["cat"], env=ENV)
+    server = serve("127.0.0.1:0,127.0.0.1:0", worker=["cat"], env=forkport.TRACED)
     one, two = server.ports()
     with server.connect(port=two) as held:
         held.sendall(b"held\n")
@@ -152,7 +150,7 @@ def test_listening_socket_is_lost(serve, strace, name):
 @pytest.mark.parametrize("name, said", [("EAGAIN", "temporarily unavailable"), ("ENOMEM", "Cannot allocate memory")])
 def test_no_process_can_be_made_for_a_while(serve, strace, options, how, name, said):
     """The connection is held, not lost; those behind it wait in the kernel's queue, and all are served in order."""
-    server = serve(HERE, *options, env=ENV, **how)
+    server = serve(HERE, *options, env=forkport.TRACED, **how)
     with injected(server, f"clone,clone3,fork,vfork:error={name}:when=1..6"):
         clients = [server.connect() for _ in range(10)]
         for index, client in enumerate(clients):
@@ -171,14 +169,14 @@ def test_no_process_can_be_made_for_a_while(serve, strace, options, how, name, s
 
 
 def test_no_process_for_two_seconds(serve, strace):
-    server = serve(HERE, worker=["cat"], env=ENV)
+    server = serve(HERE, worker=["cat"], env=forkport.TRACED)
     _, late, calls, cpu, took = ask_while(server, "clone,clone3,fork,vfork:error=EAGAIN", 2)
     assert calls < 400 and cpu < 0.05 * took and late < SOON
 
 
 def test_held_connection_at_the_end(serve, strace):
     """With --drain 0 nobody waits for a process that cannot be made; what becomes of its client is said."""
-    server = serve(HERE, "--drain", 0, worker=["cat"], env=ENV)
+    server = serve(HERE, "--drain", 0, worker=["cat"], env=forkport.TRACED)
     with injected(server, "clone,clone3,fork,vfork:error=EAGAIN"):
         with server.connect() as client:
             server.log.wait("accept")
@@ -266,7 +264,7 @@ def test_least_descriptors(serve):
         try:
             server = serve(HERE, worker=["cat"], preexec=limit_descriptors(limit), ready_fd=1)
         except AssertionError as error:
-            assert re.search(r"did not start: (69|71) forkport: cannot .*: Too many open files$", str(error).strip()), error
+            assert re.search(r"did not start: (69|71) forkport: cannot .*: Too many open files\n", str(error)), error
             continue
         served.append(limit)
         assert server.ask(b"x") == b"x", f"with {limit} descriptors"

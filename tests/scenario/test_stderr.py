@@ -189,7 +189,7 @@ def test_worker_harms_only_its_own(serve, harm):
 
 def test_flood_delays_nobody(serve):
     """Some workers write as fast as they can, to the end of their bound and on; the others are served as before."""
-    server = serve(HERE, worker=["sh", "-c", f"read what; [ $what = flood ] && exec {forkport.WORKER} flood; echo $what"])
+    server = serve(HERE, worker=script(f"read what; [ $what = flood ] && exec {forkport.WORKER} flood; echo $what"))
     flooders = [server.connect() for _ in range(4)]
     for flooder in flooders:
         flooder.sendall(b"flood\n")
