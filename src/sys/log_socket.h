@@ -3,7 +3,7 @@
  * sys/log_socket.h - the socket that workers' standard errors are connected to.
  *
  * A reader, bound to a name in the file system that is gone again before anybody else can use it: only through the descriptor of that
- * name (log_socket.path_fd, by way of /proc/self/fd) can a socket still be connected to the reader. Each worker has a datagram socket of
+ * name (log_socket.path_fd, by way of /proc) can a socket still be connected to the reader. Each worker has a datagram socket of
  * its own, made in its process (child_log_socket() of sys/child.h), so that nothing a worker does to it touches another's, and
  * bound to a name that says whose it is: the tag of this reader and a number. The kernel gives that name with each datagram,
  * whichever process of the worker sent it and whether that is still there. Nothing is held for a worker in the supervisor.
