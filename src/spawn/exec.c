@@ -11,7 +11,7 @@
 /*
  * Why CLONE_VM without CLONE_VFORK: with it the supervisor would stand still until the program has been executed, for as
  * long as its file system takes. The cost is the same (doc/decisions.md has the figures); the price is a stack
- * for each child under way. No pidfd: closing and polling one costs a fiftieth of the whole start, and the
+ * for each child under way. No pidfd: it would be a descriptor for each connection that lives, and the
  * supervisor reaps all its children anyway, so a pid it holds cannot be another's.
  */
 #define PAD_COUNT       64

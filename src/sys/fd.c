@@ -82,13 +82,6 @@ void fd_clear_event(int fd)
         ;
 }
 
-int fd_set_nonblocking(int fd)
-{
-    int flags = fcntl(fd, F_GETFL);
-
-    return flags < 0 ? -1 : fcntl(fd, F_SETFL, flags | O_NONBLOCK);
-}
-
 int fd_open_append(const char *path)
 {
     mode_t old = umask(0027);

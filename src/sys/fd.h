@@ -36,7 +36,6 @@ int fd_open_event(void);
 void fd_signal_event(int fd);
 void fd_clear_event(int fd);
 
-int fd_set_nonblocking(int fd);
 /* Opens for appending, creating with mode 0640 whatever the umask. */
 int fd_open_append(const char *path);
 /* A second open file description of what fd refers to, non-blocking, for writing; fails for sockets (ENXIO). */

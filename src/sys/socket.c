@@ -50,14 +50,6 @@ int socket_local(int fd, struct sockaddr_storage *ret_sa)
     return (int)length;
 }
 
-bool socket_is_listening(int fd)
-{
-    int value = 0;
-    socklen_t length = sizeof(value);
-
-    return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &value, &length) == 0 && value != 0;
-}
-
 uint64_t socket_cookie(int fd)
 {
     uint64_t cookie = 0;

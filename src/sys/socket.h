@@ -34,8 +34,6 @@ enum socket_step {
 int socket_listen(const struct socket_listen *how, enum socket_step *ret_step);
 /* The address at this end; length of *ret_sa or -1. */
 int socket_local(int fd, struct sockaddr_storage *ret_sa);
-/* Is fd a listening socket? */
-bool socket_is_listening(int fd);
 /* SO_COOKIE: the kernel's own identity of the socket; 0 where it gives none. */
 uint64_t socket_cookie(int fd);
 
