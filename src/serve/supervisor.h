@@ -81,6 +81,7 @@ struct supervisor {
     uint64_t refused;
     uint64_t failed;
     int64_t realtime_offset_ns; /* of CLOCK_REALTIME from CLOCK_MONOTONIC, as of this turn */
+    char stderr_bytes[65536];   /* of the datagram being read: static, it would be one more mapping to fork */
 };
 
 struct supervisor_parts {

@@ -15,7 +15,6 @@
 #define STRAY_BYTES     CONNECTION_BYTES
 #define STRAY_NS_A_BYTE 61035
 #define EVENT_BYTES     128
-#define READ_BYTES      65536
 /* A worker that writes without end must not keep the supervisor from its other work. */
 #define READS_PER_TURN 64
 /*
@@ -137,15 +136,17 @@ static struct connection *find_connection(struct connections *connections,
     return connection != NULL ? connection : connections_find(connections, process_session(sender->pid));
 }
 
-static bool read_one(struct supervisor *supervisor, char *buffer)
+static bool read_one(struct supervisor *supervisor)
 {
+    char *buffer = supervisor->stderr_bytes;
+    size_t size = sizeof(supervisor->stderr_bytes);
     struct log_socket_sender sender;
-    ssize_t length = log_socket_read(&supervisor->stderr_log, buffer, READ_BYTES, &sender);
+    ssize_t length = log_socket_read(&supervisor->stderr_log, buffer, size, &sender);
 
     if (length < 0)
         return false;
-    bool is_cut = length > READ_BYTES;
-    size_t held = is_cut ? READ_BYTES : (size_t)length;
+    bool is_cut = (size_t)length > size;
+    size_t held = is_cut ? size : (size_t)length;
     struct connection *connection = find_connection(&supervisor->connections, &sender);
     if (connection != NULL)
         log_of_connection(supervisor, connection, buffer, held, is_cut);
@@ -156,12 +157,9 @@ static bool read_one(struct supervisor *supervisor, char *buffer)
 
 static void read_some(struct supervisor *supervisor, int most)
 {
-    /* Static, for its size: the supervisor is one thread, and a forked copy never comes here. */
-    static char buffer[READ_BYTES];
-
     if (supervisor->stderr_log.reader < 0)
         return;
-    for (int i = 0; i < most && read_one(supervisor, buffer); i++)
+    for (int i = 0; i < most && read_one(supervisor); i++)
         ;
 }
 
