@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * sys/bpf.h - short programs of BPF, written down instruction by instruction.
+ *
+ * What is asked of the kernel in this way takes a few dozen instructions, for which a compiler of its own at build time
+ * would be too much. So they are written with the names below, in the order (to, from) of the kernel's own assembler,
+ * and loaded with bpf_load(). Offsets of the kernel's members come from sys/btf.h. A jump counts the instructions that
+ * it skips. What the verifier says of a program that it refuses is not kept: the caller has another way to go. All
+ * calls give a descriptor that the caller closes, or -1 with errno set: EPERM without CAP_BPF and CAP_PERFMON.
+ */
+#ifndef SYS_BPF_H
+#define SYS_BPF_H
+
+#include <linux/bpf.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define INSTRUCTION(op, to, from, offset, value)                                          \
+    {                                                                                     \
+        .code = (op), .dst_reg = (to), .src_reg = (from), .off = (offset), .imm = (value) \
+    }
+#define LOAD(size, to, from, offset)  INSTRUCTION(BPF_LDX | BPF_MEM | (size), to, from, (int16_t)(offset), 0)
+#define STORE(size, to, from, offset) INSTRUCTION(BPF_STX | BPF_MEM | (size), to, from, (int16_t)(offset), 0)
+#define MOVE(to, from)                INSTRUCTION(BPF_ALU64 | BPF_MOV | BPF_X, to, from, 0, 0)
+#define SET(to, value)                INSTRUCTION(BPF_ALU64 | BPF_MOV | BPF_K, to, 0, 0, value)
+#define ADD(to, value)                INSTRUCTION(BPF_ALU64 | BPF_ADD | BPF_K, to, 0, 0, value)
+#define IF_IS(reg, value, skip)       INSTRUCTION(BPF_JMP | BPF_JEQ | BPF_K, reg, 0, skip, value)
+#define IF_NOT(reg, value, skip)      INSTRUCTION(BPF_JMP | BPF_JNE | BPF_K, reg, 0, skip, value)
+#define CALL(function)                INSTRUCTION(BPF_JMP | BPF_CALL, 0, 0, 0, function)
+#define EXIT()                        INSTRUCTION(BPF_JMP | BPF_EXIT, 0, 0, 0, 0)
+
+/* A program of BPF_PROG_TYPE_TRACING at the function or tracepoint with this number in the kernel's types. */
+int bpf_load(const char *name, const struct bpf_insn program[], size_t count, enum bpf_attach_type type,
+             int32_t btf_number);
+int bpf_call(enum bpf_cmd command, union bpf_attr *attributes);
+
+#endif
