@@ -29,23 +29,24 @@ struct line {
     const char *help;
 };
 
-/* Of one subcommand and not in the table: written down once more, and compared with its --help by the tests. */
-static const struct option connect_options[] = {
-    {"from", "TEXT", "ADDRESS[,ADDRESS]", "", "", "The local end: its address, its port, or both."},
-    {"timeout", "NUMBER", "SECONDS", "", "", "Give up when no connection was made by then."},
-    {"quiet", "FLAG", "", "", "", "Do not print the socket pair."},
-};
-
-static const struct line commands[] = {
-    {"serve", "serve a program on TCP ports, a process for each connection"},
-    {"connect", "connect to a TCP port"},
-};
-
 #define OPTION(name, kind, member, least, most, placeholder, default_text, section, help) \
     {#name, #kind, placeholder, default_text, section, help},
 static const struct option serve_options[] = {
 #include "config/options.def"
 };
+
+#undef OPTION
+#define OPTION(name, kind, member, least, most, placeholder, help) {#name, #kind, placeholder, "", "", help},
+static const struct option connect_options[] = {
+#include "cmd/connect.def"
+};
+static const struct option pairs_options[] = {
+#include "cmd/pairs.def"
+};
+static const struct option demux_options[] = {
+#include "cmd/demux.def"
+};
+#undef OPTION
 
 #define EVENT(id, name, level, help) {name, help},
 static const struct line events[] = {
@@ -59,6 +60,20 @@ static const struct line fields[] = {
 };
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+static const struct command {
+    const char *name;
+    const char *help;
+    const struct option *options;
+    size_t count;
+} commands[] = {
+    {"serve", "serve a program on TCP ports, a process for each connection", serve_options,
+     COUNT(serve_options)},
+    {"connect", "connect to a TCP port", connect_options, COUNT(connect_options)},
+    {"pairs", "show every TCP socket pair, and the processes that hold it", pairs_options,
+     COUNT(pairs_options)},
+    {"demux", "say which endpoint receives a segment, and why", demux_options, COUNT(demux_options)},
+};
 
 /* Text for scdoc(5). In a help, *WORD* is bold already. */
 static void put_scdoc(const char *text, bool has_markup)
@@ -170,11 +185,11 @@ static bool is_file(const struct option *option)
     return strcmp(option->placeholder, "FILE") == 0;
 }
 
-static void put_bash_options(const char *command, const struct option *options, size_t count)
+static void put_bash_options(const struct command *command)
 {
-    printf("    %s)\n        words=$%s_options\n        case $previous in\n", command, command);
-    for (size_t i = 0; i < count; i++) {
-        const struct option *option = &options[i];
+    printf("    %s)\n        words=$%s_options\n        case $previous in\n", command->name, command->name);
+    for (size_t i = 0; i < command->count; i++) {
+        const struct option *option = &command->options[i];
         if (is_kind(option, "FLAG"))
             continue;
         printf("        --%s) ", option->name);
@@ -191,11 +206,11 @@ static void put_bash_options(const char *command, const struct option *options, 
     puts("        esac ;;");
 }
 
-static void put_bash_names(const char *command, const struct option *options, size_t count)
+static void put_bash_names(const struct command *command)
 {
-    printf("    local %s_options='", command);
-    for (size_t i = 0; i < count; i++)
-        printf("--%s ", options[i].name);
+    printf("    local %s_options='", command->name);
+    for (size_t i = 0; i < command->count; i++)
+        printf("--%s ", command->options[i].name);
     puts("--help --'");
 }
 
@@ -206,31 +221,34 @@ static void put_bash(void)
          "{\n"
          "    local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} at words= "
          "action=");
-    put_bash_names("serve", serve_options, COUNT(serve_options));
-    put_bash_names("connect", connect_options, COUNT(connect_options));
-    puts("    COMPREPLY=()\n"
-         "    # Behind -- stands a program with its arguments.\n"
-         "    for ((at = 2; at < COMP_CWORD; at++)); do\n"
-         "        [[ ${COMP_WORDS[at]} == -- ]] || continue\n"
-         "        if declare -F _command_offset >/dev/null; then\n"
-         "            _command_offset $((at + 1))\n"
-         "        elif ((at + 1 == COMP_CWORD)); then\n"
-         "            COMPREPLY=($(compgen -c -- \"$current\"))\n"
-         "        else\n"
-         "            COMPREPLY=($(compgen -f -- \"$current\"))\n"
-         "        fi\n"
-         "        return\n"
-         "    done\n"
-         "    # --name=value is three words.\n"
-         "    if [[ $current == = ]]; then\n"
-         "        current=\n"
-         "    elif [[ $previous == = ]]; then\n"
-         "        previous=${COMP_WORDS[COMP_CWORD - 2]}\n"
-         "    fi\n"
-         "    ((COMP_CWORD > 1)) || words='serve connect --help --version'\n"
-         "    case ${COMP_WORDS[1]} in");
-    put_bash_options("serve", serve_options, COUNT(serve_options));
-    put_bash_options("connect", connect_options, COUNT(connect_options));
+    for (size_t i = 0; i < COUNT(commands); i++)
+        put_bash_names(&commands[i]);
+    fputs("    COMPREPLY=()\n"
+          "    # Behind -- stands a program with its arguments.\n"
+          "    for ((at = 2; at < COMP_CWORD; at++)); do\n"
+          "        [[ ${COMP_WORDS[at]} == -- ]] || continue\n"
+          "        if declare -F _command_offset >/dev/null; then\n"
+          "            _command_offset $((at + 1))\n"
+          "        elif ((at + 1 == COMP_CWORD)); then\n"
+          "            COMPREPLY=($(compgen -c -- \"$current\"))\n"
+          "        else\n"
+          "            COMPREPLY=($(compgen -f -- \"$current\"))\n"
+          "        fi\n"
+          "        return\n"
+          "    done\n"
+          "    # --name=value is three words.\n"
+          "    if [[ $current == = ]]; then\n"
+          "        current=\n"
+          "    elif [[ $previous == = ]]; then\n"
+          "        previous=${COMP_WORDS[COMP_CWORD - 2]}\n"
+          "    fi\n"
+          "    ((COMP_CWORD > 1)) || words='--help --version'",
+          stdout);
+    for (size_t i = 0; i < COUNT(commands); i++)
+        printf("' %s'", commands[i].name);
+    puts("\n    case ${COMP_WORDS[1]} in");
+    for (size_t i = 0; i < COUNT(commands); i++)
+        put_bash_options(&commands[i]);
     puts("    esac\n"
          "    if [[ -n $action ]]; then\n"
          "        [[ $action != -f ]] || compopt -o filenames 2>/dev/null\n"
@@ -242,11 +260,11 @@ static void put_bash(void)
          "complete -F _forkport forkport");
 }
 
-static void put_zsh_options(const char *command, const struct option *options, size_t count)
+static void put_zsh_options(const struct command *command)
 {
-    printf("    %s)\n        _arguments \\\n", command);
-    for (size_t i = 0; i < count; i++) {
-        const struct option *option = &options[i];
+    printf("    %s)\n        _arguments \\\n", command->name);
+    for (size_t i = 0; i < command->count; i++) {
+        const struct option *option = &command->options[i];
         printf("            '--%s%s[", option->name, is_kind(option, "FLAG") ? "" : "=");
         put_summary(option->help, "[]:\\", "'\\''");
         putchar(']');
@@ -292,16 +310,16 @@ static void put_zsh(void)
          "shift words\n"
          "((CURRENT--))\n"
          "case $command in");
-    put_zsh_options("serve", serve_options, COUNT(serve_options));
-    put_zsh_options("connect", connect_options, COUNT(connect_options));
+    for (size_t i = 0; i < COUNT(commands); i++)
+        put_zsh_options(&commands[i]);
     puts("esac");
 }
 
-static void put_fish_options(const char *command, const struct option *options, size_t count)
+static void put_fish_options(const struct command *command)
 {
-    for (size_t i = 0; i < count; i++) {
-        const struct option *option = &options[i];
-        printf("complete -c forkport -n '__forkport_in %s' -l %s", command, option->name);
+    for (size_t i = 0; i < command->count; i++) {
+        const struct option *option = &command->options[i];
+        printf("complete -c forkport -n '__forkport_in %s' -l %s", command->name, option->name);
         if (is_file(option))
             fputs(" -r -F", stdout);
         else if (is_kind(option, "USER"))
@@ -317,7 +335,7 @@ static void put_fish_options(const char *command, const struct option *options, 
         put_summary(option->help, "\\", "\\'");
         puts("'");
     }
-    printf("complete -c forkport -n '__forkport_in %s' -l help -d 'Print the options'\n", command);
+    printf("complete -c forkport -n '__forkport_in %s' -l help -d 'Print the options'\n", command->name);
 }
 
 static void put_fish(void)
@@ -340,8 +358,8 @@ static void put_fish(void)
     for (size_t i = 0; i < COUNT(commands); i++)
         printf("complete -c forkport -n __fish_is_first_token -a %s -d '%s'\n", commands[i].name,
                commands[i].help);
-    put_fish_options("serve", serve_options, COUNT(serve_options));
-    put_fish_options("connect", connect_options, COUNT(connect_options));
+    for (size_t i = 0; i < COUNT(commands); i++)
+        put_fish_options(&commands[i]);
 }
 
 static void put_list(void)
@@ -351,8 +369,11 @@ static void put_list(void)
         printf("option\t%s\t%s\t%s\t%s\n", option->name, option->placeholder, option->default_text,
                option->help);
     }
-    for (size_t i = 0; i < COUNT(connect_options); i++)
-        printf("connect\t%s\t%s\n", connect_options[i].name, connect_options[i].placeholder);
+    for (size_t i = 1; i < COUNT(commands); i++) {
+        for (size_t k = 0; k < commands[i].count; k++)
+            printf("%s\t%s\t%s\n", commands[i].name, commands[i].options[k].name,
+                   commands[i].options[k].placeholder);
+    }
     for (size_t i = 0; i < COUNT(events); i++)
         printf("event\t%s\t%s\n", events[i].name, events[i].help);
     for (size_t i = 0; i < COUNT(fields); i++)

@@ -5,109 +5,55 @@
 #include "client/execute.h"
 #include "client/relay.h"
 #include "cmd/cmd.h"
+#include "cmd/command_line.h"
 #include "sys/fd.h"
 #include "sys/program.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sysexits.h>
 #include <unistd.h>
-
-/* A day: beyond that, somebody has mistaken the unit. */
-#define TIMEOUT_MAX_S 86400
 
 struct arguments {
     const char *server;
     const char *from;
     uint64_t timeout_s; /* 0: the kernel's */
     bool quiet;
-    bool help;
     char **program; /* NULL: relay */
 };
 
-static const char help_text[] =
-    "usage: forkport connect ADDRESS [OPTION...] [-- PROGRAM [ARGUMENT...]]\n"
-    "\n"
-    "Connects to ADDRESS, which is localhost:2121, 192.0.2.1:ftp, [2001:db8::1]:21 or [fe80::1%eth0]:21, "
-    "and\n"
-    "relays standard input to it and what it sends to standard output; or becomes PROGRAM, with the\n"
-    "connection on descriptors 0 and 1, and 6 and 7.\n"
-    "\n"
-    "  --from ADDRESS[,ADDRESS]\n"
-    "      the local end: its address, its port (0: any), or both\n"
-    "  --timeout SECONDS\n"
-    "      give up when no connection was made by then (default: when the kernel does, after some minutes)\n"
-    "  --quiet\n"
-    "      do not print the socket pair\n"
-    "  --help\n"
-    "      print this\n";
+#define OPTION(name, kind, member, least, most, placeholder, help) \
+    {#name, COMMAND_##kind, offsetof(struct arguments, member), least, most, placeholder, help},
+static const struct command_option options[] = {
+#include "cmd/connect.def"
+};
+#undef OPTION
 
-static enum fp_status usage(struct fp_error *err, const char *what, const char *reason)
+static enum fp_status set_server(void *data, const char *operand, struct fp_error *err);
+
+static const struct command_line line = {
+    .name = "connect",
+    .doing = "connect",
+    .usage = "usage: forkport connect ADDRESS [OPTION...] [-- PROGRAM [ARGUMENT...]]\n"
+             "\n"
+             "Connects to ADDRESS, which is localhost:2121, 192.0.2.1:ftp, [2001:db8::1]:21 or\n"
+             "[fe80::1%eth0]:21, and relays standard input to it and what it sends to standard output;\n"
+             "or becomes PROGRAM, with the connection on descriptors 0 and 1, and 6 and 7.\n",
+    .options = options,
+    .option_count = sizeof(options) / sizeof(options[0]),
+    .program_offset = offsetof(struct arguments, program),
+    .operand = set_server,
+};
+
+static enum fp_status set_server(void *data, const char *operand, struct fp_error *err)
 {
-    return error_reason(err, error_set(err, FP_USAGE, 0, "connect", "%s", what), "%s", reason);
-}
+    struct arguments *arguments = data;
 
-/* "--name=VALUE" or "--name" "VALUE": the value; NULL: it is another option, or the value is missing. */
-static const char *option_value(const char *name, int argc, char **argv, int *at)
-{
-    size_t length = strlen(name);
-
-    if (strncmp(argv[*at], name, length) != 0)
-        return NULL;
-    if (argv[*at][length] == '=')
-        return argv[*at] + length + 1;
-    return argv[*at][length] == '\0' && *at + 1 < argc ? argv[++*at] : NULL;
-}
-
-static enum fp_status parse_option(struct arguments *arguments, int argc, char **argv, int *at,
-                                   struct fp_error *err)
-{
-    const char *option = argv[*at];
-    const char *value;
-
-    if (strcmp(option, "--quiet") == 0) {
-        arguments->quiet = true;
-    } else if (strcmp(option, "--help") == 0) {
-        arguments->help = true;
-    } else if ((value = option_value("--from", argc, argv, at)) != NULL) {
-        arguments->from = value;
-    } else if ((value = option_value("--timeout", argc, argv, at)) != NULL) {
-        if (!text_parse_unsigned(value, TIMEOUT_MAX_S, &arguments->timeout_s) || arguments->timeout_s == 0)
-            return usage(err, option, "seconds are expected, 1 to 86400");
-    } else if (strcmp(option, "--from") == 0 || strcmp(option, "--timeout") == 0) {
-        return usage(err, option, "a value is expected behind it");
-    } else {
-        return usage(err, option, "there is no such option (see forkport connect --help)");
-    }
-    return FP_OK;
-}
-
-static enum fp_status parse_arguments(struct arguments *arguments, int argc, char **argv,
-                                      struct fp_error *err)
-{
-    for (int at = 1; at < argc; at++) {
-        if (strcmp(argv[at], "--") == 0) {
-            arguments->program = argv + at + 1;
-            break;
-        }
-        enum fp_status status = FP_OK;
-        if (argv[at][0] == '-')
-            status = parse_option(arguments, argc, argv, &at, err);
-        else if (arguments->server != NULL)
-            status = usage(err, argv[at], "one address is expected, and -- before the program");
-        else
-            arguments->server = argv[at];
-        if (status != FP_OK)
-            return status;
-    }
-    if (arguments->help)
-        return FP_OK;
-    if (arguments->server == NULL)
-        return usage(err, "", "an address is expected, as in forkport connect localhost:2121");
-    if (arguments->program != NULL && arguments->program[0] == NULL)
-        return usage(err, arguments->server, "a program is expected behind --");
+    if (arguments->server != NULL)
+        return command_line_usage(&line, operand, "one address is expected, and -- before the program", err);
+    arguments->server = operand;
     return FP_OK;
 }
 
@@ -173,12 +119,14 @@ int cmd_connect(int argc, char **argv)
     struct arguments arguments = {.quiet = false};
     struct fp_error err;
     char *path = NULL;
+    bool help;
 
-    enum fp_status status = parse_arguments(&arguments, argc, argv, &err);
-    if (status == FP_OK && arguments.help) {
-        fputs(help_text, stdout);
+    enum fp_status status = command_line_parse(&line, argc, argv, &arguments, &help, &err);
+    if (status == FP_OK && help)
         return EX_OK;
-    }
+    if (status == FP_OK && arguments.server == NULL)
+        status = command_line_usage(&line, "",
+                                    "an address is expected, as in forkport connect localhost:2121", &err);
     /* Looked for first: a server need not see a connection that nobody can use. */
     if (status == FP_OK && arguments.program != NULL && (path = program_find(arguments.program[0])) == NULL)
         status = error_set(&err, error_class(errno), errno, "run", "%s", arguments.program[0]);

@@ -19,6 +19,7 @@ static const struct command commands[] = {
      "serve a program, or a builtin service, on TCP ports: a process for each connection"},
     {"connect", cmd_connect, "connect to a TCP server: relay standard input and output, or run a program"},
     {"pairs", cmd_pairs, "show every TCP socket pair of the host, and the processes that hold it"},
+    {"demux", cmd_demux, "say which endpoint receives a segment, and why: one, those of a capture, or live"},
 };
 
 int cmd_fail(const struct fp_error *err)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "cmd/cmd.h"
+#include "cmd/command_line.h"
 #include "pairs/change.h"
 #include "pairs/query.h"
 #include "pairs/render.h"
@@ -7,22 +8,22 @@
 #include "sys/terminal.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sysexits.h>
 #include <unistd.h>
 
-#define EXIT_NO_MATCH  1
-#define INTERVAL_MAX_S 86400
-#define OUTPUT_SIZE    (64 << 10)
+#define EXIT_NO_MATCH 1
+#define OUTPUT_SIZE   (64 << 10)
 
 struct arguments {
     struct query query;
-    enum render_form form;
+    bool stats;
+    bool json;
+    bool netstat;
     bool watch;
     uint64_t interval_s;
-    bool help;
 };
 
 /* A line of any length: it grows to the longest. */
@@ -33,108 +34,50 @@ struct line {
     unsigned columns; /* of the terminal; 0: nothing is cut */
 };
 
-static const char help_text[] =
-    "usage: forkport pairs [FILTER...] [OPTION...]\n"
-    "\n"
-    "Shows every TCP socket of the network namespace, as its socket pair, and the processes that hold it.\n"
-    "Several filters are combined by and:\n"
-    "\n"
-    "  :21, ftp, :2000-2999, 192.0.2.1, 192.0.2.0/24, [2001:db8::1]:21\n"
-    "      a port or an address of either end; of one end with local: or foreign: before it\n"
-    "  listening, connected, established, time-wait, syn-received, bound, ...\n"
-    "      the state\n"
-    "  waiting, orphan\n"
-    "      not accepted yet; held by no process any more\n"
-    "  pid:812, name:sshd, service:ftp, connection:17\n"
-    "      the process that holds it, and what it does for forkport serve\n"
-    "  uid:33, device:eth0, cookie:1f, inode:4711, tcp4, tcp6, tcp46\n"
-    "      the socket itself\n"
-    "\n"
-    "  --stats\n"
-    "      round-trip time, bytes in and out, bytes sent again\n"
-    "  --json\n"
-    "      a JSON object for each socket, a line each\n"
-    "  --netstat\n"
-    "      addresses as netstat prints them\n"
-    "  --watch\n"
-    "      again and again, with what is new (+), gone (-) and changed (*); not on a terminal, that alone\n"
-    "  --interval SECONDS\n"
-    "      how often --watch looks (default: 1)\n"
-    "  --namespace NAME|PID\n"
-    "      another network namespace, of ip-netns(8) or of a process\n"
-    "  --help\n"
-    "      print this\n";
+#define OPTION(name, kind, member, least, most, placeholder, help) \
+    {#name, COMMAND_##kind, offsetof(struct arguments, member), least, most, placeholder, help},
+static const struct command_option options[] = {
+#include "cmd/pairs.def"
+};
+#undef OPTION
 
-static enum fp_status usage(struct fp_error *err, const char *what, const char *reason)
+static enum fp_status add_filter(void *data, const char *operand, struct fp_error *err)
 {
-    return error_reason(err, error_set(err, FP_USAGE, 0, "show pairs with", "%s", what), "%s", reason);
+    struct arguments *arguments = data;
+
+    return filter_add(&arguments->query.filter, operand, err);
 }
 
-/* "--name=VALUE" or "--name" "VALUE": the value; NULL: it is another option, or the value is missing. */
-static const char *option_value(const char *name, int argc, char **argv, int *at)
+static const struct command_line command = {
+    .name = "pairs",
+    .doing = "show pairs with",
+    .usage = "usage: forkport pairs [FILTER...] [OPTION...]\n"
+             "\n"
+             "Shows every TCP socket of the network namespace, as its socket pair, and the processes that "
+             "hold it.\n"
+             "Several filters are combined by and:\n"
+             "\n"
+             "  :21, ftp, :2000-2999, 192.0.2.1, 192.0.2.0/24, [2001:db8::1]:21\n"
+             "      a port or an address of either end; of one end with local: or foreign: before it\n"
+             "  listening, connected, established, time-wait, syn-received, bound, ...\n"
+             "      the state\n"
+             "  waiting, orphan\n"
+             "      not accepted yet; held by no process any more\n"
+             "  pid:812, name:sshd, service:ftp, connection:17\n"
+             "      the process that holds it, and what it does for forkport serve\n"
+             "  uid:33, device:eth0, cookie:1f, inode:4711, tcp4, tcp6, tcp46\n"
+             "      the socket itself\n",
+    .options = options,
+    .option_count = sizeof(options) / sizeof(options[0]),
+    .program_offset = SIZE_MAX,
+    .operand = add_filter,
+};
+
+static enum render_form form_of(const struct arguments *arguments)
 {
-    size_t length = strlen(name);
-
-    if (strncmp(argv[*at], name, length) != 0)
-        return NULL;
-    if (argv[*at][length] == '=')
-        return argv[*at] + length + 1;
-    return argv[*at][length] == '\0' && *at + 1 < argc ? argv[++*at] : NULL;
-}
-
-static enum fp_status parse_valued(struct arguments *arguments, int argc, char **argv, int *at,
-                                   struct fp_error *err)
-{
-    const char *option = argv[*at];
-    const char *value;
-
-    if ((value = option_value("--namespace", argc, argv, at)) != NULL) {
-        arguments->query.namespace = value;
-    } else if ((value = option_value("--interval", argc, argv, at)) != NULL) {
-        if (!text_parse_unsigned(value, INTERVAL_MAX_S, &arguments->interval_s) || arguments->interval_s == 0)
-            return usage(err, option, "seconds are expected, 1 to 86400");
-    } else if (strcmp(option, "--namespace") == 0 || strcmp(option, "--interval") == 0) {
-        return usage(err, option, "a value is expected behind it");
-    } else {
-        return usage(err, option, "there is no such option (see forkport pairs --help)");
-    }
-    return FP_OK;
-}
-
-static enum fp_status parse_option(struct arguments *arguments, int argc, char **argv, int *at,
-                                   struct fp_error *err)
-{
-    const char *option = argv[*at];
-
-    if (strcmp(option, "--help") == 0 || strcmp(option, "-h") == 0) {
-        arguments->help = true;
-    } else if (strcmp(option, "--json") == 0) {
-        arguments->form = RENDER_JSON;
-        arguments->query.with_counts = true;
-    } else if (strcmp(option, "--netstat") == 0) {
-        arguments->form = RENDER_NETSTAT;
-    } else if (strcmp(option, "--stats") == 0) {
-        arguments->query.with_counts = true;
-    } else if (strcmp(option, "--watch") == 0) {
-        arguments->watch = true;
-    } else {
-        return parse_valued(arguments, argc, argv, at, err);
-    }
-    return FP_OK;
-}
-
-static enum fp_status parse_arguments(struct arguments *arguments, int argc, char **argv,
-                                      struct fp_error *err)
-{
-    enum fp_status status = FP_OK;
-
-    for (int at = 1; at < argc && status == FP_OK; at++) {
-        if (argv[at][0] == '-')
-            status = parse_option(arguments, argc, argv, &at, err);
-        else
-            status = filter_add(&arguments->query.filter, argv[at], err);
-    }
-    return status;
+    if (arguments->json)
+        return RENDER_JSON;
+    return arguments->netstat ? RENDER_NETSTAT : RENDER_COLUMNS;
 }
 
 /* How many bytes of the line stand in so many columns. */
@@ -208,7 +151,7 @@ static enum fp_status end_printing(bool done, struct line *line, struct fp_error
 static enum fp_status print_table(const struct arguments *arguments, const struct pairs_table *table,
                                   struct fp_error *err)
 {
-    struct render render = {.form = arguments->form, .with_counts = arguments->query.with_counts};
+    struct render render = {.form = form_of(arguments), .with_counts = arguments->query.with_counts};
     struct line line = {.columns = terminal_size(STDOUT_FILENO).columns};
     bool done = true;
 
@@ -272,7 +215,7 @@ static bool print_changes(struct render *render, struct change_walk *walk, struc
 static enum fp_status show_changes(const struct arguments *arguments, const struct pairs_table *before,
                                    const struct pairs_table *now, struct fp_error *err)
 {
-    struct render render = {.form = arguments->form, .with_counts = arguments->query.with_counts};
+    struct render render = {.form = form_of(arguments), .with_counts = arguments->query.with_counts};
     struct terminal_size size = terminal_size(STDOUT_FILENO);
     struct change_walk walk = {.before = before, .now = now};
     struct line line = {.columns = 0};
@@ -310,7 +253,7 @@ static enum fp_status watch(const struct arguments *arguments, struct fp_error *
 {
     struct pairs_table before = {.count = 0};
     struct pairs_table now = {.count = 0};
-    bool drawn = terminal_size(STDOUT_FILENO).columns != 0 && arguments->form != RENDER_JSON;
+    bool drawn = terminal_size(STDOUT_FILENO).columns != 0 && !arguments->json;
     struct loop loop;
 
     if (loop_init(&loop) < 0)
@@ -351,16 +294,16 @@ static enum fp_status run(const struct arguments *arguments, int *ret_code, stru
 
 int cmd_pairs(int argc, char **argv)
 {
-    struct arguments arguments = {.form = RENDER_COLUMNS, .interval_s = 1};
+    struct arguments arguments = {.interval_s = 1};
     struct fp_error err;
     int home = -1;
     int code = EX_OK;
+    bool help;
 
-    enum fp_status status = parse_arguments(&arguments, argc, argv, &err);
-    if (status == FP_OK && arguments.help) {
-        fputs(help_text, stdout);
+    enum fp_status status = command_line_parse(&command, argc, argv, &arguments, &help, &err);
+    if (status == FP_OK && help)
         return EX_OK;
-    }
+    arguments.query.with_counts = arguments.stats || arguments.json;
     /* A table is long, and each write(2) takes as much as some dozen of its lines. */
     setvbuf(stdout, NULL, _IOFBF, OUTPUT_SIZE);
     if (status == FP_OK)

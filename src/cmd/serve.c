@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "cmd/cmd.h"
+#include "cmd/command_line.h"
 #include "config/options.h"
 #include "serve/server.h"
 #include "sys/fd.h"
@@ -10,36 +11,6 @@
 #include <string.h>
 #include <sysexits.h>
 #include <unistd.h>
-
-/* The help, indented and broken into lines; its emphasis is the manual's. */
-static void print_wrapped(const char *text)
-{
-    enum { INDENT = 6, WIDTH = 79 };
-    size_t column = WIDTH;
-
-    while (*text != '\0') {
-        size_t length = strcspn(text, " ");
-        if (column + 1 + length > WIDTH)
-            column = (size_t)printf("\n%*s", INDENT, "") - 1;
-        else
-            column += (size_t)printf(" ");
-        column += length;
-        for (; length > 0; length--, text++) {
-            if (*text != '*')
-                putchar(*text);
-        }
-        text += *text == ' ';
-    }
-    putchar('\n');
-}
-
-static void print_option(const struct option_row *row)
-{
-    printf("  --%s%s%s", row->name, row->placeholder[0] != '\0' ? " " : "", row->placeholder);
-    if (row->default_text[0] != '\0')
-        printf(" (%s)", row->default_text);
-    print_wrapped(row->help);
-}
 
 static void print_help(void)
 {
@@ -53,7 +24,8 @@ static void print_help(void)
     for (size_t i = 0; i < option_row_count; i++) {
         if (strcmp(option_rows[i].section, section) != 0)
             printf("\n%s:\n", section = option_rows[i].section);
-        print_option(&option_rows[i]);
+        command_line_print_option(option_rows[i].name, option_rows[i].placeholder,
+                                  option_rows[i].default_text, option_rows[i].help);
     }
 }
 

@@ -69,11 +69,19 @@ def test_help_has_every_option_of_the_table():
     assert len(re.findall(r"^  --", output(BUILD / "forkport", "serve", "--help"), re.MULTILINE)) == len(table("option"))
 
 
-def test_help_of_connect_has_its_options():
-    shown = words(output(BUILD / "forkport", "connect", "--help"))
-    for name, placeholder in table("connect"):
+@pytest.mark.parametrize("command", ["connect", "pairs", "demux"])
+def test_help_of_a_command_has_its_options(command):
+    shown = output(BUILD / "forkport", command, "--help")
+    for name, placeholder in table(command):
+        assert f" --{name}{' ' if placeholder else ''}{placeholder} " in words(shown)
+    assert set(re.findall(r"^  --([a-z-]+)", shown, re.MULTILINE)) - {"help"} == {name for name, _ in table(command)}
+
+
+@pytest.mark.parametrize("command", ["connect", "pairs"])
+def test_the_manual_of_a_command_has_its_options(installed, command):
+    shown = words(page_text(installed, f"forkport-{command}.1"))
+    for name, placeholder in table(command):
         assert f" --{name}{' ' if placeholder else ''}{placeholder} " in shown
-    assert set(re.findall(r" --([a-z]+)", shown)) - {"help"} == {name for name, _ in table("connect")}
 
 
 def test_the_manual_has_every_option_of_the_table(installed):
@@ -111,7 +119,7 @@ def test_the_manual_has_every_public_function(installed):
 def test_completions_have_every_option(installed, shell):
     names = {"bash": "forkport", "zsh": "_forkport", "fish": "forkport.fish"}
     text = next(path for path in installed.root.rglob(names[shell]) if "share" in path.parts).read_text()
-    for name, placeholder, *_ in table("option") + table("connect"):
+    for name, placeholder, *_ in table("option") + table("connect") + table("pairs") + table("demux"):
         assert re.search(rf"(?:-l |--){name}\b", text), name
         if re.match("[a-z]", placeholder):
             for choice in re.sub("[A-Z]", "", placeholder).split("|"):
@@ -128,7 +136,7 @@ _forkport
 printf '%s\n' "${COMPREPLY[@]}"
 """
 COMPLETIONS = {
-    "forkport ": {"serve", "connect", "--help", "--version"},
+    "forkport ": {"serve", "connect", "pairs", "demux", "--help", "--version"},
     "forkport serve --at": {"--at-max"},
     "forkport serve --at-max ": {"queue", "refuse", "message:"},
     "forkport serve 21 --at-max=re": {"refuse"},

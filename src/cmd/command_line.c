@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: MIT */
+#include "cmd/command_line.h"
+
+#include "base/error.h"
+#include "base/text.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum fp_status command_line_usage(const struct command_line *line, const char *what, const char *reason,
+                                  struct fp_error *err)
+{
+    return error_reason(err, error_set(err, FP_USAGE, 0, line->doing, "%s", what), "%s", reason);
+}
+
+static const struct command_option *find_option(const struct command_line *line, const char *name,
+                                                size_t length)
+{
+    for (size_t i = 0; i < line->option_count; i++) {
+        const char *known = line->options[i].name;
+        if (strlen(known) == length && memcmp(known, name, length) == 0)
+            return &line->options[i];
+    }
+    return NULL;
+}
+
+/* "--timeout: SECONDS is expected, from 1 to 86400" */
+static enum fp_status bad_number(const struct command_line *line, const struct command_option *option,
+                                 const char *argument, struct fp_error *err)
+{
+    enum fp_status status = error_set(err, FP_USAGE, 0, line->doing, "%s", argument);
+
+    return error_reason(err, status, "%s is expected, a whole number from %llu to %llu", option->placeholder,
+                        (unsigned long long)option->least, (unsigned long long)option->most);
+}
+
+/* "--name", "--name=value" or "--name" "value"; *at is the argument's place and is moved to the last one used. */
+static enum fp_status parse_option(const struct command_line *line, int argc, char **argv, int *at,
+                                   void *arguments, struct fp_error *err)
+{
+    const char *argument = argv[*at];
+    size_t length = strcspn(argument, "=");
+    const struct command_option *option = NULL;
+    uint64_t number;
+
+    if (strncmp(argument, "--", 2) == 0)
+        option = find_option(line, argument + 2, length - 2);
+    if (option == NULL) {
+        enum fp_status status = error_set(err, FP_USAGE, 0, line->doing, "%s", argument);
+        return error_reason(err, status, "there is no such option (see forkport %s --help)", line->name);
+    }
+    const char *value = argument[length] == '=' ? argument + length + 1 : NULL;
+    char *member = (char *)arguments + option->offset;
+    if (option->kind == COMMAND_FLAG) {
+        if (value != NULL)
+            return command_line_usage(line, argument, "this option takes no value", err);
+        *(bool *)member = true;
+        return FP_OK;
+    }
+    if (value == NULL && *at + 1 < argc)
+        value = argv[++*at];
+    if (value == NULL || value[0] == '\0')
+        return error_reason(err, error_set(err, FP_USAGE, 0, line->doing, "%s", argument),
+                            "%s is expected behind it", option->placeholder);
+    if (option->kind == COMMAND_TEXT) {
+        *(const char **)(void *)member = value;
+        return FP_OK;
+    }
+    if (!text_parse_unsigned(value, option->most, &number) || number < option->least)
+        return bad_number(line, option, argument, err);
+    *(uint64_t *)(void *)member = number;
+    return FP_OK;
+}
+
+void command_line_print_option(const char *name, const char *placeholder, const char *default_text,
+                               const char *help)
+{
+    enum { INDENT = 6, WIDTH = 79 };
+    size_t column = WIDTH;
+
+    printf("  --%s%s%s", name, placeholder[0] != '\0' ? " " : "", placeholder);
+    if (default_text[0] != '\0')
+        printf(" (%s)", default_text);
+    while (*help != '\0') {
+        size_t length = strcspn(help, " ");
+        if (column + 1 + length > WIDTH)
+            column = (size_t)printf("\n%*s", INDENT, "") - 1;
+        else
+            column += (size_t)printf(" ");
+        column += length;
+        for (; length > 0; length--, help++) {
+            if (*help != '*')
+                putchar(*help);
+        }
+        help += *help == ' ';
+    }
+    putchar('\n');
+}
+
+static void print_help(const struct command_line *line)
+{
+    puts(line->usage);
+    for (size_t i = 0; i < line->option_count; i++) {
+        const struct command_option *option = &line->options[i];
+        command_line_print_option(option->name, option->placeholder, "", option->help);
+    }
+    command_line_print_option("help", "", "", "Print this.");
+}
+
+static bool wants_help(int argc, char **argv)
+{
+    for (int at = 1; at < argc && strcmp(argv[at], "--") != 0; at++) {
+        if (strcmp(argv[at], "--help") == 0 || strcmp(argv[at], "-h") == 0)
+            return true;
+    }
+    return false;
+}
+
+static enum fp_status parse_rest(const struct command_line *line, char **rest, void *arguments,
+                                 struct fp_error *err)
+{
+    enum fp_status status = FP_OK;
+
+    if (line->program_offset != SIZE_MAX) {
+        if (rest[0] == NULL)
+            return command_line_usage(line, "--", "a program is expected behind it", err);
+        *(char ***)(void *)((char *)arguments + line->program_offset) = rest;
+        return FP_OK;
+    }
+    for (; *rest != NULL && status == FP_OK; rest++)
+        status = line->operand(arguments, *rest, err);
+    return status;
+}
+
+enum fp_status command_line_parse(const struct command_line *line, int argc, char **argv, void *arguments,
+                                  bool *ret_help, struct fp_error *err)
+{
+    enum fp_status status = FP_OK;
+
+    *ret_help = wants_help(argc, argv);
+    if (*ret_help) {
+        print_help(line);
+        return FP_OK;
+    }
+    for (int at = 1; at < argc && status == FP_OK; at++) {
+        if (strcmp(argv[at], "--") == 0)
+            return parse_rest(line, argv + at + 1, arguments, err);
+        if (argv[at][0] == '-' && argv[at][1] != '\0')
+            status = parse_option(line, argc, argv, &at, arguments, err);
+        else
+            status = line->operand(arguments, argv[at], err);
+    }
+    return status;
+}
