@@ -49,30 +49,40 @@ static enum fp_status add_operand(void *data, const char *operand, struct fp_err
 }
 
 /* An option that means nothing in this form is somebody's mistake. */
-static enum fp_status check(const struct demux_arguments *arguments, struct fp_error *err)
+static enum fp_status check_capture(const struct demux_arguments *arguments, struct fp_error *err)
 {
-    bool captures = arguments->read != NULL || arguments->live != NULL;
-
     if (arguments->read != NULL && arguments->live != NULL)
         return command_line_usage(&line, "--live", "--read and --live do not go together", err);
-    if (captures && arguments->foreign != NULL)
+    if (arguments->foreign != NULL)
         return command_line_usage(&line, arguments->foreign, "--read and --live have their segments already",
                                   err);
-    if (captures && (arguments->flags != NULL || arguments->interface != NULL))
+    if (arguments->flags != NULL || arguments->interface != NULL)
         return command_line_usage(&line, arguments->flags != NULL ? "--flags" : "--interface",
                                   "a capture's segments have their own", err);
     if (arguments->read != NULL && arguments->namespace != NULL)
         return command_line_usage(&line, "--namespace", "a file is read, and no namespace is asked", err);
     if (arguments->read == NULL && arguments->table != NULL)
         return command_line_usage(&line, "--table", "it goes with --read", err);
-    if (!captures && (arguments->write != NULL || arguments->summary || arguments->count != 0))
-        return command_line_usage(&line, "--write, --summary or --count", "they go with --read or --live",
-                                  err);
-    if (!captures && arguments->local == NULL)
+    return FP_OK;
+}
+
+static enum fp_status check_segment(const struct demux_arguments *arguments, struct fp_error *err)
+{
+    if (arguments->table != NULL || arguments->write != NULL || arguments->summary || arguments->count != 0)
+        return command_line_usage(&line, "--table, --write, --summary or --count",
+                                  "they go with --read or --live", err);
+    if (arguments->local == NULL)
         return command_line_usage(
             &line, arguments->foreign != NULL ? arguments->foreign : "",
             "FOREIGN and LOCAL are expected, as in forkport demux 198.51.100.7:1500 192.0.2.1:21", err);
     return FP_OK;
+}
+
+static enum fp_status check(const struct demux_arguments *arguments, struct fp_error *err)
+{
+    if (arguments->read != NULL || arguments->live != NULL)
+        return check_capture(arguments, err);
+    return check_segment(arguments, err);
 }
 
 static enum fp_status run(const struct demux_arguments *arguments, int *ret_code, struct fp_error *err)
