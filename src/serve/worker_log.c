@@ -11,6 +11,8 @@
 
 #define LINE_BYTES       EVENT_BYTES_MAX
 #define CONNECTION_BYTES (UINT64_C(256) * 1024)
+/* What a line counts as at least, since it is an event, which a worker that writes newlines alone would have without end. */
+#define LINE_LEAST_BYTES 32
 /* What all those together may write who outlived their workers, with the events around it; 16 KiB come back in a second. */
 #define STRAY_BYTES     CONNECTION_BYTES
 #define STRAY_NS_A_BYTE 61035
@@ -73,25 +75,30 @@ static void finish_line(struct supervisor *supervisor, struct connection *connec
 static void log_of_connection(struct supervisor *supervisor, struct connection *connection, const char *start,
                               size_t length, bool is_cut)
 {
-    if (connection->stderr_bytes >= CONNECTION_BYTES)
+    uint64_t *written = &connection->stderr_bytes;
+
+    if (*written >= CONNECTION_BYTES)
         return;
-    connection->stderr_bytes += length;
-    for (const char *end; (end = memchr(start, '\n', length)) != NULL;) {
+    for (const char *end; *written < CONNECTION_BYTES && (end = memchr(start, '\n', length)) != NULL;) {
         size_t line = (size_t)(end - start);
+        *written += line + 1 < LINE_LEAST_BYTES ? LINE_LEAST_BYTES : line + 1;
         finish_line(supervisor, connection, start, line);
         start += line + 1;
         length -= line + 1;
     }
-    /* What was cut has lost its newline, and the next write is not its rest. */
-    if (is_cut)
-        finish_line(supervisor, connection, start, length);
-    else if (length > 0)
-        keep(supervisor, connection, start, length);
-    if (connection->stderr_bytes >= CONNECTION_BYTES)
-        supervisor_notice(supervisor,
-                          "connection #%llu wrote %llu bytes to standard error: further ones are dropped",
-                          (unsigned long long)connection->number,
-                          (unsigned long long)connection->stderr_bytes);
+    if (*written < CONNECTION_BYTES) {
+        *written += length;
+        /* What was cut has lost its newline, and the next write is not its rest. */
+        if (is_cut)
+            finish_line(supervisor, connection, start, length);
+        else if (length > 0)
+            keep(supervisor, connection, start, length);
+    }
+    if (*written >= CONNECTION_BYTES)
+        supervisor_notice(
+            supervisor,
+            "connection #%llu wrote too much to standard error: what is over %llu bytes is dropped",
+            (unsigned long long)connection->number, (unsigned long long)CONNECTION_BYTES);
 }
 
 /* Somebody who outlived the worker: of a connection that is no more, and bound together with all such. */

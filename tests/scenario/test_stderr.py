@@ -112,7 +112,7 @@ def test_bound_of_a_connection(serve):
     server, line = serve(HERE, worker=COPY), b"%0999d\n"
     server.ask(b"".join(line % index for index in range(2000)))
     written = texts(server)
-    assert 0 <= sum(len(text) + 1 for text in written) - CONNECTION_BYTES <= 65536, "the last write counts whole"
+    assert 0 <= sum(len(text) + 1 for text in written) - CONNECTION_BYTES <= LINE_BYTES, "the last line counts whole"
     last = written.pop()
     assert written == ["%0999d" % index for index in range(len(written))]
     assert last and ("%0999d" % len(written)).startswith(last)
@@ -120,6 +120,14 @@ def test_bound_of_a_connection(serve):
     assert len(notices) == 1 and "#1 " in notices[0]["error"] and "dropped" in notices[0]["error"]
     server.ask(b"mine\n")
     assert texts(server, 2) == ["mine"]
+
+
+def test_bound_of_empty_lines(serve):
+    """Each is an event, however short it is, and counts as 32 bytes."""
+    server = serve(HERE, worker=COPY)
+    server.ask(b"\n" * 200000)
+    assert texts(server) == [""] * (CONNECTION_BYTES // 32)
+    assert len(server.log.find("notice")) == 1
 
 
 def test_to_the_client(serve):
