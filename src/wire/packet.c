@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: MIT */
+#include "wire/packet.h"
+
+#include <netinet/in.h>
+#include <string.h>
+
+#define TYPE_IPV4     0x0800
+#define TYPE_IPV6     0x86dd
+#define TYPE_VLAN     0x8100
+#define TYPE_QINQ     0x88a8
+#define TYPE_QINQ_OLD 0x9100
+
+#define IPV4_LEAST     20
+#define IPV6_HEADER    40
+#define TCP_LEAST      20
+#define ETHERNET_BYTES 14
+#define COOKED_BYTES   16
+#define COOKED_2_BYTES 20
+#define OPTION_JUMBO   0xc2
+
+/* What is left of a frame: of `length` bytes `captured` are there, and of these `at` is the first. */
+struct rest {
+    const uint8_t *at;
+    uint32_t captured;
+    uint32_t length;
+    const char *reason;
+};
+
+static uint16_t get16(const uint8_t *bytes)
+{
+    return (uint16_t)(bytes[0] << 8 | bytes[1]);
+}
+
+static uint32_t get32(const uint8_t *bytes)
+{
+    return (uint32_t)get16(bytes) << 16 | get16(bytes + 2);
+}
+
+static enum packet_class malformed(struct rest *rest, const char *reason)
+{
+    rest->reason = reason;
+    return PACKET_MALFORMED;
+}
+
+/* A header of so many bytes is not there: because the frame ends, or because the capture did not keep it. */
+static enum packet_class missing(struct rest *rest, uint32_t bytes, const char *frame_ends,
+                                 const char *was_cut)
+{
+    if (rest->length < bytes)
+        return malformed(rest, frame_ends);
+    rest->reason = was_cut;
+    return PACKET_SHORT;
+}
+
+static void skip(struct rest *rest, uint32_t bytes)
+{
+    rest->at += bytes;
+    rest->captured -= bytes;
+    rest->length -= bytes;
+}
+
+/* What a header says that there is; it may be less than the frame has (padding), or was kept. */
+static void limit(struct rest *rest, uint32_t length)
+{
+    if (length < rest->length)
+        rest->length = length;
+    if (rest->captured > rest->length)
+        rest->captured = rest->length;
+}
+
+static enum packet_class parse_tcp(struct rest *rest, struct segment *segment)
+{
+    if (rest->captured < TCP_LEAST)
+        return missing(rest, TCP_LEAST, "it ends within the TCP header", "cut within the TCP header");
+    const uint8_t *tcp = rest->at;
+    uint32_t header = 4U * (tcp[12] >> 4);
+    if (header < TCP_LEAST)
+        return malformed(rest, "the TCP header says that it is shorter than it can be");
+    if (header > rest->length)
+        return malformed(rest, "the TCP header says that it is longer than the segment");
+    segment->pair.foreign.port = get16(tcp);
+    segment->pair.local.port = get16(tcp + 2);
+    segment->sequence = get32(tcp + 4);
+    segment->acknowledgement = get32(tcp + 8);
+    segment->flags = get16(tcp + 12) & 0x1ff;
+    segment->window = get16(tcp + 14);
+    segment->length = rest->length - header;
+    return PACKET_SEGMENT;
+}
+
+static enum packet_class parse_payload(struct rest *rest, uint8_t protocol, struct segment *segment)
+{
+    if (protocol != IPPROTO_TCP)
+        return PACKET_OTHER;
+    if (segment->offset == 0)
+        return parse_tcp(rest, segment);
+    segment->length = rest->length;
+    return PACKET_FRAGMENT;
+}
+
+static void set_addresses(struct segment *segment, int family, const uint8_t *addresses, size_t bytes)
+{
+    segment->pair.foreign.family = segment->pair.local.family = family;
+    memcpy(segment->pair.foreign.bytes, addresses, bytes);
+    memcpy(segment->pair.local.bytes, addresses + bytes, bytes);
+}
+
+static enum packet_class parse_ipv4(struct rest *rest, struct segment *segment)
+{
+    if (rest->captured < IPV4_LEAST)
+        return missing(rest, IPV4_LEAST, "it ends within the IPv4 header", "cut within the IPv4 header");
+    const uint8_t *ip = rest->at;
+    uint32_t header = 4U * (ip[0] & 0xf);
+    uint32_t total = get16(ip + 2);
+    uint16_t fragment = get16(ip + 6);
+    if (ip[0] >> 4 != 4)
+        return malformed(rest, "it is said to be IPv4, and its version is another");
+    if (header < IPV4_LEAST)
+        return malformed(rest, "the IPv4 header says that it is shorter than it can be");
+    if (total != 0 && total < header)
+        return malformed(rest, "the IPv4 header says that it is longer than the packet");
+    /* 0: a super-segment that is longer than the field can say. */
+    if (total != 0)
+        limit(rest, total);
+    if (rest->captured < header)
+        return missing(rest, header, "it ends within the IPv4 header", "cut within the IPv4 header");
+    set_addresses(segment, AF_INET, ip + 12, 4);
+    segment->offset = (uint16_t)((fragment & 0x1fff) << 3);
+    segment->more = (fragment & 0x2000) != 0;
+    segment->identification = segment->more || segment->offset != 0 ? get16(ip + 4) : 0;
+    skip(rest, header);
+    return parse_payload(rest, ip[9], segment);
+}
+
+/* The payload length of a jumbogram (RFC 2675), of the hop-by-hop options; 0: there is none. */
+static uint32_t jumbo_length(const uint8_t *options, uint32_t bytes)
+{
+    for (uint32_t at = 2; at < bytes;) {
+        if (options[at] == 0) {
+            at++;
+            continue;
+        }
+        if (at + 2 > bytes)
+            break;
+        if (options[at] == OPTION_JUMBO && options[at + 1] == 4 && at + 6 <= bytes)
+            return get32(options + at + 2);
+        at += 2U + options[at + 1];
+    }
+    return 0;
+}
+
+static uint32_t extension_bytes(uint8_t kind, const uint8_t *header)
+{
+    switch (kind) {
+    case IPPROTO_FRAGMENT:
+        return 8;
+    case IPPROTO_AH:
+        return 4U * (header[1] + 2U);
+    default:
+        return 8U * (header[1] + 1U);
+    }
+}
+
+static bool is_extension(uint8_t kind)
+{
+    return kind == IPPROTO_HOPOPTS || kind == IPPROTO_ROUTING || kind == IPPROTO_DSTOPTS ||
+           kind == IPPROTO_FRAGMENT || kind == IPPROTO_AH;
+}
+
+static void note_extension(struct rest *rest, uint8_t kind, uint32_t bytes, struct segment *segment)
+{
+    if (kind == IPPROTO_FRAGMENT) {
+        segment->offset = get16(rest->at + 2) & 0xfff8;
+        segment->more = (rest->at[3] & 1) != 0;
+        segment->identification = get32(rest->at + 4);
+    } else if (kind == IPPROTO_HOPOPTS) {
+        uint32_t jumbo = jumbo_length(rest->at, bytes);
+        if (jumbo != 0)
+            limit(rest, jumbo);
+    }
+}
+
+static enum packet_class parse_ipv6(struct rest *rest, struct segment *segment)
+{
+    if (rest->captured < IPV6_HEADER)
+        return missing(rest, IPV6_HEADER, "it ends within the IPv6 header", "cut within the IPv6 header");
+    const uint8_t *ip = rest->at;
+    uint8_t kind = ip[6];
+    if (ip[0] >> 4 != 6)
+        return malformed(rest, "it is said to be IPv6, and its version is another");
+    set_addresses(segment, AF_INET6, ip + 8, 16);
+    skip(rest, IPV6_HEADER);
+    /* 0: a jumbogram, or a super-segment from which the kernel took that option. */
+    if (get16(ip + 4) != 0)
+        limit(rest, get16(ip + 4));
+    /* Behind a later fragment's header comes the middle of the datagram and no header. */
+    while (is_extension(kind) && segment->offset == 0) {
+        uint32_t bytes = rest->captured < 8 ? 8 : extension_bytes(kind, rest->at);
+        if (rest->captured < bytes)
+            return missing(rest, bytes, "it ends within an extension header of IPv6",
+                           "cut within an extension header of IPv6");
+        uint8_t next = rest->at[0];
+        note_extension(rest, kind, bytes, segment);
+        if (rest->captured < bytes)
+            return malformed(rest, "the jumbo option says less than its own length");
+        skip(rest, bytes);
+        kind = next;
+    }
+    return parse_payload(rest, kind, segment);
+}
+
+/* Raw IP says itself which version it is. */
+static enum packet_class parse_ip(struct rest *rest, struct segment *segment)
+{
+    if (rest->captured == 0)
+        return missing(rest, 1, "it is empty", "nothing of it was kept");
+    switch (rest->at[0] >> 4) {
+    case 4:
+        return parse_ipv4(rest, segment);
+    case 6:
+        return parse_ipv6(rest, segment);
+    default:
+        return PACKET_OTHER;
+    }
+}
+
+static enum packet_class parse_type(struct rest *rest, uint16_t type, struct segment *segment)
+{
+    while (type == TYPE_VLAN || type == TYPE_QINQ || type == TYPE_QINQ_OLD) {
+        if (rest->captured < 4)
+            return missing(rest, 4, "it ends within a VLAN tag", "cut within a VLAN tag");
+        type = get16(rest->at + 2);
+        skip(rest, 4);
+    }
+    switch (type) {
+    case TYPE_IPV4:
+        return parse_ipv4(rest, segment);
+    case TYPE_IPV6:
+        return parse_ipv6(rest, segment);
+    default:
+        return PACKET_OTHER;
+    }
+}
+
+static enum packet_class parse_ethernet(struct rest *rest, struct segment *segment)
+{
+    if (rest->captured < ETHERNET_BYTES)
+        return missing(rest, ETHERNET_BYTES, "it ends within the Ethernet header",
+                       "cut within the Ethernet header");
+    uint16_t type = get16(rest->at + 12);
+    skip(rest, ETHERNET_BYTES);
+    return parse_type(rest, type, segment);
+}
+
+static uint8_t cooked_direction(unsigned kind)
+{
+    static const uint8_t directions[] = {PACKET_INCOMING, PACKET_FOR_MANY, PACKET_FOR_MANY,
+                                         PACKET_FOR_ANOTHER, PACKET_OUTGOING};
+
+    return kind < sizeof(directions) ? directions[kind] : PACKET_UNKNOWN;
+}
+
+static enum packet_class parse_cooked(struct rest *rest, struct segment *segment)
+{
+    if (rest->captured < COOKED_BYTES)
+        return missing(rest, COOKED_BYTES, "it ends within the cooked header",
+                       "cut within the cooked header");
+    uint16_t type = get16(rest->at + 14);
+    segment->direction = cooked_direction(get16(rest->at));
+    skip(rest, COOKED_BYTES);
+    return parse_type(rest, type, segment);
+}
+
+static enum packet_class parse_cooked_2(struct rest *rest, struct segment *segment)
+{
+    if (rest->captured < COOKED_2_BYTES)
+        return missing(rest, COOKED_2_BYTES, "it ends within the cooked header",
+                       "cut within the cooked header");
+    uint16_t type = get16(rest->at);
+    segment->interface = get32(rest->at + 4);
+    segment->direction = cooked_direction(rest->at[10]);
+    skip(rest, COOKED_2_BYTES);
+    return parse_type(rest, type, segment);
+}
+
+/* The family, in the byte order of whoever captured it; IPv6 has a number of its own on each system. */
+static enum packet_class parse_loopback(struct rest *rest, struct segment *segment)
+{
+    if (rest->captured < 4)
+        return missing(rest, 4, "it ends within the loopback header", "cut within the loopback header");
+    uint32_t family = get32(rest->at);
+    if (family > 0xffff)
+        family = __builtin_bswap32(family);
+    skip(rest, 4);
+    switch (family) {
+    case 2:
+        return parse_ipv4(rest, segment);
+    case 10:
+    case 24:
+    case 28:
+    case 30:
+        return parse_ipv6(rest, segment);
+    default:
+        return PACKET_OTHER;
+    }
+}
+
+typedef enum packet_class link_parser(struct rest *, struct segment *);
+
+static link_parser *parser_of(int link)
+{
+    switch (link) {
+    case PACKET_LINK_ETHERNET:
+        return parse_ethernet;
+    case PACKET_LINK_COOKED:
+        return parse_cooked;
+    case PACKET_LINK_COOKED_2:
+        return parse_cooked_2;
+    case PACKET_LINK_NULL:
+    case PACKET_LINK_LOOP:
+        return parse_loopback;
+    case PACKET_LINK_RAW:
+    case PACKET_LINK_RAW_OPENBSD:
+    case PACKET_LINK_RAW_FILE:
+        return parse_ip;
+    case PACKET_LINK_IPV4:
+        return parse_ipv4;
+    case PACKET_LINK_IPV6:
+        return parse_ipv6;
+    default:
+        return NULL;
+    }
+}
+
+bool packet_link_known(int link)
+{
+    return parser_of(link) != NULL;
+}
+
+enum packet_class packet_parse(int link, const uint8_t *bytes, uint32_t captured, uint32_t length,
+                               struct segment *ret_segment, const char **ret_reason)
+{
+    struct rest rest = {bytes, captured, length < captured ? captured : length, NULL};
+    struct segment segment = {.sequence = 0};
+    link_parser *parser = parser_of(link);
+    enum packet_class class = parser != NULL ? parser(&rest, &segment) : PACKET_OTHER;
+
+    *ret_reason = rest.reason;
+    if (class == PACKET_SEGMENT || class == PACKET_FRAGMENT)
+        *ret_segment = segment;
+    return class;
+}
+
+void packet_format_flags(uint16_t flags, struct text *text)
+{
+    static const struct {
+        uint16_t flag;
+        const char *name;
+    } names[] = {
+        {SEGMENT_SYN, "SYN"}, {SEGMENT_FIN, "FIN"}, {SEGMENT_RST, "RST"},
+        {SEGMENT_PSH, "PSH"}, {SEGMENT_ACK, "ACK"}, {SEGMENT_URG, "URG"},
+        {SEGMENT_ECE, "ECE"}, {SEGMENT_CWR, "CWR"}, {SEGMENT_AE, "AE"},
+    };
+    const char *before = "";
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if ((flags & names[i].flag) == 0)
+            continue;
+        text_string(text, before);
+        text_string(text, names[i].name);
+        before = " ";
+    }
+    if ((flags & 0x1ff) == 0)
+        text_string(text, "none");
+}
