@@ -2,8 +2,19 @@
 #include "sys/bpf.h"
 
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+/* The number that the kernel gives the initial PID namespace's file (PROC_PID_INIT_INO). */
+#define INITIAL_PID_NAMESPACE 0xEFFFFFFC
+
+bool bpf_shares_pids(void)
+{
+    struct stat about;
+
+    return stat("/proc/self/ns/pid", &about) == 0 && about.st_ino == INITIAL_PID_NAMESPACE;
+}
 
 int bpf_call(enum bpf_cmd command, union bpf_attr *attributes)
 {

@@ -12,6 +12,7 @@
 #define SYS_BPF_H
 
 #include <linux/bpf.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -32,6 +33,8 @@
 /* A program of BPF_PROG_TYPE_TRACING at the function or tracepoint with this number in the kernel's types. */
 int bpf_load(const char *name, const struct bpf_insn program[], size_t count, enum bpf_attach_type type,
              int32_t btf_number);
+/* Are pids here those of the kernel? That is in the initial PID namespace. */
+bool bpf_shares_pids(void);
 int bpf_call(enum bpf_cmd command, union bpf_attr *attributes);
 
 #endif

@@ -20,10 +20,10 @@ struct btf_question {
     unsigned kind;    /* BTF_KIND_STRUCT, for a member; BTF_KIND_FUNC; BTF_KIND_TYPEDEF ("btf_trace_NAME") */
     const char *name; /* of the type or function */
     const char *member; /* of the structure; NULL: the number of the type is asked for */
-    int32_t answer;     /* the member's offset in bytes, or the number; written by btf_find() */
+    int32_t answer;     /* the member's offset in bytes, or the number; -1: this kernel has none */
 };
 
-/* 0, or -1 with errno set: ENOENT, the kernel gives none; ENOTSUP, an answer is not in it. */
+/* 0, or -1 with errno set: ENOENT, there is no description; ENOTSUP, it lacks an answer, and the others are given. */
 int btf_find(struct btf_question questions[], size_t count);
 
 #endif

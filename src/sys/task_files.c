@@ -8,11 +8,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
-
-/* The number that the kernel gives the initial PID namespace's file (PROC_PID_INIT_INO). */
-#define INITIAL_PID_NAMESPACE 0xEFFFFFFC
 
 /* What the program writes for each socket. */
 struct record {
@@ -103,19 +99,12 @@ static int open_iterator(void)
     return bpf_call(BPF_ITER_CREATE, &iterator);
 }
 
-static bool in_initial_namespace(void)
-{
-    struct stat about;
-
-    return stat("/proc/self/ns/pid", &about) == 0 && about.st_ino == INITIAL_PID_NAMESPACE;
-}
-
 int task_files_read(bool (*each)(void *data, const struct descriptor *descriptor), void *data)
 {
     struct record records[1024];
     size_t kept = 0;
 
-    if (!in_initial_namespace()) {
+    if (!bpf_shares_pids()) {
         errno = ENOTSUP;
         return -1;
     }
