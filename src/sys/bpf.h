@@ -16,9 +16,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define INSTRUCTION(op, to, from, offset, value)                                          \
-    {                                                                                     \
-        .code = (op), .dst_reg = (to), .src_reg = (from), .off = (offset), .imm = (value) \
+#define INSTRUCTION(op, to, from, offset, value)                                                   \
+    {                                                                                              \
+        .code = (uint8_t)(op), .dst_reg = (to), .src_reg = (from), .off = (offset), .imm = (value) \
     }
 #define LOAD(size, to, from, offset)  INSTRUCTION(BPF_LDX | BPF_MEM | (size), to, from, (int16_t)(offset), 0)
 #define STORE(size, to, from, offset) INSTRUCTION(BPF_STX | BPF_MEM | (size), to, from, (int16_t)(offset), 0)
