@@ -304,8 +304,8 @@ int cmd_pairs(int argc, char **argv)
     if (status == FP_OK && help)
         return EX_OK;
     arguments.query.with_counts = arguments.stats || arguments.json;
-    /* A table is long, and each write(2) takes as much as some dozen of its lines. */
-    setvbuf(stdout, NULL, _IOFBF, OUTPUT_SIZE);
+    /* A table is long, and each write(2) takes as much as some dozen of its lines. It is stdout's until the end. */
+    setvbuf(stdout, malloc(OUTPUT_SIZE), _IOFBF, OUTPUT_SIZE);
     if (status == FP_OK)
         status = query_enter(&arguments.query, &home, &err);
     if (status == FP_OK)

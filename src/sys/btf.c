@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -158,6 +159,21 @@ static int find(const char *bytes, size_t size, struct btf_question questions[],
     return result;
 }
 
+/* Before Linux 6.16 it cannot be mapped, and a page is all that one read(2) gives. */
+static int read_and_find(int fd, size_t size, struct btf_question questions[], size_t count)
+{
+    char *bytes = malloc(size + 1);
+    size_t length = 0;
+
+    if (bytes == NULL)
+        return -1;
+    for (ssize_t got = 1; got > 0 && length<size; length += got> 0 ? (size_t)got : 0)
+        got = read(fd, bytes + length, size - length);
+    int result = find(bytes, length, questions, count);
+    free(bytes);
+    return result;
+}
+
 int btf_find(struct btf_question questions[], size_t count)
 {
     struct stat about;
@@ -166,13 +182,12 @@ int btf_find(struct btf_question questions[], size_t count)
     if (fd < 0 || fstat(fd, &about) < 0)
         return -1;
     size_t size = (size_t)about.st_size;
-    char *bytes = malloc(size + 1);
-    if (bytes == NULL)
-        return -1;
-    size_t length = 0;
-    for (ssize_t got = 1; got > 0 && length<size; length += got> 0 ? (size_t)got : 0)
-        got = read(fd, bytes + length, size - length);
-    int result = find(bytes, length, questions, count);
-    free(bytes);
+    void *mapped = mmap(NULL, size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, fd, 0);
+    if (mapped == MAP_FAILED)
+        return read_and_find(fd, size, questions, count);
+    int result = find(mapped, size, questions, count);
+    int errnum = errno;
+    munmap(mapped, size);
+    errno = errnum;
     return result;
 }
