@@ -20,6 +20,7 @@ static const struct command commands[] = {
     {"connect", cmd_connect, "connect to a TCP server: relay standard input and output, or run a program"},
     {"pairs", cmd_pairs, "show every TCP socket pair of the host, and the processes that hold it"},
     {"demux", cmd_demux, "say which endpoint receives a segment, and why: one, those of a capture, or live"},
+    {"figures", cmd_figures, "play section 2.10 on real sockets, draw its figures, check what it says"},
 };
 
 int cmd_fail(const struct fp_error *err)

@@ -35,6 +35,8 @@ int fd_open_null(void);
 int fd_open_event(void);
 void fd_signal_event(int fd);
 void fd_clear_event(int fd);
+/* Two ends between processes: what is written to one with a call is read from the other with a call. */
+int fd_open_channel(int ret_fds[2]);
 
 /* Opens for appending, creating with mode 0640 whatever the umask. */
 int fd_open_append(const char *path);

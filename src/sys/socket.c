@@ -106,6 +106,18 @@ struct socket_bytes socket_bytes(int fd)
     };
 }
 
+int socket_bind(int fd, const struct sockaddr *sa, socklen_t sa_length)
+{
+    return bind(fd, sa, sa_length);
+}
+
+int socket_reset_at_close(int fd)
+{
+    struct linger at_once = {.l_onoff = 1, .l_linger = 0};
+
+    return setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+}
+
 void socket_dismiss(int take_fd, const char *text, size_t length)
 {
     char discarded[4096];

@@ -44,6 +44,11 @@ struct socket_bytes {
 };
 struct socket_bytes socket_bytes(int fd);
 
+/* bind(2), for what it says to a socket that is bound already. */
+int socket_bind(int fd, const struct sockaddr *sa, socklen_t sa_length);
+/* Its close, and that of what it accepts, resets the connection and leaves no TIME-WAIT. */
+int socket_reset_at_close(int fd);
+
 /* Sends what can be sent at once, ends the stream, takes in what has come, and closes take_fd. */
 void socket_dismiss(int take_fd, const char *text, size_t length);
 
