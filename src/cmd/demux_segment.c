@@ -1,11 +1,143 @@
 /* SPDX-License-Identifier: MIT */
 #include "cmd/demux.h"
 
+#include "addr/resolve.h"
 #include "base/error.h"
+#include "demux/render.h"
+#include "pairs/query.h"
+
+#include <errno.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+
+#define EXIT_NOBODY 1
+
+static enum fp_status find_interface(const char *name, uint32_t *ret_number, struct fp_error *err)
+{
+    uint32_t number = if_nametoindex(name);
+
+    if (number == 0)
+        return error_reason(err, error_set(err, FP_DATA, 0, "find", "the interface %s", name),
+                            "there is none of this name");
+    *ret_number = number;
+    return FP_OK;
+}
+
+/* A long answer takes more than one try. */
+static enum fp_status print(const struct answer *answer, bool json, bool first, struct fp_error *err)
+{
+    char *start = NULL;
+    size_t size = 8192;
+    struct text text;
+
+    for (;; size = text.length + 1) {
+        free(start);
+        start = malloc(size);
+        if (start == NULL)
+            return error_set(err, FP_SYSTEM, ENOMEM, "print", "the answer");
+        text_init(&text, start, size);
+        (json ? render_answer_json : render_answer)(answer, &text);
+        if (text_end(&text) < size)
+            break;
+    }
+    if (!json && !first)
+        putchar('\n');
+    fwrite(start, 1, text.length, stdout);
+    if (json)
+        putchar('\n');
+    free(start);
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return FP_OK;
+    return error_set(err, FP_SYSTEM, errno, "print", "the answer");
+}
+
+struct question {
+    const struct demux_arguments *arguments;
+    struct segment segment;
+    bool any; /* answered so far */
+    bool received;
+};
+
+static enum fp_status answer_one(struct question *question, struct fp_error *err)
+{
+    bool given = question->segment.interface != 0;
+    struct answer answer;
+
+    enum fp_status status = answer_make(&question->segment, given, &answer, err);
+    if (status != FP_OK)
+        return status;
+    status = answer_owners(&answer, err);
+    if (status == FP_OK)
+        status = print(&answer, question->arguments->json, !question->any, err);
+    question->any = true;
+    question->received = question->received || answer.kind != ANSWER_NOBODY;
+    answer_done(&answer);
+    return status;
+}
+
+/* A name can stand for several addresses: every two of one family are a segment. */
+static enum fp_status answer_all(struct question *question, const struct address_list *foreign,
+                                 const struct address_list *local, struct fp_error *err)
+{
+    const struct demux_arguments *arguments = question->arguments;
+    enum fp_status status = FP_OK;
+
+    for (size_t i = 0; i < local->count && status == FP_OK; i++) {
+        for (size_t k = 0; k < foreign->count && status == FP_OK; k++) {
+            struct pair *pair = &question->segment.pair;
+            if (local->items[i].family != foreign->items[k].family)
+                continue;
+            *pair = (struct pair){.local = local->items[i], .foreign = foreign->items[k]};
+            question->segment.interface = 0;
+            const char *device = pair->local.device[0] != '\0' ? pair->local.device : arguments->interface;
+            if (device != NULL)
+                status = find_interface(device, &question->segment.interface, err);
+            pair->local.device[0] = '\0';
+            if (status == FP_OK)
+                status = answer_one(question, err);
+        }
+    }
+    if (status == FP_OK && !question->any)
+        return error_reason(err,
+                            error_set(err, FP_DATA, 0, "demultiplex", "from %s to %s", arguments->foreign,
+                                      arguments->local),
+                            "one is of IPv4 and the other of IPv6");
+    return status;
+}
+
+static enum fp_status resolve(struct question *question, struct fp_error *err)
+{
+    struct address_list foreign = {.count = 0};
+    struct address_list local = {.count = 0};
+
+    enum fp_status status = address_list_resolve(question->arguments->foreign, &foreign, err);
+    if (status == FP_OK)
+        status = address_list_resolve(question->arguments->local, &local, err);
+    if (status == FP_OK)
+        status = answer_all(question, &foreign, &local, err);
+    address_list_done(&foreign);
+    address_list_done(&local);
+    return status;
+}
 
 enum fp_status demux_segment(const struct demux_arguments *arguments, int *ret_code, struct fp_error *err)
 {
-    (void)arguments;
-    (void)ret_code;
-    return error_set(err, FP_BUG, 0, "demultiplex", "yet");
+    struct question question = {.arguments = arguments};
+    struct query query = {.namespace = arguments->namespace};
+    const char *flags = arguments->flags != NULL ? arguments->flags : "SYN";
+    int home;
+
+    enum fp_status status = segment_flags_parse(flags, &question.segment.flags, err);
+    if (status == FP_OK)
+        status = query_enter(&query, &home, err);
+    if (status != FP_OK)
+        return status;
+    status = resolve(&question, err);
+    if (status == FP_OK)
+        status = query_leave(home, err);
+    *ret_code = question.received ? EX_OK : EXIT_NOBODY;
+    return status;
 }

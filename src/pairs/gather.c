@@ -41,7 +41,8 @@ static void name_device(struct diag_socket *socket, struct device *last)
     memcpy(pair->local.device, last->name, sizeof(pair->local.device));
 }
 
-static enum fp_status read_answer(struct pairs_table *table, int fd, struct fp_error *err)
+/* `port` 0: any. The kernel does not heed it for sockets that are only bound. */
+static enum fp_status read_answer(struct pairs_table *table, int fd, uint16_t port, struct fp_error *err)
 {
     _Alignas(uint32_t) char buffer[BUFFER_SIZE];
     struct device last = {.interface = 0};
@@ -55,6 +56,8 @@ static enum fp_status read_answer(struct pairs_table *table, int fd, struct fp_e
             return fail(err, errno);
         diag_reader_init(&reader, buffer, (size_t)length);
         while ((item = diag_reader_next(&reader, &socket)) == DIAG_SOCKET) {
+            if (port != 0 && socket.pair.local.port != port)
+                continue;
             name_device(&socket, &last);
             if (!pairs_append(table, &socket))
                 return fail(err, ENOMEM);
@@ -79,7 +82,31 @@ enum fp_status gather_rows(struct pairs_table *table, uint32_t states, bool with
         size_t length = diag_request_dump(request, families[i], states, 0, with_counts);
         if (netlink_send(fd, request, length) < 0)
             return fail(err, errno);
-        status = read_answer(table, fd, err);
+        status = read_answer(table, fd, 0, err);
+    }
+    pairs_sort(table);
+    return status;
+}
+
+enum fp_status gather_endpoints(struct pairs_table *table, uint16_t port, uint16_t foreign_port,
+                                struct fp_error *err)
+{
+    const uint32_t alone = DIAG_STATE_BIT(DIAG_LISTEN) | DIAG_STATE_BIT(DIAG_BOUND);
+    const struct {
+        uint32_t states;
+        uint16_t foreign_port;
+    } dumps[] = {{DIAG_STATES_ALL & ~alone, foreign_port}, {alone, 0}};
+    char request[DIAG_REQUEST_SIZE];
+    enum fp_status status = FP_OK;
+
+    FD_AUTO fd = netlink_open();
+    if (fd < 0)
+        return fail(err, errno);
+    for (size_t i = 0; i < 2 && status == FP_OK; i++) {
+        size_t length = diag_request_endpoints(request, dumps[i].states, port, dumps[i].foreign_port);
+        if (netlink_send(fd, request, length) < 0)
+            return fail(err, errno);
+        status = read_answer(table, fd, port, err);
     }
     pairs_sort(table);
     return status;

@@ -80,7 +80,7 @@ static json_t *owner_value(enum pairs_owner owner)
     return json_null();
 }
 
-static json_t *processes_value(const struct pairs_table *table, const struct pairs_row *row)
+json_t *render_processes(const struct pairs_table *table, const struct pairs_row *row)
 {
     struct pairs_cursor cursor = {.row = row};
     json_t *array = json_array();
@@ -145,7 +145,7 @@ void render_json(const char *change, const struct pairs_table *table, const stru
     add(object, "uid", has_inode ? json_integer(socket->uid) : json_null());
     add(object, "device", device[0] != '\0' ? string_value(device) : json_null());
     add(object, "owner", owner_value(row->owner));
-    add(object, "processes", processes_value(table, row));
+    add(object, "processes", render_processes(table, row));
     if (row->service != NULL)
         add(object, "service", string_value(row->service));
     if (row->connection != 0)

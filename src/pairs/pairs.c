@@ -14,7 +14,8 @@ bool pairs_append(struct pairs_table *table, const struct diag_socket *socket)
         table->rows = rows;
         table->room = room;
     }
-    table->rows[table->count++] = (struct pairs_row){.socket = *socket};
+    table->rows[table->count] = (struct pairs_row){.socket = *socket, .order = (uint32_t)table->count};
+    table->count++;
     return true;
 }
 

@@ -30,6 +30,7 @@ enum pairs_owner {
 
 struct pairs_row {
     struct diag_socket socket;
+    uint32_t order; /* in which the kernel listed it, from 0 */
     bool shown;
     uint8_t owner;            /* enum pairs_owner */
     uint32_t descriptor;      /* of table.descriptors, the first that refers to it */

@@ -91,7 +91,7 @@ static void format_holders(const struct pairs_table *table, const struct pairs_r
     text_string(text, last != 0 ? ")" : "");
 }
 
-static void format_owner(const struct pairs_table *table, const struct pairs_row *row, struct text *text)
+void render_owner(const struct pairs_table *table, const struct pairs_row *row, struct text *text)
 {
     struct pairs_cursor cursor = {.row = row};
 
@@ -237,5 +237,5 @@ void render_row(const struct render *render, const struct pairs_table *table, co
         pad(text, start, render->local_width);
     }
     text_string(text, "  ");
-    format_owner(table, row, text);
+    render_owner(table, row, text);
 }

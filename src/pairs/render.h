@@ -30,6 +30,10 @@ void render_measure(struct render *render, const struct pairs_table *table);
 void render_heading(const struct render *render, struct text *text);
 void render_row(const struct render *render, const struct pairs_table *table, const struct pairs_row *row,
                 struct text *text);
+/* Who has it: "service #17: sshd 812 (fd 3)", "waiting for sshd 812 (fd 3)", "no process", ... */
+void render_owner(const struct pairs_table *table, const struct pairs_row *row, struct text *text);
+/* Who has it, for JSON: an array that the caller owns. */
+struct json_t *render_processes(const struct pairs_table *table, const struct pairs_row *row);
 /* The JSON object of a row; `change` as above. */
 void render_json(const char *change, const struct pairs_table *table, const struct pairs_row *row,
                  struct text *text);

@@ -64,6 +64,27 @@ size_t diag_request_dump(char ret_request[DIAG_REQUEST_SIZE], int family, uint32
     return put_request(ret_request, NLM_F_DUMP, &request);
 }
 
+size_t diag_request_endpoints(char ret_request[DIAG_REQUEST_SIZE], uint32_t states, uint16_t port,
+                              uint16_t foreign_port)
+{
+    /* The form of before Linux 3.3, which names no family to leave the others out. */
+    struct inet_diag_req request = {
+        .id.idiag_sport = htons(port),
+        .id.idiag_dport = htons(foreign_port),
+        .id.idiag_cookie = {INET_DIAG_NOCOOKIE, INET_DIAG_NOCOOKIE},
+        .idiag_states = states,
+    };
+    struct nlmsghdr header = {
+        .nlmsg_len = NLMSG_LENGTH(sizeof(request)),
+        .nlmsg_type = TCPDIAG_GETSOCK,
+        .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP,
+    };
+
+    memcpy(ret_request, &header, sizeof(header));
+    memcpy(ret_request + NLMSG_HDRLEN, &request, sizeof(request));
+    return header.nlmsg_len;
+}
+
 size_t diag_request_exact(char ret_request[DIAG_REQUEST_SIZE], const struct pair *pair, uint32_t interface,
                           uint64_t cookie)
 {
@@ -222,7 +243,9 @@ enum diag_item diag_reader_next(struct diag_reader *reader, struct diag_socket *
         reader->left -= step;
         if ((message->nlmsg_flags & NLM_F_DUMP_INTR) != 0)
             reader->interrupted = true;
-        if (message->nlmsg_type == SOCK_DIAG_BY_FAMILY && read_socket(message, ret_socket))
+        /* Each form of request is answered under its own number. */
+        if ((message->nlmsg_type == SOCK_DIAG_BY_FAMILY || message->nlmsg_type == TCPDIAG_GETSOCK) &&
+            read_socket(message, ret_socket))
             return DIAG_SOCKET;
         if (message->nlmsg_type != NLMSG_DONE && message->nlmsg_type != NLMSG_ERROR)
             continue;

@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: MIT */
+#include "demux/answer.h"
+
+#include "demux/ask.h"
+#include "demux/judge.h"
+#include "pairs/gather.h"
+#include "pairs/owner.h"
+#include "pairs/service.h"
+#include "sys/route.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A socket that came or went between gathering and asking is not there, or gone, the second time. */
+#define ATTEMPTS 2
+
+/* Of a row that the kernel answered with and had not listed: not a part of what the model goes by. */
+#define ORDER_NONE UINT32_MAX
+
+static bool is_loopback(const struct address *address)
+{
+    static const uint8_t loopback6[16] = {[15] = 1};
+
+    return address->family == AF_INET ? address->bytes[0] == 127
+                                      : memcmp(address->bytes, loopback6, sizeof(loopback6)) == 0;
+}
+
+static enum fp_status find_route(const struct address *address, struct route *ret_route, struct fp_error *err)
+{
+    if (route_find(address->family, address->bytes, address->scope, ret_route) == 0)
+        return FP_OK;
+    return error_set(err, error_class(errno), errno, "read", "the routing table");
+}
+
+static uint32_t any_interface(const struct route_interface *items, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (items[i].up && !items[i].loopback)
+            return items[i].number;
+    }
+    return 0;
+}
+
+/* By which interface it comes in, as TCP sees it: from this host itself, by the one that owns the address. */
+static enum fp_status find_way(struct answer *answer, const struct route_interface *interfaces, size_t count,
+                               struct fp_error *err)
+{
+    const struct pair *pair = &answer->segment.pair;
+    struct route local;
+    struct route foreign;
+
+    enum fp_status status = find_route(&pair->local, &local, err);
+    if (status == FP_OK)
+        status = find_route(&pair->foreign, &foreign, err);
+    if (status != FP_OK)
+        return status;
+    answer->way = foreign.local ? WAY_HERE : WAY_REMOTE;
+    if (!local.local)
+        answer->way = WAY_FOREIGN;
+    else if (!foreign.local && is_loopback(&pair->local))
+        answer->way = WAY_MARTIAN;
+    if (answer->interface_given)
+        return FP_OK;
+    uint32_t scope = pair->local.scope != 0 ? pair->local.scope : pair->foreign.scope;
+    answer->segment.interface = answer->way == WAY_HERE ? local.interface : foreign.interface;
+    if (scope != 0)
+        answer->segment.interface = scope;
+    if (answer->segment.interface == 0)
+        answer->segment.interface = any_interface(interfaces, count);
+    return FP_OK;
+}
+
+static uint32_t find_cookie(const struct pairs_table *table, uint64_t cookie)
+{
+    for (size_t i = 0; i < table->count; i++) {
+        if (table->rows[i].socket.cookie == cookie)
+            return (uint32_t)i;
+    }
+    return ANSWER_NONE;
+}
+
+/* The kernel's answer, as a row of the table: a socket at another port where a program redirects the segment. */
+static enum fp_status ask_row(struct answer *answer, const struct ask *ask, const struct segment *segment,
+                              uint32_t *ret_row, struct fp_error *err)
+{
+    struct diag_socket socket;
+    bool found;
+
+    enum fp_status status = ask_segment(ask, segment, &socket, &found, err);
+    if (status != FP_OK)
+        return status;
+    uint32_t row = found ? find_cookie(&answer->table, socket.cookie) : ANSWER_NONE;
+    if (found && row == ANSWER_NONE) {
+        if (!pairs_append(&answer->table, &socket))
+            return error_set(err, FP_SYSTEM, ENOMEM, "keep", "the kernel's answer");
+        row = (uint32_t)answer->table.count - 1;
+        answer->table.rows[row].order = ORDER_NONE;
+    }
+    *ret_row = row;
+    return FP_OK;
+}
+
+static bool add_steering(void *data, const struct steering *steering)
+{
+    struct answer *answer = data;
+    struct model_steering *list = &answer->steering;
+
+    if (find_cookie(&answer->table, steering->cookie) == ANSWER_NONE)
+        return true;
+    struct steering *items = reallocarray((void *)list->items, list->count + 1, sizeof(*items));
+    if (items == NULL)
+        return false;
+    items[list->count++] = *steering;
+    list->items = items;
+    return true;
+}
+
+/* What may not be seen, or what this kernel does not tell, is left unknown. */
+static void find_steering(struct answer *answer)
+{
+    answer->steering.known = steering_read(add_steering, answer) == 0;
+    answer->programs = steering_programs();
+}
+
+static bool agrees(const struct answer *answer)
+{
+    if (answer->kernel == ANSWER_NONE)
+        return answer->model.count == 0;
+    for (size_t i = 0; i < answer->model.best; i++) {
+        if (answer->model.items[i].row == answer->kernel)
+            return true;
+    }
+    return false;
+}
+
+/* One that the CPU can decide: several of those that listen are in each other's way. */
+static bool is_contended(const struct model *model)
+{
+    return model->count > 1 && model->items[0].stage != MODEL_CONNECTED &&
+           model->items[1].stage == model->items[0].stage;
+}
+
+static void forget(struct answer *answer)
+{
+    pairs_done(&answer->table);
+    model_done(&answer->model);
+    free((void *)answer->steering.items);
+    answer->steering = (struct model_steering){.count = 0};
+}
+
+static enum fp_status decide(struct answer *answer, const struct ask *ask, struct fp_error *err)
+{
+    const struct segment *segment = &answer->segment;
+
+    forget(answer);
+    enum fp_status status =
+        gather_endpoints(&answer->table, segment->pair.local.port, segment->pair.foreign.port, err);
+    if (status != FP_OK)
+        return status;
+    find_steering(answer);
+    if (!model_find(&answer->table, segment, &answer->steering, &answer->model))
+        return error_set(err, FP_SYSTEM, ENOMEM, "rank", "the sockets");
+    status = ask_row(answer, ask, segment, &answer->kernel, err);
+    answer->agree = status == FP_OK && agrees(answer);
+    answer->cpus_all = true;
+    answer->cpus_vary = false;
+    if (status == FP_OK && is_contended(&answer->model))
+        status = ask_cpus(ask, segment, &answer->cpus_vary, &answer->cpus_all, err);
+    return status;
+}
+
+/* Is it one that may be bound to its interface because of this segment? */
+static bool is_concerned(const struct diag_socket *socket, const struct segment *segment)
+{
+    if (socket->interface == 0 || socket->state == DIAG_BOUND)
+        return false;
+    return model_takes_family(socket, segment) && model_takes_address(socket, segment);
+}
+
+/* Interfaces that nobody is bound to are all the same: one stands for the others. */
+static bool is_worth_asking(const struct answer *answer, const struct route_interface *interface,
+                            bool *other_asked)
+{
+    if (!interface->up || interface->loopback || interface->number == answer->segment.interface)
+        return false;
+    for (size_t i = 0; i < answer->table.count; i++) {
+        const struct diag_socket *socket = &answer->table.rows[i].socket;
+        if (socket->interface == interface->number && is_concerned(socket, &answer->segment))
+            return true;
+    }
+    if (*other_asked)
+        return false;
+    *other_asked = true;
+    return true;
+}
+
+static enum fp_status ask_interfaces(struct answer *answer, const struct ask *ask,
+                                     const struct route_interface *interfaces, size_t count,
+                                     struct fp_error *err)
+{
+    struct segment segment = answer->segment;
+    bool other_asked = false;
+
+    answer->interfaces = calloc(count + 1, sizeof(*answer->interfaces));
+    if (answer->interfaces == NULL)
+        return error_set(err, FP_SYSTEM, ENOMEM, "ask for", "each interface");
+    for (size_t i = 0; i < count; i++) {
+        struct answer_interface *next = &answer->interfaces[answer->interface_count];
+        if (!is_worth_asking(answer, &interfaces[i], &other_asked))
+            continue;
+        segment.interface = interfaces[i].number;
+        enum fp_status status = ask_row(answer, ask, &segment, &next->row, err);
+        if (status != FP_OK)
+            return status;
+        if (next->row == answer->kernel)
+            continue;
+        next->number = interfaces[i].number;
+        memcpy(next->name, interfaces[i].name, sizeof(next->name));
+        answer->interface_count++;
+    }
+    return FP_OK;
+}
+
+static enum fp_status make(struct answer *answer, const struct ask *ask,
+                           const struct route_interface *interfaces, size_t count, struct fp_error *err)
+{
+    enum fp_status status = find_way(answer, interfaces, count, err);
+
+    for (unsigned i = 0; i < ATTEMPTS && status == FP_OK && !answer->agree; i++)
+        status = decide(answer, ask, err);
+    if (status == FP_OK && answer->way == WAY_REMOTE && !answer->interface_given)
+        status = ask_interfaces(answer, ask, interfaces, count, err);
+    if (status == FP_OK)
+        judge(answer);
+    return status;
+}
+
+enum fp_status answer_make(const struct segment *segment, bool given, struct answer *ret_answer,
+                           struct fp_error *err)
+{
+    struct answer answer = {.segment = *segment, .interface_given = given};
+    struct route_interface *interfaces;
+    struct ask ask;
+    size_t count;
+
+    if (route_interfaces(&interfaces, &count) < 0)
+        return error_set(err, error_class(errno), errno, "list", "the interfaces");
+    enum fp_status status = ask_open(&ask, err);
+    if (status == FP_OK) {
+        status = make(&answer, &ask, interfaces, count, err);
+        ask_close(&ask);
+    }
+    free(interfaces);
+    if (status != FP_OK) {
+        answer_done(&answer);
+        return status;
+    }
+    *ret_answer = answer;
+    return FP_OK;
+}
+
+static void mark(struct answer *answer)
+{
+    struct pairs_row *rows = answer->table.rows;
+    const struct model_candidate *listening = judge_listening(answer);
+
+    for (size_t i = 0; i < answer->table.count; i++)
+        rows[i].shown = answer->kind == ANSWER_NOBODY;
+    for (size_t i = 0; i < answer->model.best; i++)
+        rows[answer->model.items[i].row].shown = true;
+    for (size_t i = 0; i < answer->interface_count; i++) {
+        if (answer->interfaces[i].row != ANSWER_NONE)
+            rows[answer->interfaces[i].row].shown = true;
+    }
+    if (listening != NULL)
+        rows[listening->row].shown = true;
+    if (answer->kernel != ANSWER_NONE)
+        rows[answer->kernel].shown = true;
+}
+
+enum fp_status answer_owners(struct answer *answer, struct fp_error *err)
+{
+    mark(answer);
+    enum fp_status status = owner_find(&answer->table, 0, err);
+    if (status == FP_OK && !service_find(&answer->table))
+        status = error_set(err, FP_SYSTEM, ENOMEM, "read", "the services of processes");
+    if (status == FP_OK && answer->kind == ANSWER_NOBODY && answer->way != WAY_MARTIAN)
+        status = elsewhere_find(&answer->segment, answer->way != WAY_FOREIGN, &answer->elsewhere, err);
+    return status;
+}
+
+void answer_done(struct answer *answer)
+{
+    forget(answer);
+    free(answer->interfaces);
+    answer->interfaces = NULL;
+    answer->interface_count = 0;
+}

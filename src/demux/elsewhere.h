@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * demux/elsewhere.h - who would receive a segment in the other network namespaces of the host.
+ *
+ * For a segment that nobody receives in this one: the container that has the address, or the server that somebody
+ * started in the wrong place. Each namespace that a process is in is entered once by the calling thread, which is back
+ * where it was when the call returns. It takes CAP_SYS_ADMIN; without it nothing is entered and `permitted` is false,
+ * which is an answer and no failure. It costs a look at each process and some tens of microseconds for each namespace.
+ */
+#ifndef DEMUX_ELSEWHERE_H
+#define DEMUX_ELSEWHERE_H
+
+#include "demux/segment.h"
+#include "sys/procfs.h"
+#include "wire/sock_diag.h"
+
+#define ELSEWHERE_MAX 8
+
+struct elsewhere_place {
+    pid_t pid; /* a process that is in there */
+    char name[PROCFS_NAME_SIZE];
+    bool
+        listening; /* the socket below would receive it there; else the namespace has the address, and that is all */
+    struct diag_socket socket;
+};
+
+struct elsewhere {
+    bool looked;
+    bool permitted;  /* to enter them */
+    bool incomplete; /* some processes may not be looked into, or their namespaces not be entered */
+    size_t count; /* of the places found; the first of them are kept */
+    struct elsewhere_place places[ELSEWHERE_MAX];
+};
+
+/* `address_is_here`: then only places where somebody listens are told. */
+enum fp_status elsewhere_find(const struct segment *segment, bool address_is_here,
+                              struct elsewhere *ret_elsewhere, struct fp_error *err);
+
+#endif

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MIT */
+#include "demux/misses.h"
+
+#include "demux/explain.h"
+#include "pairs/render.h"
+
+#include <net/if.h>
+#include <string.h>
+
+/* With more sockets at one port nobody reads on. */
+#define MISSES_MAX 16
+
+static void format_interface(uint32_t number, struct text *text)
+{
+    char name[IF_NAMESIZE];
+
+    if (number == 0 || if_indextoname(number, name) == NULL)
+        text_string(text, "no interface");
+    else
+        text_escape(text, name, strlen(name));
+}
+
+/* Why the segment is not for this socket; false: it is not about the socket. */
+static bool explain_miss(const struct answer *answer, const struct diag_socket *socket, struct text *text)
+{
+    const struct segment *segment = &answer->segment;
+
+    if (socket->state == DIAG_SYN_RECEIVED || socket->state == DIAG_NEW_SYN_RECEIVED) {
+        text_string(text, "is half open, and its listening socket is closed");
+        return true;
+    }
+    if (socket->state != DIAG_LISTEN && socket->state != DIAG_BOUND)
+        return false;
+    if (!model_takes_family(socket, segment))
+        text_string(text, segment->pair.local.family == AF_INET ? "takes IPv6 only" : "takes IPv4 only");
+    else if (!model_takes_address(socket, segment))
+        text_string(text, "has another address");
+    else if (model_is_elsewhere(socket, segment)) {
+        text_string(text, "is bound to an interface, and the segment comes in by ");
+        format_interface(segment->interface, text);
+    } else if (socket->state == DIAG_BOUND)
+        text_string(text, "has the port, but does not listen");
+    else
+        return false;
+    return true;
+}
+
+void misses_explain(const struct answer *answer, void (*reason)(void *data, const char *line), void *data)
+{
+    char line[EXPLAIN_SIZE];
+    struct text text;
+    size_t said = 0;
+
+    for (size_t i = 0; i < answer->table.count; i++) {
+        const struct pairs_row *row = &answer->table.rows[i];
+        text_init(&text, line, sizeof(line));
+        pair_format(&row->socket.pair, &text);
+        text_string(&text, " ");
+        if (!explain_miss(answer, &row->socket, &text) || said++ >= MISSES_MAX)
+            continue;
+        if (row->owner != OWNER_UNKNOWN) {
+            text_string(&text, ": ");
+            render_owner(&answer->table, row, &text);
+        }
+        text_end(&text);
+        reason(data, line);
+    }
+    text_init(&text, line, sizeof(line));
+    if (said > MISSES_MAX)
+        text_printf(&text, "and %zu more at this port", said - MISSES_MAX);
+    else if (said == 0)
+        text_printf(&text, "nothing listens on port %u, and no connection has this pair",
+                    answer->segment.pair.local.port);
+    text_end(&text);
+    if (line[0] != '\0')
+        reason(data, line);
+}
+
+static void explain_place(const struct elsewhere_place *place, struct text *text)
+{
+    text_printf(text, "in the network namespace of process %d (", (int)place->pid);
+    text_escape(text, place->name, strlen(place->name));
+    text_string(text, ") ");
+    if (place->listening)
+        pair_format(&place->socket.pair, text);
+    text_string(text,
+                place->listening ? " would receive it" : "the address is local, but nobody would receive it");
+}
+
+void misses_explain_elsewhere(const struct answer *answer, void (*reason)(void *data, const char *line),
+                              void *data)
+{
+    const struct elsewhere *elsewhere = &answer->elsewhere;
+    char line[EXPLAIN_SIZE];
+    struct text text;
+
+    for (size_t i = 0; i < elsewhere->count && i < ELSEWHERE_MAX; i++) {
+        text_init(&text, line, sizeof(line));
+        explain_place(&elsewhere->places[i], &text);
+        text_end(&text);
+        reason(data, line);
+    }
+    if (elsewhere->count > ELSEWHERE_MAX) {
+        text_init(&text, line, sizeof(line));
+        text_printf(&text, "and so it is in %zu more network namespaces", elsewhere->count - ELSEWHERE_MAX);
+        text_end(&text);
+        reason(data, line);
+    }
+    if (elsewhere->looked && !elsewhere->permitted)
+        reason(data, "other network namespaces may not be looked into");
+    else if (elsewhere->incomplete)
+        reason(data, "the network namespaces of some processes may not be looked into");
+}

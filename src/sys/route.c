@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT */
+#include "sys/route.h"
+
+#include "sys/fd.h"
+
+#include <errno.h>
+#include <ifaddrs.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+struct question {
+    struct nlmsghdr header;
+    struct rtmsg route;
+    char attributes[64];
+};
+
+static void put(struct question *question, uint16_t type, const void *bytes, size_t length)
+{
+    size_t at = NLMSG_ALIGN(question->header.nlmsg_len) - offsetof(struct question, attributes);
+    struct rtattr attribute = {.rta_len = (uint16_t)RTA_LENGTH(length), .rta_type = type};
+
+    memcpy(question->attributes + at, &attribute, sizeof(attribute));
+    memcpy(question->attributes + at + RTA_LENGTH(0), bytes, length);
+    question->header.nlmsg_len =
+        NLMSG_ALIGN(question->header.nlmsg_len) + (uint32_t)RTA_ALIGN(RTA_LENGTH(length));
+}
+
+/* An address that is not reached gives an error, whose number depends on the kind of the route that says so. */
+static bool is_unreachable(int errnum)
+{
+    return errnum == ENETUNREACH || errnum == EHOSTUNREACH || errnum == EACCES || errnum == EINVAL;
+}
+
+static int read_route(const char *bytes, size_t length, struct route *ret_route)
+{
+    const struct nlmsghdr *header = (const struct nlmsghdr *)(const void *)bytes;
+    struct route found = {.local = false};
+
+    if (!NLMSG_OK(header, length)) {
+        errno = EPROTO;
+        return -1;
+    }
+    if (header->nlmsg_type == NLMSG_ERROR) {
+        const struct nlmsgerr *error = NLMSG_DATA(header);
+        errno = header->nlmsg_len >= NLMSG_LENGTH(sizeof(*error)) ? -error->error : EPROTO;
+        *ret_route = found;
+        return is_unreachable(errno) ? 0 : -1;
+    }
+    const struct rtmsg *route = NLMSG_DATA(header);
+    if (header->nlmsg_type != RTM_NEWROUTE || header->nlmsg_len < NLMSG_LENGTH(sizeof(*route))) {
+        errno = EPROTO;
+        return -1;
+    }
+    found.local = route->rtm_type == RTN_LOCAL;
+    found.reachable = found.local || route->rtm_type == RTN_UNICAST;
+    size_t left = RTM_PAYLOAD(header);
+    for (const struct rtattr *at = RTM_RTA(route); RTA_OK(at, left); at = RTA_NEXT(at, left)) {
+        if (at->rta_type == RTA_OIF && RTA_PAYLOAD(at) >= sizeof(found.interface))
+            memcpy(&found.interface, RTA_DATA(at), sizeof(found.interface));
+    }
+    *ret_route = found;
+    return 0;
+}
+
+/* Of a local address only the entry of the table itself names the interface that owns it: else it is lo. */
+static int ask(int fd, int family, const uint8_t *bytes, uint32_t scope, unsigned flags,
+               struct route *ret_route)
+{
+    _Alignas(struct nlmsghdr) char answer[4096];
+    struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
+    size_t length = family == AF_INET ? sizeof(struct in_addr) : sizeof(struct in6_addr);
+    struct question question = {
+        .header = {.nlmsg_len = NLMSG_LENGTH(sizeof(struct rtmsg)),
+                   .nlmsg_type = RTM_GETROUTE,
+                   .nlmsg_flags = NLM_F_REQUEST},
+        .route = {.rtm_family = (uint8_t)family, .rtm_dst_len = (uint8_t)(8 * length), .rtm_flags = flags},
+    };
+
+    put(&question, RTA_DST, bytes, length);
+    if (scope != 0)
+        put(&question, RTA_OIF, &scope, sizeof(scope));
+    if (sendto(fd, &question, question.header.nlmsg_len, 0, (struct sockaddr *)&kernel, sizeof(kernel)) < 0)
+        return -1;
+    ssize_t got = recv(fd, answer, sizeof(answer), 0);
+    return got < 0 ? -1 : read_route(answer, (size_t)got, ret_route);
+}
+
+int route_find(int family, const uint8_t *bytes, uint32_t scope, struct route *ret_route)
+{
+    struct route entry;
+    struct route found;
+
+    FD_AUTO fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+    if (fd < 0 || ask(fd, family, bytes, scope, 0, &found) < 0)
+        return -1;
+    if (found.local) {
+        if (ask(fd, family, bytes, scope, RTM_F_FIB_MATCH, &entry) < 0)
+            return -1;
+        if (entry.local && entry.interface != 0)
+            found.interface = entry.interface;
+    }
+    *ret_route = found;
+    return 0;
+}
+
+int route_interfaces(struct route_interface **ret_items, size_t *ret_count)
+{
+    struct ifaddrs *all;
+    size_t count = 0;
+
+    if (getifaddrs(&all) < 0)
+        return -1;
+    for (const struct ifaddrs *at = all; at != NULL; at = at->ifa_next)
+        count++;
+    struct route_interface *items = calloc(count + 1, sizeof(*items));
+    count = 0;
+    for (const struct ifaddrs *at = all; at != NULL && items != NULL; at = at->ifa_next) {
+        /* Each interface stands in the list once with its address of the link, whatever else it has. */
+        if (at->ifa_addr == NULL || at->ifa_addr->sa_family != AF_PACKET)
+            continue;
+        struct route_interface *item = &items[count];
+        item->number = if_nametoindex(at->ifa_name);
+        item->up = (at->ifa_flags & IFF_UP) != 0;
+        item->loopback = (at->ifa_flags & IFF_LOOPBACK) != 0;
+        strncpy(item->name, at->ifa_name, sizeof(item->name) - 1);
+        count += item->number != 0;
+    }
+    freeifaddrs(all);
+    if (items == NULL) {
+        errno = ENOMEM;
+        return -1;
+    }
+    *ret_items = items;
+    *ret_count = count;
+    return 0;
+}

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: MIT */
+#include "sys/steering.h"
+
+#include "sys/bpf.h"
+#include "sys/btf.h"
+#include "sys/fd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Behind the four bits of SO_REUSEADDR. */
+#define REUSEPORT_BIT 0x10
+
+/* What the program writes for each socket. */
+struct record {
+    uint64_t cookie;
+    uint64_t group;
+    int32_t cpu;
+    uint8_t state;
+    uint8_t reuse;
+    uint16_t unused;
+    uint64_t program;
+};
+_Static_assert(sizeof(struct record) == 32, "what the program below writes");
+
+enum question {
+    COMMON_STATE,
+    COMMON_COOKIE,
+    COMMON_CPU,
+    COMMON_REUSE,
+    SOCK_GROUP,
+    GROUP_PROGRAM,
+    ITERATOR,
+    QUESTION_COUNT
+};
+
+/* The iterator's arguments stand in the context: meta, sk_common, uid. Of what does not listen only the state is told. */
+static int load_program(const struct btf_question *at)
+{
+    const struct bpf_insn program[] = {
+        MOVE(6, 1),
+        LOAD(BPF_DW, 7, 6, 8),
+        IF_IS(7, 0, 28),
+        SET(1, 0),
+        STORE(BPF_DW, 10, 1, -32),
+        STORE(BPF_DW, 10, 1, -24),
+        STORE(BPF_DW, 10, 1, -16),
+        STORE(BPF_DW, 10, 1, -8),
+        LOAD(BPF_B, 8, 7, at[COMMON_STATE].answer),
+        STORE(BPF_B, 10, 8, -12),
+        IF_NOT(8, TCP_LISTEN, 14),
+        LOAD(BPF_DW, 1, 7, at[COMMON_COOKIE].answer),
+        STORE(BPF_DW, 10, 1, -32),
+        LOAD(BPF_W, 1, 7, at[COMMON_CPU].answer),
+        STORE(BPF_W, 10, 1, -16),
+        LOAD(BPF_B, 1, 7, at[COMMON_REUSE].answer),
+        STORE(BPF_B, 10, 1, -11),
+        MOVE(1, 7),
+        CALL(BPF_FUNC_skc_to_tcp_sock),
+        IF_IS(0, 0, 5),
+        LOAD(BPF_DW, 8, 0, at[SOCK_GROUP].answer),
+        STORE(BPF_DW, 10, 8, -24),
+        IF_IS(8, 0, 2),
+        LOAD(BPF_DW, 1, 8, at[GROUP_PROGRAM].answer),
+        STORE(BPF_DW, 10, 1, -8),
+        LOAD(BPF_DW, 1, 6, 0),
+        LOAD(BPF_DW, 1, 1, 0),
+        MOVE(2, 10),
+        ADD(2, -32),
+        SET(3, sizeof(struct record)),
+        CALL(BPF_FUNC_seq_write),
+        SET(0, 0),
+        EXIT(),
+    };
+
+    return bpf_load("forkport_demux", program, sizeof(program) / sizeof(program[0]), BPF_TRACE_ITER,
+                    at[ITERATOR].answer);
+}
+
+static int open_iterator(void)
+{
+    struct btf_question questions[QUESTION_COUNT] = {
+        [COMMON_STATE] = {BTF_KIND_STRUCT, "sock_common", "skc_state", 0},
+        [COMMON_COOKIE] = {BTF_KIND_STRUCT, "sock_common", "skc_cookie", 0},
+        [COMMON_CPU] = {BTF_KIND_STRUCT, "sock_common", "skc_incoming_cpu", 0},
+        [COMMON_REUSE] = {BTF_KIND_STRUCT, "sock_common", "skc_reuse", 0},
+        [SOCK_GROUP] = {BTF_KIND_STRUCT, "sock", "sk_reuseport_cb", 0},
+        [GROUP_PROGRAM] = {BTF_KIND_STRUCT, "sock_reuseport", "prog", 0},
+        [ITERATOR] = {BTF_KIND_FUNC, "bpf_iter_tcp", NULL, 0},
+    };
+
+    if (btf_find(questions, QUESTION_COUNT) < 0)
+        return -1;
+    FD_AUTO program = load_program(questions);
+    if (program < 0)
+        return -1;
+    union bpf_attr link = {.link_create = {.prog_fd = (uint32_t)program, .attach_type = BPF_TRACE_ITER}};
+    FD_AUTO link_fd = bpf_call(BPF_LINK_CREATE, &link);
+    if (link_fd < 0)
+        return -1;
+    union bpf_attr iterator = {.iter_create = {.link_fd = (uint32_t)link_fd}};
+    return bpf_call(BPF_ITER_CREATE, &iterator);
+}
+
+/* The listening sockets come first: 1 with the first that is none, and however many there are, no more is read. */
+static int give(const struct record *record, bool (*each)(void *data, const struct steering *steering),
+                void *data)
+{
+    const struct steering found = {
+        .cookie = record->cookie,
+        .group = record->group,
+        .shared = (record->reuse & REUSEPORT_BIT) != 0,
+        .program = record->program != 0,
+        .cpu = record->cpu,
+    };
+
+    if (record->state != TCP_LISTEN)
+        return 1;
+    return each(data, &found) ? 0 : -1;
+}
+
+int steering_read(bool (*each)(void *data, const struct steering *steering), void *data)
+{
+    struct record records[128];
+    size_t kept = 0;
+
+    FD_AUTO fd = open_iterator();
+    if (fd < 0)
+        return -1;
+    for (;;) {
+        /* A record may be cut by the end of what one read(2) gives. */
+        ssize_t got = read(fd, (char *)records + kept, sizeof(records) - kept);
+        if (got < 0 && errno == EAGAIN)
+            continue;
+        if (got <= 0)
+            return (int)got;
+        size_t length = kept + (size_t)got;
+        size_t count = length / sizeof(records[0]);
+        for (size_t i = 0; i < count; i++) {
+            int end = give(&records[i], each, data);
+            if (end != 0)
+                return end < 0 ? -1 : 0;
+        }
+        kept = length % sizeof(records[0]);
+        memmove(records, (char *)records + length - kept, kept);
+    }
+}
+
+int steering_programs(void)
+{
+    union bpf_attr attributes = {.query = {.attach_type = BPF_SK_LOOKUP}};
+
+    FD_AUTO namespace = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
+    if (namespace < 0)
+        return -1;
+    attributes.query.target_fd = (uint32_t) namespace;
+    if (bpf_call(BPF_PROG_QUERY, &attributes) < 0)
+        return -1;
+    return (int)attributes.query.prog_cnt;
+}
