@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * demux/known.h - the sockets of a saved table, ready to be asked who receives a segment.
+ *
+ * Made once from a socket-pair table (pairs/pairs.h), to whose rows it points and which must outlive it: the connected
+ * ones by their pair, then the listening ones by the kernel's precedence (forkport/demux.h). Sockets that are bound to
+ * a device are found by their address and port alone, since a capture does not say by which device it came. Of the order
+ * in which sockets that share a port began to listen a table knows nothing; the first of them stands for the group.
+ * Nothing is changed or asked: it knows what the table knew when it was saved. Memory is the only failure.
+ */
+#ifndef DEMUX_KNOWN_H
+#define DEMUX_KNOWN_H
+
+#include "base/error.h"
+#include "pairs/pairs.h"
+
+struct known;
+
+enum fp_status known_new(const struct pairs_table *table, struct known **ret_known, struct fp_error *err);
+/* NULL is allowed. */
+void known_free(struct known *known);
+
+const struct pairs_table *known_table(const struct known *known);
+/* The socket that has exactly this pair, TIME-WAIT included; NULL: there is none. */
+const struct pairs_row *known_connected(const struct known *known, const struct pair *pair);
+/* The listening socket for a segment to this local end; *ret_group: it is one of several that share it. */
+const struct pairs_row *known_listening(const struct known *known, const struct pair *pair, bool *ret_group);
+/* Is it an address of the host the table is of? False: not that the table shows. */
+bool known_is_local(const struct known *known, const struct address *address);
+
+#endif

@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: MIT */
+#include "demux/replay.h"
+
+#include "sys/random.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define END_SHIFT      6
+#define FRAGMENT_SHIFT 6
+/* Datagrams of which fragments are still to come; a host gives up on one after 30 s. */
+#define FRAGMENTS_MAX 4096
+#define FRAGMENT_NS   INT64_C(30000000000)
+
+/* A datagram whose first fragment was seen. */
+struct fragment {
+    struct recent_head head;
+    struct in6_addr local;
+    struct in6_addr foreign;
+    uint32_t identification;
+    uint16_t local_port;
+    uint16_t foreign_port;
+};
+
+struct replay {
+    struct recent streams;
+    struct recent ends;
+    struct recent fragments;
+    const struct known *known;
+    struct replay_counts counts;
+};
+
+static_assert(sizeof(struct replay_end) <= 1U << END_SHIFT, "an end is a part of the store");
+static_assert(sizeof(struct fragment) <= 1U << FRAGMENT_SHIFT, "a fragment is a part of the store");
+static_assert(sizeof(struct replay_result) >= RECENT_RECORD_MAX, "it takes in what was given up");
+
+enum fp_status replay_new(uint32_t max_pairs, const struct known *known, struct replay **ret_replay,
+                          struct fp_error *err)
+{
+    struct replay *replay = calloc(1, sizeof(*replay));
+    struct hash_secret secret;
+
+    if (replay == NULL)
+        return error_set(err, FP_SYSTEM, ENOMEM, "demultiplex", "a capture");
+    for (unsigned i = 0; i < HASH_SECRETS; i++)
+        secret.words[i] = random_seed() | 1;
+    replay->known = known;
+    recent_init(&replay->streams, sizeof(struct fp_pair6), offsetof(struct stream, key), STREAM_SHIFT,
+                max_pairs, &secret);
+    recent_init(&replay->ends, 20, offsetof(struct replay_end, address), END_SHIFT, max_pairs, &secret);
+    recent_init(&replay->fragments, 36, offsetof(struct fragment, local), FRAGMENT_SHIFT, FRAGMENTS_MAX,
+                &secret);
+    *ret_replay = replay;
+    return FP_OK;
+}
+
+void replay_free(struct replay *replay)
+{
+    if (replay == NULL)
+        return;
+    recent_done(&replay->streams);
+    recent_done(&replay->ends);
+    recent_done(&replay->fragments);
+    free(replay);
+}
+
+const struct replay_counts *replay_counts(const struct replay *replay)
+{
+    return &replay->counts;
+}
+
+const struct stream *replay_stream(const struct replay *replay, uint32_t index)
+{
+    return index < replay->streams.count ? recent_at(&replay->streams, index) : NULL;
+}
+
+const struct replay_end *replay_end(const struct replay *replay, uint32_t index)
+{
+    return index < replay->ends.count ? recent_at(&replay->ends, index) : NULL;
+}
+
+static void end_stream(struct replay *replay, const struct stream *stream, bool was_followed,
+                       struct replay_result *result)
+{
+    result->has_ended = true;
+    result->ended = *stream;
+    result->is_given_up = !was_followed && !stream->head.over;
+    replay->counts.given_up += result->is_given_up;
+}
+
+/* The connection a segment is of, begun where there is none; NULL: no memory. */
+static struct stream *find_stream(struct replay *replay, const struct segment *segment, int64_t time_ns,
+                                  unsigned *ret_sender, struct replay_result *result)
+{
+    union {
+        struct stream stream;
+        unsigned char room[RECENT_RECORD_MAX];
+    } old;
+    struct fp_pair6 key;
+    bool gave_up;
+
+    unsigned sender = stream_key(&segment->pair, &key);
+    struct stream *stream = recent_find(&replay->streams, &key);
+    *ret_sender = sender;
+    if (stream != NULL && !stream_is_another(stream, sender, segment))
+        return stream;
+    if (stream != NULL) {
+        end_stream(replay, stream, true, result);
+        *stream = (struct stream){.key = key};
+    } else {
+        stream = recent_add(&replay->streams, &key, &old, &gave_up);
+        if (stream == NULL)
+            return NULL;
+        if (gave_up)
+            end_stream(replay, &old.stream, false, result);
+    }
+    stream->head.number = (uint32_t)replay->counts.connections++;
+    stream->first_ns = time_ns;
+    return stream;
+}
+
+static struct replay_end end_key(const struct stream *stream, unsigned end)
+{
+    return end == 0 ? (struct replay_end){.address = stream->key.local, .port = stream->key.local_port}
+                    : (struct replay_end){.address = stream->key.foreign, .port = stream->key.foreign_port};
+}
+
+/* Counts a SYN; and what is known of the end that it went to. */
+static void ask_end(struct replay *replay, const struct stream *stream, unsigned receiver, int64_t time_ns,
+                    struct replay_result *result)
+{
+    union {
+        struct replay_end end;
+        unsigned char room[RECENT_RECORD_MAX];
+    } old;
+    struct replay_end key = end_key(stream, receiver);
+    struct replay_end *end = recent_find(&replay->ends, &key.address);
+    bool gave_up = false;
+
+    if (end == NULL) {
+        end = recent_add(&replay->ends, &key.address, &old, &gave_up);
+        if (end == NULL)
+            return;
+        end->first_ns = time_ns;
+    }
+    if (gave_up) {
+        result->has_dropped = true;
+        result->dropped = old.end;
+    }
+    end->head.used_ns = time_ns;
+    end->head.number++;
+    if (end->accepted + end->refused == 0)
+        result->certainty = REPLAY_UNKNOWN;
+    if (end->accepted + end->refused != 0 && !end->listens) {
+        result->answer = STREAM_NOBODY;
+        result->certainty = REPLAY_DEPENDS;
+    }
+}
+
+/* What an end sends says whether it listens: a first SYN ACK, or a reset instead of one. */
+static void hear_end(struct replay *replay, const struct stream *stream, unsigned sender,
+                     const struct segment *segment, enum stream_outcome before)
+{
+    bool accepts = (segment->flags & (SEGMENT_SYN | SEGMENT_ACK)) == (SEGMENT_SYN | SEGMENT_ACK);
+    bool refuses = (segment->flags & SEGMENT_RST) != 0;
+
+    if (before != STREAM_UNANSWERED || (!accepts && !refuses) || stream_opener(stream) == (int)sender)
+        return;
+    struct replay_end key = end_key(stream, sender);
+    struct replay_end *end = recent_find(&replay->ends, &key.address);
+    if (end == NULL)
+        return;
+    end->listens = accepts;
+    end->accepted += accepts;
+    end->refused += !accepts;
+}
+
+/* What the table has to say, where there is one. */
+static void match_known(const struct known *known, bool is_new, struct replay_result *result)
+{
+    const struct pair *pair = &result->segment.pair;
+    struct pair reverse = {.local = pair->foreign, .foreign = pair->local};
+    bool group = false;
+
+    result->sender = known_connected(known, &reverse);
+    result->receiver = is_new ? NULL : known_connected(known, pair);
+    if (result->receiver != NULL) {
+        if (result->answer == STREAM_CONNECTED)
+            result->certainty = REPLAY_EXACT;
+        return;
+    }
+    result->receiver = known_listening(known, pair, &group);
+    if (result->receiver == NULL) {
+        if (is_new && known_is_local(known, &pair->local)) {
+            result->answer = STREAM_NOBODY;
+            result->certainty = REPLAY_EXACT;
+        }
+        return;
+    }
+    result->is_accepted = !is_new;
+    result->certainty = group ? REPLAY_GROUP : is_new ? REPLAY_EXACT : REPLAY_DEPENDS;
+    if (result->answer == STREAM_NOBODY) {
+        if (is_new)
+            result->answer = STREAM_LISTENING;
+        else
+            result->receiver = NULL;
+    }
+}
+
+/* Frames that the host's TCP does not take, whatever is in them. */
+static bool is_for_host(const struct segment *segment)
+{
+    return segment->direction != PACKET_FOR_MANY && segment->direction != PACKET_FOR_ANOTHER;
+}
+
+static struct fragment fragment_key(const struct segment *segment)
+{
+    struct fragment key = {.identification = segment->identification};
+
+    memcpy(&key.local, segment->pair.local.bytes, sizeof(key.local));
+    memcpy(&key.foreign, segment->pair.foreign.bytes, sizeof(key.foreign));
+    return key;
+}
+
+/* Other identifications of the same number come sooner or later: the newest first fragment counts. */
+static void remember_fragment(struct replay *replay, const struct segment *segment, int64_t time_ns)
+{
+    unsigned char given_up[RECENT_RECORD_MAX];
+    struct fragment key = fragment_key(segment);
+    struct fragment *fragment = recent_find(&replay->fragments, &key.local);
+    bool gave_up;
+
+    if (fragment == NULL)
+        fragment = recent_add(&replay->fragments, &key.local, given_up, &gave_up);
+    if (fragment == NULL)
+        return;
+    fragment->head.used_ns = time_ns;
+    fragment->local_port = segment->pair.local.port;
+    fragment->foreign_port = segment->pair.foreign.port;
+}
+
+/* The ports of a later fragment, and the number that its connection has. */
+static void receive_fragment(struct replay *replay, int64_t time_ns, struct replay_result *result)
+{
+    struct segment *segment = &result->segment;
+    struct fragment key = fragment_key(segment);
+    struct fragment *fragment = recent_find(&replay->fragments, &key.local);
+    struct fp_pair6 pair;
+
+    if (fragment == NULL || time_ns - fragment->head.used_ns > FRAGMENT_NS) {
+        replay->counts.strays++;
+        return;
+    }
+    segment->pair.local.port = fragment->local_port;
+    segment->pair.foreign.port = fragment->foreign_port;
+    unsigned sender = stream_key(&segment->pair, &pair);
+    struct stream *stream = recent_find(&replay->streams, &pair);
+    if (stream == NULL) {
+        replay->counts.strays++;
+        return;
+    }
+    replay->counts.fragments++;
+    stream->ends[sender].bytes += segment->length;
+    stream->head.used_ns = time_ns;
+    result->has_answer = true;
+    result->stream = stream->head.number;
+    result->answer = stream->head.over ? STREAM_NOBODY : STREAM_CONNECTED;
+    result->certainty = REPLAY_DEPENDS;
+    if (replay->known != NULL)
+        match_known(replay->known, false, result);
+}
+
+static bool receive_segment(struct replay *replay, int64_t time_ns, struct replay_result *result)
+{
+    const struct segment *segment = &result->segment;
+    unsigned sender;
+    struct stream *stream = find_stream(replay, segment, time_ns, &sender, result);
+
+    if (stream == NULL)
+        return false;
+    enum stream_outcome before = stream_outcome(stream);
+    result->has_answer = true;
+    result->stream = stream->head.number;
+    result->answer = stream_receive(stream, sender, segment);
+    stream->head.used_ns = time_ns;
+    result->certainty = stream_handshake(stream) == STREAM_NOT_SEEN ? REPLAY_DEPENDS : REPLAY_EXACT;
+    bool is_new = result->answer == STREAM_LISTENING;
+    if (is_new)
+        ask_end(replay, stream, !sender, time_ns, result);
+    else
+        hear_end(replay, stream, sender, segment, before);
+    if (segment->more)
+        remember_fragment(replay, segment, time_ns);
+    if (replay->known != NULL)
+        match_known(replay->known, is_new, result);
+    if (!is_for_host(segment))
+        result->answer = STREAM_NOBODY;
+    replay->counts.segments++;
+    replay->counts.nobody += result->answer == STREAM_NOBODY;
+    return true;
+}
+
+static void note_time(struct replay_counts *counts, int64_t time_ns)
+{
+    if (counts->frames == 0)
+        counts->first_ns = counts->last_ns = time_ns;
+    if (time_ns > counts->last_ns)
+        counts->last_ns = time_ns;
+    counts->frames++;
+}
+
+enum fp_status replay_frame(struct replay *replay, int link, const uint8_t *bytes, uint32_t captured,
+                            uint32_t length, int64_t time_ns, struct replay_result *ret_result,
+                            struct fp_error *err)
+{
+    struct replay_counts *counts = &replay->counts;
+
+    note_time(counts, time_ns);
+    ret_result->has_answer = ret_result->has_ended = ret_result->has_dropped = false;
+    ret_result->is_accepted = ret_result->is_given_up = false;
+    ret_result->receiver = ret_result->sender = NULL;
+    ret_result->class =
+        packet_parse(link, bytes, captured, length, &ret_result->segment, &ret_result->reason);
+    counts->other += ret_result->class == PACKET_OTHER;
+    counts->cut += ret_result->class == PACKET_SHORT;
+    counts->malformed += ret_result->class == PACKET_MALFORMED;
+    if (ret_result->class == PACKET_FRAGMENT)
+        receive_fragment(replay, time_ns, ret_result);
+    else if (ret_result->class == PACKET_SEGMENT && !receive_segment(replay, time_ns, ret_result))
+        return error_set(err, FP_SYSTEM, ENOMEM, "keep", "a connection");
+    return FP_OK;
+}
