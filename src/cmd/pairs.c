@@ -4,6 +4,7 @@
 #include "pairs/change.h"
 #include "pairs/query.h"
 #include "pairs/render.h"
+#include "pairs/save.h"
 #include "sys/loop.h"
 #include "sys/terminal.h"
 
@@ -24,6 +25,7 @@ struct arguments {
     bool netstat;
     bool watch;
     uint64_t interval_s;
+    const char *save;
 };
 
 /* A line of any length: it grows to the longest. */
@@ -278,14 +280,59 @@ static enum fp_status watch(const struct arguments *arguments, struct fp_error *
     return status;
 }
 
+static enum fp_status save_failed(const struct arguments *arguments, struct fp_error *err)
+{
+    return error_set(err, error_class(errno), errno, "save the table in", "%s", arguments->save);
+}
+
+static bool save_rows(const struct pairs_table *table, FILE *file)
+{
+    struct render render = {.form = RENDER_JSON};
+    struct line line = {.columns = 0};
+    struct text text;
+    char head[256];
+    bool done = true;
+
+    text_init(&text, head, sizeof(head));
+    save_head(clock_realtime_ns(), &text);
+    text_end(&text);
+    fprintf(file, "%s\n", head);
+    for (size_t i = 0; i < table->count && done; i++) {
+        if (!table->rows[i].shown)
+            continue;
+        done = make_line(&render, table, &table->rows[i], &line);
+        if (done)
+            fprintf(file, "%.*s\n", (int)line.length, line.start);
+    }
+    free(line.start);
+    return done && fflush(file) == 0 && !ferror(file);
+}
+
+static enum fp_status save_table(const struct arguments *arguments, const struct pairs_table *table,
+                                 struct fp_error *err)
+{
+    FILE *file = fopen(arguments->save, "we");
+
+    if (file == NULL)
+        return save_failed(arguments, err);
+    enum fp_status status = save_rows(table, file) ? FP_OK : save_failed(arguments, err);
+    if (fclose(file) != 0 && status == FP_OK)
+        status = save_failed(arguments, err);
+    return status;
+}
+
 static enum fp_status run(const struct arguments *arguments, int *ret_code, struct fp_error *err)
 {
     struct pairs_table table = {.count = 0};
 
+    if (arguments->watch && arguments->save != NULL)
+        return command_line_usage(&command, "--save", "--watch and --save do not go together", err);
     if (arguments->watch)
         return watch(arguments, err);
     enum fp_status status = query_run(&arguments->query, &table, err);
-    if (status == FP_OK)
+    if (status == FP_OK && arguments->save != NULL)
+        status = save_table(arguments, &table, err);
+    else if (status == FP_OK)
         status = print_table(arguments, &table, err);
     *ret_code = pairs_shown(&table) != 0 ? EX_OK : EXIT_NO_MATCH;
     pairs_done(&table);
