@@ -1,0 +1,408 @@
+/* SPDX-License-Identifier: MIT */
+#include "demux/attribute.h"
+
+#include "pairs/gather.h"
+#include "pairs/owner.h"
+#include "sys/fd.h"
+#include "sys/loop.h"
+#include "sys/netlink.h"
+#include "sys/route.h"
+#include "sys/socket_events.h"
+#include "wire/packet.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Looking takes at most a twentieth of the time. */
+#define LOOK_SHARE  20
+#define LOOK_MIN_NS 100000000
+/* Addresses that have been asked about; the host's own change seldom. */
+#define ADDRESSES  64
+#define ADDRESS_NS 1000000000
+
+struct known_address {
+    struct address address;
+    int64_t until_ns;
+    bool local;
+};
+
+struct attribute {
+    struct socket_events events;
+    struct live_sockets sockets;
+    struct live_listening listening;
+    int netlink;       /* exact questions; -1: none can be asked */
+    int64_t offset_ns; /* CLOCK_REALTIME is so far ahead of CLOCK_MONOTONIC */
+    int64_t kept_ns;
+    int64_t next_look_ns;
+    uint64_t lost;
+    bool lost_ends; /* so sockets may be gone that seem to live */
+    bool wants_look;
+    struct known_address addresses[ADDRESSES];
+};
+
+enum fp_status attribute_new(uint32_t most, int64_t kept_ns, struct attribute **ret_attribute, int *ret_why,
+                             struct fp_error *err)
+{
+    struct attribute *attribute = calloc(1, sizeof(*attribute));
+
+    if (attribute == NULL || !live_sockets_init(&attribute->sockets, most)) {
+        free(attribute);
+        return error_set(err, FP_SYSTEM, ENOMEM, "follow", "%u sockets", most);
+    }
+    attribute->kept_ns = kept_ns;
+    attribute->netlink = netlink_open();
+    /* Events first: what comes while the table is read is then in one or the other, or in both. */
+    int why = socket_events_open(&attribute->events) < 0 ? errno : 0;
+    attribute->wants_look = true;
+    enum fp_status status = attribute_look(attribute, err);
+    if (status != FP_OK) {
+        attribute_free(attribute);
+        return status;
+    }
+    attribute_drain(attribute);
+    *ret_why = why;
+    *ret_attribute = attribute;
+    return FP_OK;
+}
+
+void attribute_free(struct attribute *attribute)
+{
+    if (attribute == NULL)
+        return;
+    socket_events_close(&attribute->events);
+    live_sockets_done(&attribute->sockets);
+    live_listening_done(&attribute->listening);
+    fd_close(attribute->netlink);
+    free(attribute);
+}
+
+int attribute_fd(const struct attribute *attribute)
+{
+    return attribute->events.fd;
+}
+
+static bool has_events(const struct attribute *attribute)
+{
+    return attribute->events.fd >= 0;
+}
+
+/* An IPv4 end that is mapped in IPv6 is kept as IPv4, as everywhere. */
+static struct address end_of(uint16_t family, uint32_t bytes4, const uint8_t *bytes6, uint16_t port)
+{
+    struct address address = {.family = family, .port = ntohs(port)};
+    struct in6_addr six;
+
+    memcpy(&six, bytes6, sizeof(six));
+    if (family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&six)) {
+        address.family = AF_INET;
+        memcpy(address.bytes, &six.s6_addr[12], 4);
+    } else if (family == AF_INET6) {
+        memcpy(address.bytes, &six, sizeof(six));
+    } else {
+        memcpy(address.bytes, &bytes4, sizeof(bytes4));
+    }
+    return address;
+}
+
+static void set_pair(struct attribute *attribute, struct live_socket *socket,
+                     const struct socket_event *event)
+{
+    if (event->local_port == 0 || event->foreign_port == 0 || socket->pair.local.port != 0)
+        return;
+    struct pair pair = {
+        .local = end_of(event->family, event->local4, event->local6, event->local_port),
+        .foreign = end_of(event->family, event->foreign4, event->foreign6, event->foreign_port),
+    };
+    live_sockets_set_pair(&attribute->sockets, socket, &pair);
+}
+
+static void name(struct live_socket *socket, enum live_way way, const struct socket_event *event)
+{
+    struct live_process process = {.pid = (pid_t)event->pid};
+
+    memcpy(process.name, event->name, sizeof(process.name));
+    process.name[sizeof(process.name) - 1] = '\0';
+    live_socket_name(socket, way, &process, 1);
+}
+
+/* The socket of the event, which is made where it is not known; one that has ended may connect again. */
+static struct live_socket *socket_of(struct attribute *attribute, const struct socket_event *event,
+                                     bool is_new)
+{
+    struct live_socket *socket = live_sockets_by_cookie(&attribute->sockets, event->cookie);
+
+    if (socket != NULL && (!is_new || socket->end_ns == LIVE_FOREVER))
+        return socket;
+    socket = live_sockets_add(&attribute->sockets, event->cookie, is_new ? (int64_t)event->time_ns : 0);
+    return socket;
+}
+
+static void take_connection(struct attribute *attribute, const struct socket_event *event)
+{
+    static const enum live_way ways[] = {
+        [SOCKET_CONNECTS] = LIVE_CONNECTED, [SOCKET_USED] = LIVE_USED, [SOCKET_CLOSES] = LIVE_CLOSED};
+    bool is_new = event->kind == SOCKET_CONNECTS || event->kind == SOCKET_ESTABLISHED;
+    bool was_known = live_sockets_by_cookie(&attribute->sockets, event->cookie) != NULL;
+
+    struct live_socket *socket = socket_of(attribute, event, is_new);
+    if (socket == NULL)
+        return;
+    set_pair(attribute, socket, event);
+    if (event->kind == SOCKET_ESTABLISHED)
+        socket->passive |= !was_known;
+    else
+        name(socket, ways[event->kind], event);
+}
+
+static void take_end(struct attribute *attribute, const struct socket_event *event)
+{
+    struct live_socket *socket = live_sockets_by_cookie(&attribute->sockets, event->cookie);
+
+    /* Of one that has listened, and has no foreign end. */
+    if (socket == NULL && event->foreign_port == 0)
+        attribute->wants_look = true;
+    if (socket == NULL)
+        return;
+    set_pair(attribute, socket, event);
+    live_sockets_end(&attribute->sockets, socket, (int64_t)event->time_ns);
+}
+
+void attribute_drain(struct attribute *attribute)
+{
+    struct socket_event event;
+
+    attribute->offset_ns = clock_realtime_ns() - clock_monotonic_ns();
+    while (has_events(attribute) && socket_events_next(&attribute->events, &event)) {
+        if (event.kind == SOCKET_LISTENS)
+            attribute->wants_look = true;
+        else if (event.kind == SOCKET_ENDED)
+            take_end(attribute, &event);
+        else if (event.foreign_port != 0)
+            take_connection(attribute, &event);
+    }
+    uint64_t lost = has_events(attribute) ? socket_events_lost(&attribute->events) : 0;
+    if (lost != attribute->lost)
+        attribute->lost_ends = attribute->wants_look = true;
+    attribute->lost = lost;
+}
+
+uint64_t attribute_lost(const struct attribute *attribute)
+{
+    return attribute->lost;
+}
+
+static bool is_connected(const struct diag_socket *socket)
+{
+    return socket->state != DIAG_LISTEN && socket->state != DIAG_BOUND && socket->state != DIAG_CLOSED &&
+           socket->state != DIAG_TIME_WAIT && socket->state != DIAG_NEW_SYN_RECEIVED &&
+           socket->pair.foreign.port != 0;
+}
+
+static struct live_socket *take_socket(struct attribute *attribute, const struct diag_socket *found)
+{
+    struct live_socket *socket = live_sockets_by_cookie(&attribute->sockets, found->cookie);
+
+    if (socket == NULL)
+        socket = live_sockets_add(&attribute->sockets, found->cookie, 0);
+    if (socket != NULL && socket->pair.local.port == 0)
+        live_sockets_set_pair(&attribute->sockets, socket, &found->pair);
+    return socket;
+}
+
+static void take_rows(struct attribute *attribute, const struct pairs_table *table)
+{
+    for (size_t i = 0; i < table->count; i++) {
+        const struct pairs_row *row = &table->rows[i];
+        struct live_process holders[LIVE_PROCESSES];
+        if (!is_connected(&row->socket))
+            continue;
+        struct live_socket *socket = take_socket(attribute, &row->socket);
+        if (socket == NULL)
+            continue;
+        if (row->owner == OWNER_HELD)
+            live_socket_name(socket, LIVE_HELD, holders, live_holders(table, row, holders));
+        socket->passive |= row->owner == OWNER_WAITING;
+        socket->seen = true;
+    }
+}
+
+/* Without events, or where some were lost, a socket has ended when it is not in the table any more. */
+static void end_unseen(struct attribute *attribute, int64_t start_ns)
+{
+    struct live_socket *socket = NULL;
+
+    while ((socket = live_sockets_next(&attribute->sockets, socket)) != NULL) {
+        if (!socket->seen && socket->start_ns < start_ns)
+            live_sockets_end(&attribute->sockets, socket, start_ns);
+        socket->seen = false;
+    }
+}
+
+static enum fp_status look(struct attribute *attribute, int64_t start_ns, struct fp_error *err)
+{
+    struct pairs_table table = {.count = 0};
+
+    enum fp_status status = gather_rows(&table, DIAG_STATES_ALL, false, err);
+    for (size_t i = 0; i < table.count; i++)
+        table.rows[i].shown = true;
+    if (status == FP_OK)
+        status = owner_find(&table, 0, err);
+    if (status == FP_OK) {
+        take_rows(attribute, &table);
+        if (!has_events(attribute) || attribute->lost_ends)
+            end_unseen(attribute, start_ns);
+        attribute->lost_ends = false;
+        status = live_listening_set(&attribute->listening, &table, err);
+    }
+    pairs_done(&table);
+    return status;
+}
+
+enum fp_status attribute_look(struct attribute *attribute, struct fp_error *err)
+{
+    int64_t start_ns = clock_monotonic_ns();
+
+    if (!attribute->wants_look || start_ns < attribute->next_look_ns)
+        return FP_OK;
+    attribute->wants_look = false;
+    enum fp_status status = look(attribute, start_ns, err);
+    int64_t took_ns = clock_monotonic_ns() - start_ns;
+    int64_t pause_ns = LOOK_SHARE * took_ns > LOOK_MIN_NS ? LOOK_SHARE * took_ns : LOOK_MIN_NS;
+    attribute->next_look_ns = start_ns + pause_ns;
+    return status;
+}
+
+/* The one socket of this pair, by the kernel; NULL: none, or it cannot be asked. */
+static struct live_socket *ask(struct attribute *attribute, const struct attribute_segment *segment)
+{
+    char request[DIAG_REQUEST_SIZE];
+    _Alignas(uint32_t) char answer[4096];
+    struct diag_reader reader;
+    struct diag_socket found;
+
+    if (attribute->netlink < 0)
+        return NULL;
+    size_t length = diag_request_exact(request, &segment->pair, segment->interface, 0);
+    if (netlink_send(attribute->netlink, request, length) < 0)
+        return NULL;
+    ssize_t got = netlink_receive(attribute->netlink, answer, sizeof(answer));
+    if (got < 0)
+        return NULL;
+    diag_reader_init(&reader, answer, (size_t)got);
+    if (diag_reader_next(&reader, &found) != DIAG_SOCKET || !is_connected(&found))
+        return NULL;
+    return take_socket(attribute, &found);
+}
+
+static struct live_socket *find_socket(struct attribute *attribute, const struct attribute_segment *segment)
+{
+    int64_t time_ns = segment->time_ns - attribute->offset_ns;
+
+    struct live_socket *socket = live_sockets_by_pair(&attribute->sockets, &segment->pair, time_ns);
+    if (socket == NULL)
+        socket = ask(attribute, segment);
+    /* A SYN comes before the connection that it leads to, and after one that has ended. */
+    bool opens = !segment->outgoing && (segment->flags & (SEGMENT_SYN | SEGMENT_ACK)) == SEGMENT_SYN;
+    if (socket != NULL && opens &&
+        (socket->passive || socket->start_ns > time_ns || socket->end_ns <= time_ns))
+        return NULL;
+    return socket;
+}
+
+void attribute_notice(struct attribute *attribute, const struct attribute_segment *segment)
+{
+    int64_t time_ns = segment->time_ns - attribute->offset_ns;
+
+    if (has_events(attribute) || live_sockets_by_pair(&attribute->sockets, &segment->pair, time_ns) != NULL)
+        return;
+    if (ask(attribute, segment) != NULL)
+        attribute->wants_look = true;
+}
+
+static bool is_local(struct attribute *attribute, const struct address *address, uint32_t interface)
+{
+    uint64_t hash = hash_bytes(&attribute->sockets.secret, address->bytes, sizeof(address->bytes));
+    struct known_address *known = &attribute->addresses[hash % ADDRESSES];
+    int64_t now_ns = clock_monotonic_ns();
+    struct route route;
+
+    if (known->until_ns > now_ns && known->address.family == address->family &&
+        memcmp(known->address.bytes, address->bytes, sizeof(address->bytes)) == 0)
+        return known->local;
+    uint32_t scope = address_needs_scope(address) ? interface : 0;
+    if (route_find(address->family, address->bytes, scope, &route) < 0)
+        route.local = false;
+    *known = (struct known_address){*address, now_ns + ADDRESS_NS, route.local};
+    return route.local;
+}
+
+static bool find_listener(struct attribute *attribute, const struct pair *pair, uint32_t interface,
+                          struct attribute_answer *answer)
+{
+    struct live_listener listener;
+
+    answer->local = is_local(attribute, &pair->local, interface);
+    if (!answer->local || !live_listening_find(&attribute->listening, pair, interface, &listener))
+        return false;
+    answer->pair = listener.pair;
+    answer->group = listener.sockets > 1;
+    answer->not_permitted = listener.not_permitted;
+    answer->way = LIVE_LISTENS;
+    answer->process_count = listener.process_count;
+    answer->more = listener.more;
+    memcpy(answer->processes, listener.processes, sizeof(listener.processes));
+    return true;
+}
+
+static void answer_socket(struct attribute *attribute, struct live_socket *socket, uint32_t interface,
+                          struct attribute_answer *ret_answer)
+{
+    struct attribute_answer answer = {.kind = ATTRIBUTE_CONNECTED, .local = true, .way = socket->way};
+
+    if (socket->way == LIVE_UNKNOWN && socket->passive)
+        answer.waiting = find_listener(attribute, &socket->pair, interface, &answer);
+    if (!answer.waiting) {
+        answer.process_count = socket->process_count;
+        answer.more = socket->more;
+        memcpy(answer.processes, socket->processes, sizeof(answer.processes));
+    }
+    answer.pair = socket->pair;
+    /* One that has not been used, or that was there before, may be held by somebody whom looking finds. */
+    attribute->wants_look |= socket->way == LIVE_UNKNOWN && socket->end_ns == LIVE_FOREVER;
+    *ret_answer = answer;
+}
+
+void attribute_find(struct attribute *attribute, const struct attribute_segment *segment,
+                    struct attribute_answer *ret_answer)
+{
+    struct live_socket *socket = find_socket(attribute, segment);
+
+    if (socket != NULL) {
+        answer_socket(attribute, socket, segment->interface, ret_answer);
+        return;
+    }
+    struct attribute_answer answer = {.kind = ATTRIBUTE_NOBODY, .pair = segment->pair};
+    if (!segment->outgoing && find_listener(attribute, &segment->pair, segment->interface, &answer))
+        answer.kind = ATTRIBUTE_LISTENING;
+    *ret_answer = answer;
+}
+
+void attribute_expire(struct attribute *attribute)
+{
+    struct live_sockets *sockets = &attribute->sockets;
+    struct live_socket expired;
+    int64_t now_ns = clock_monotonic_ns();
+
+    do {
+        /* Where there is little room left, those that have ended are not kept. */
+        bool is_full = sockets->used > sockets->most - sockets->most / 8;
+        if (!live_sockets_expire(sockets, now_ns - (is_full ? 0 : attribute->kept_ns), &expired))
+            return;
+    } while (true);
+}
+
+uint64_t attribute_refused(const struct attribute *attribute)
+{
+    return attribute->sockets.refused;
+}

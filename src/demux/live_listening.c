@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: MIT */
+#include "demux/live_listening.h"
+
+#include <string.h>
+
+static struct in6_addr mapped(const struct address *address)
+{
+    struct in6_addr to = {.s6_addr = {[10] = 0xff, [11] = 0xff}};
+
+    if (address->family == AF_INET)
+        memcpy(&to.s6_addr[12], address->bytes, 4);
+    else
+        memcpy(&to, address->bytes, sizeof(to));
+    return to;
+}
+
+static enum fp_status add(struct live_listening *listening, uint32_t row, struct fp_error *err)
+{
+    const struct diag_socket *socket = &listening->table.rows[row].socket;
+    struct fp_listening end = {
+        .family = socket->family,
+        .port = htons(socket->pair.local.port),
+        .flags = socket->v6only ? FP_LISTEN_V6ONLY : 0,
+        .device = socket->interface,
+    };
+
+    if (!address_is_wildcard(&socket->pair.local))
+        end.address = mapped(&socket->pair.local);
+    return fp_demux_listen(listening->demux, &end, row, err);
+}
+
+enum fp_status live_listening_set(struct live_listening *listening, struct pairs_table *take_table,
+                                  struct fp_error *err)
+{
+    live_listening_done(listening);
+    listening->table = *take_table;
+    *take_table = (struct pairs_table){.count = 0};
+    listening->demux = fp_demux_new(err);
+    if (listening->demux == NULL)
+        return FP_SYSTEM;
+    for (size_t i = 0; i < listening->table.count; i++) {
+        if (listening->table.rows[i].socket.state != DIAG_LISTEN)
+            continue;
+        enum fp_status status = add(listening, (uint32_t)i, err);
+        if (status != FP_OK)
+            return status;
+    }
+    return FP_OK;
+}
+
+void live_listening_done(struct live_listening *listening)
+{
+    fp_demux_free(listening->demux);
+    listening->demux = NULL;
+    pairs_done(&listening->table);
+}
+
+static uint32_t find(const struct live_listening *listening, const struct pair *pair, uint32_t interface)
+{
+    if (pair->local.family == AF_INET) {
+        struct fp_pair4 key = {.local_port = htons(pair->local.port),
+                               .foreign_port = htons(pair->foreign.port)};
+        memcpy(&key.local, pair->local.bytes, sizeof(key.local));
+        memcpy(&key.foreign, pair->foreign.bytes, sizeof(key.foreign));
+        return fp_demux_find4(listening->demux, &key, interface);
+    }
+    struct fp_pair6 key = {.local_port = htons(pair->local.port), .foreign_port = htons(pair->foreign.port)};
+    memcpy(&key.local, pair->local.bytes, sizeof(key.local));
+    memcpy(&key.foreign, pair->foreign.bytes, sizeof(key.foreign));
+    return fp_demux_find6(listening->demux, &key, interface);
+}
+
+static size_t add_process(struct live_process *processes, size_t count, const struct pairs_table *table,
+                          pid_t pid)
+{
+    const struct pairs_process *process = pairs_process(table, pid);
+
+    for (size_t i = 0; i < count && i < LIVE_PROCESSES; i++) {
+        if (processes[i].pid == pid)
+            return count;
+    }
+    if (count < LIVE_PROCESSES) {
+        processes[count] = (struct live_process){.pid = pid};
+        if (process != NULL)
+            memcpy(processes[count].name, process->name, sizeof(process->name));
+    }
+    return count + 1;
+}
+
+/* A process may hold it by several descriptors, which follow each other. */
+static size_t add_holders(const struct pairs_table *table, const struct pairs_row *row,
+                          struct live_process *processes, size_t count)
+{
+    struct pairs_cursor cursor = {.row = row};
+    const struct descriptor *descriptor;
+    pid_t last = 0;
+
+    while ((descriptor = pairs_next_holder(table, &cursor)) != NULL) {
+        if (descriptor->pid != last)
+            count = add_process(processes, count, table, descriptor->pid);
+        last = descriptor->pid;
+    }
+    return count;
+}
+
+size_t live_holders(const struct pairs_table *table, const struct pairs_row *row,
+                    struct live_process ret_processes[LIVE_PROCESSES])
+{
+    return add_holders(table, row, ret_processes, 0);
+}
+
+static bool is_shared(const struct diag_socket *a, const struct diag_socket *b)
+{
+    return b->state == DIAG_LISTEN && a->family == b->family && a->interface == b->interface &&
+           address_equal(&a->pair.local, &b->pair.local);
+}
+
+bool live_listening_find(const struct live_listening *listening, const struct pair *pair, uint32_t interface,
+                         struct live_listener *ret_listener)
+{
+    const struct pairs_table *table = &listening->table;
+    uint32_t row = listening->demux != NULL ? find(listening, pair, interface) : FP_NOBODY;
+    struct live_listener listener = {.sockets = 0};
+    size_t count = 0;
+
+    if (row == FP_NOBODY)
+        return false;
+    const struct diag_socket *socket = &table->rows[row].socket;
+    listener.pair = socket->pair;
+    /* In the order of the table those of one address stand together, in whatever order they were found. */
+    while (row > 0 && is_shared(socket, &table->rows[row - 1].socket))
+        row--;
+    for (; row < table->count && is_shared(socket, &table->rows[row].socket); row++) {
+        count = add_holders(table, &table->rows[row], listener.processes, count);
+        listener.not_permitted |= table->rows[row].owner == OWNER_NOT_PERMITTED;
+        listener.sockets++;
+    }
+    listener.process_count = count < LIVE_PROCESSES ? count : LIVE_PROCESSES;
+    listener.more = (uint32_t)(count - listener.process_count);
+    *ret_listener = listener;
+    return true;
+}

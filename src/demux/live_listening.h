@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * demux/live_listening.h - which listening socket a segment comes to, and the processes that hold that one.
+ *
+ * Takes over a table of pairs whose owners have been found, and answers from it for the segments that no connected
+ * socket has: a SYN, and what comes to a connection that nobody has accepted yet. The rules are those of the library's
+ * table (forkport/demux.h). Of sockets that share their address and port all are meant, since which of them the kernel
+ * takes is its own affair: their processes are given together. The answer is as old as the table, so whoever owns this
+ * gives it a new one when a socket begins or ceases to listen. The only failure is of memory.
+ */
+#ifndef DEMUX_LIVE_LISTENING_H
+#define DEMUX_LIVE_LISTENING_H
+
+#include "demux/live_sockets.h"
+#include "pairs/pairs.h"
+
+#include <forkport/demux.h>
+
+struct live_listening {
+    struct pairs_table table;
+    struct fp_demux *demux; /* its endpoints are rows of the table */
+};
+
+struct live_listener {
+    struct pair pair;
+    size_t sockets; /* that share it */
+    size_t process_count;
+    uint32_t more;
+    struct live_process processes[LIVE_PROCESSES];
+    bool not_permitted; /* it may not be known who holds it */
+};
+
+/* The table is taken, also on failure. */
+enum fp_status live_listening_set(struct live_listening *listening, struct pairs_table *take_table,
+                                  struct fp_error *err);
+void live_listening_done(struct live_listening *listening);
+/* `interface`: by which the segment of this pair comes in. False: nobody listens there. */
+bool live_listening_find(const struct live_listening *listening, const struct pair *pair, uint32_t interface,
+                         struct live_listener *ret_listener);
+
+/* Each process that holds a row once, the first of them; how many there are. */
+size_t live_holders(const struct pairs_table *table, const struct pairs_row *row,
+                    struct live_process ret_processes[LIVE_PROCESSES]);
+
+#endif
