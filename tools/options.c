@@ -46,6 +46,9 @@ static const struct option pairs_options[] = {
 static const struct option demux_options[] = {
 #include "cmd/demux.def"
 };
+static const struct option figures_options[] = {
+#include "cmd/figures.def"
+};
 #undef OPTION
 
 #define EVENT(id, name, level, help) {name, help},
@@ -73,6 +76,8 @@ static const struct command {
     {"pairs", "show every TCP socket pair, and the processes that hold it", pairs_options,
      COUNT(pairs_options)},
     {"demux", "say which endpoint receives a segment, and why", demux_options, COUNT(demux_options)},
+    {"figures", "play section 2.10 on real sockets, and check what it says", figures_options,
+     COUNT(figures_options)},
 };
 
 /* Text for scdoc(5). In a help, *WORD* is bold already. */

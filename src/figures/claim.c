@@ -161,11 +161,10 @@ static bool request_waits(const struct story *story, struct text *proof)
 
 static bool child_serves(const struct story *story, struct text *proof)
 {
-    const struct story_socket *listening = need_listening(story, SCENE_CHILD, proof);
     const struct story_socket *connected =
         need_connected(story, SCENE_CHILD, STAGE_SERVER, STORY_PORT_1, proof);
 
-    if (listening == NULL || connected == NULL)
+    if (connected == NULL)
         return false;
     bool is_child = story->parents[ROLE_CHILD_1] == story->pids[ROLE_SERVER];
     text_printf(proof, "process %d, %s %d, holds the connected socket", (int)story->pids[ROLE_CHILD_1],

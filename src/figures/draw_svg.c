@@ -8,10 +8,9 @@ enum {
     GAP = 120,
     WIDTH = 2 * MARGIN + 2 * HOST_WIDTH + GAP,
     TOP = 84, /* of the hosts: title and addresses are above */
-    PADDING = 14,
+    PADDING = 18,
     BOX_WIDTH = HOST_WIDTH - 2 * PADDING,
     LINE = 19,
-    FORK = 24,
 };
 
 /* A picture in a page does not know the page's colours; it knows whether its reader wants dark ones. */
@@ -80,7 +79,7 @@ static unsigned row_height(const struct drawing_row *row)
     unsigned left = box_height(&row->boxes[STAGE_CLIENT]);
     unsigned right = box_height(&row->boxes[STAGE_SERVER]);
 
-    return (left > right ? left : right) + (row->forked ? FORK : 0) + PADDING;
+    return (left > right ? left : right) + PADDING;
 }
 
 static void put_box(struct text *text, enum stage_host host, unsigned y, const struct drawing_row *row)
@@ -110,7 +109,8 @@ static void put_link(struct text *text, unsigned y, enum drawing_link link)
 
     if (link == LINK_NONE)
         return;
-    text_printf(text, "<path d=\"M%u %u H%u\" class=\"link\"/>\n", left + 6, y, right - 6);
+    text_printf(text, "<path d=\"M%u %u H%u\" class=\"link\"/>\n", link == LINK_REQUEST ? left - 4 : left + 6,
+                y, right - 6);
     put_head(text, right, y, 1);
     if (link == LINK_CONNECTION)
         put_head(text, left, y, -1);
@@ -118,20 +118,23 @@ static void put_link(struct text *text, unsigned y, enum drawing_link link)
               link == LINK_REQUEST ? " request" : "connection");
 }
 
-static void put_row(struct text *text, unsigned y, const struct drawing_row *row)
+/* From the box of the first row, whose middle is at `from`, beside the boxes down to this one. */
+static void put_fork(struct text *text, unsigned from, unsigned to)
 {
-    const struct drawing_box *right = &row->boxes[STAGE_SERVER];
-    unsigned x = host_x(STAGE_SERVER) + PADDING + 30;
+    unsigned x = host_x(STAGE_SERVER) + PADDING + BOX_WIDTH;
 
-    if (row->forked) {
-        text_printf(text, "<path d=\"M%u %u v%u\" class=\"link\"/>\n", x, y - PADDING, FORK + PADDING - 9);
-        text_printf(text, "<path d=\"M%u %u l-6 -10 h12 z\" class=\"head\"/>\n", x, y + FORK);
-        put_label(text, x + 14, y + FORK - 10, "quiet", "fork");
-        y += FORK;
-    }
+    text_printf(text, "<path d=\"M%u %u h9 V%u h-4\" class=\"link\"/>\n", x, from, to);
+    text_printf(text, "<path d=\"M%u %u l9 -5 v10 z\" class=\"head\"/>\n", x, to);
+    put_label(text, x - 44, to + 5, "quiet", "fork");
+}
+
+static void put_row(struct text *text, unsigned y, const struct drawing_row *row, unsigned first_middle)
+{
     put_box(text, STAGE_CLIENT, y, row);
     put_box(text, STAGE_SERVER, y, row);
-    put_link(text, y + box_height(right) / 2, row->link);
+    put_link(text, y + box_height(&row->boxes[STAGE_SERVER]) / 2, row->link);
+    if (row->forked)
+        put_fork(text, first_middle, y + LINE - 5);
 }
 
 static void describe_box(struct text *text, const char *host, const struct drawing_box *box)
@@ -191,8 +194,9 @@ void draw_svg(const struct drawing *drawing, struct text *text)
         put_label(text, host_x(host), TOP - 8, "quiet", drawing->hosts[host]);
         put_rectangle(text, host_x(host), TOP, HOST_WIDTH, inside, "host");
     }
+    unsigned first_middle = y + box_height(&drawing->rows[0].boxes[STAGE_SERVER]) / 2;
     for (size_t i = 0; i < drawing->row_count; i++) {
-        put_row(text, y, &drawing->rows[i]);
+        put_row(text, y, &drawing->rows[i], first_middle);
         y += row_height(&drawing->rows[i]);
     }
     text_string(text, "</svg>\n");

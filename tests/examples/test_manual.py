@@ -69,7 +69,7 @@ def test_help_has_every_option_of_the_table():
     assert len(re.findall(r"^  --", output(BUILD / "forkport", "serve", "--help"), re.MULTILINE)) == len(table("option"))
 
 
-@pytest.mark.parametrize("command", ["connect", "pairs", "demux"])
+@pytest.mark.parametrize("command", ["connect", "pairs", "demux", "figures"])
 def test_help_of_a_command_has_its_options(command):
     shown = output(BUILD / "forkport", command, "--help")
     for name, placeholder in table(command):
@@ -77,7 +77,7 @@ def test_help_of_a_command_has_its_options(command):
     assert set(re.findall(r"^  --([a-z-]+)", shown, re.MULTILINE)) - {"help"} == {name for name, _ in table(command)}
 
 
-@pytest.mark.parametrize("command", ["connect", "pairs"])
+@pytest.mark.parametrize("command", ["connect", "pairs", "figures"])
 def test_the_manual_of_a_command_has_its_options(installed, command):
     shown = words(page_text(installed, f"forkport-{command}.1"))
     for name, placeholder in table(command):
@@ -119,7 +119,7 @@ def test_the_manual_has_every_public_function(installed):
 def test_completions_have_every_option(installed, shell):
     names = {"bash": "forkport", "zsh": "_forkport", "fish": "forkport.fish"}
     text = next(path for path in installed.root.rglob(names[shell]) if "share" in path.parts).read_text()
-    for name, placeholder, *_ in table("option") + table("connect") + table("pairs") + table("demux"):
+    for name, placeholder, *_ in table("option") + table("connect") + table("pairs") + table("demux") + table("figures"):
         assert re.search(rf"(?:-l |--){name}\b", text), name
         if re.match("[a-z]", placeholder):
             for choice in re.sub("[A-Z]", "", placeholder).split("|"):
@@ -136,7 +136,7 @@ _forkport
 printf '%s\n' "${COMPREPLY[@]}"
 """
 COMPLETIONS = {
-    "forkport ": {"serve", "connect", "pairs", "demux", "--help", "--version"},
+    "forkport ": {"serve", "connect", "pairs", "demux", "figures", "--help", "--version"},
     "forkport serve --at": {"--at-max"},
     "forkport serve --at-max ": {"queue", "refuse", "message:"},
     "forkport serve 21 --at-max=re": {"refuse"},
