@@ -15,7 +15,9 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-enum config_engine { ENGINE_EXEC };
+enum config_engine { ENGINE_EXEC, ENGINE_FORK };
+/* In the order of enum template_gate. */
+enum config_gate { GATE_MAIN, GATE_READ };
 enum config_stderr { STDERR_LOG, STDERR_SOCKET, STDERR_INHERIT };
 enum config_log { LOG_TEXT, LOG_JSON, LOG_NONE };
 enum config_at_max { AT_MAX_QUEUE, AT_MAX_REFUSE, AT_MAX_MESSAGE };
@@ -43,6 +45,11 @@ struct config {
     char **program; /* argv, owned, NULL-terminated; NULL: none */
     char *builtin;  /* NULL: none */
     int engine;     /* enum config_engine */
+    int gate;       /* enum config_gate */
+    uint32_t templates;
+    uint32_t template_connections;
+    uint32_t template_age_s;
+    uint32_t template_start_s;
     uint32_t backlog;
     int ready_fd; /* -1: none */
     struct config_limits limits;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "serve/acceptor.h"
 
+#include "base/check.h"
 #include "serve/account.h"
 #include "sys/accept.h"
 #include "sys/fd.h"
@@ -108,6 +109,16 @@ static void refuse(struct supervisor *supervisor, int take_fd, const struct pair
     supervisor_event(supervisor, &event);
 }
 
+static void say_started(struct supervisor *supervisor, const struct connection *connection)
+{
+    struct event event = {.kind = EVENT_START};
+
+    EVENT_SET(&event, CONNECTION, connection, connection->number);
+    EVENT_SET(&event, PAIR, pair, &connection->pair);
+    EVENT_SET(&event, PID, pid, (uint64_t)connection->pid);
+    supervisor_event(supervisor, &event);
+}
+
 /* Starts the connection's process; false: none can be made now. */
 static bool start(struct supervisor *supervisor, struct connection *connection, struct fp_error *err)
 {
@@ -121,15 +132,15 @@ static bool start(struct supervisor *supervisor, struct connection *connection, 
     };
     pid_t pid;
 
-    if (engine_start(&supervisor->engine, &request, &pid, err) != FP_OK)
+    if (engine_start(&supervisor->engine, &request, loop_now_ns(&supervisor->loop), &pid, err) != FP_OK)
         return false;
-    connection_enter_running(&supervisor->connections, connection, pid);
     fd_close(fd_take(&connection->fd));
-    struct event event = {.kind = EVENT_START};
-    EVENT_SET(&event, CONNECTION, connection, connection->number);
-    EVENT_SET(&event, PAIR, pair, &connection->pair);
-    EVENT_SET(&event, PID, pid, (uint64_t)pid);
-    supervisor_event(supervisor, &event);
+    if (pid == 0) {
+        connection_enter_starting(&supervisor->connections, connection);
+        return true;
+    }
+    connection_enter_running(&supervisor->connections, connection, pid);
+    say_started(supervisor, connection);
     return true;
 }
 
@@ -196,6 +207,27 @@ static void retry_held(void *data)
     }
     supervisor->crowded = false;
     acceptor_update(supervisor);
+}
+
+void acceptor_started(struct supervisor *supervisor, struct connection *connection, pid_t pid, int take_fd)
+{
+    struct connections *connections = &supervisor->connections;
+
+    CHECK(connection != NULL && connection->state == CONNECTION_STARTING);
+    if (pid > 0 && connections_find(connections, pid) == NULL) {
+        connection_enter_running(connections, connection, pid);
+        say_started(supervisor, connection);
+    } else if (take_fd >= 0) {
+        connection->fd = take_fd;
+        connection_enter_held(connections, connection);
+        wait_for_engine(supervisor);
+    } else {
+        supervisor->failed++;
+        supervisor_notice(supervisor, "connection #%llu was lost in a template that did not do as it should",
+                          (unsigned long long)connection->number);
+        admit_release(&supervisor->admit, connection->source);
+        connections_remove(connections, connection);
+    }
 }
 
 static void fill_pair(const struct door *door, const struct accepted *accepted, struct pair *ret_pair)

@@ -18,6 +18,8 @@ void acceptor_done(struct supervisor *supervisor);
 void acceptor_update(struct supervisor *supervisor);
 /* A worker failed before it ran: leaves the doors alone, for longer each time, and says so where it is news. */
 void acceptor_back_off(struct supervisor *supervisor, bool is_news);
+/* The start of a connection that was under way: its process, or -1, and then its socket, the connection's again, or -1. */
+void acceptor_started(struct supervisor *supervisor, struct connection *connection, pid_t pid, int take_fd);
 /* Takes in what waits in the kernel's queues and can be had without waiting; before the sockets are closed. */
 void acceptor_take_queued(struct supervisor *supervisor);
 

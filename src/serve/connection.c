@@ -142,6 +142,13 @@ void connection_enter_running(struct connections *connections, struct connection
     CHECK(connections->running <= connections->slots.live);
 }
 
+void connection_enter_starting(struct connections *connections, struct connection *connection)
+{
+    if (connection->state == CONNECTION_HELD)
+        unlink_held(connections, connection);
+    enter(connection, CONNECTION_STARTING);
+}
+
 void connection_enter_held(struct connections *connections, struct connection *connection)
 {
     enter(connection, CONNECTION_HELD);

@@ -68,6 +68,7 @@ void connections_done(struct connections *connections);
 struct connection *connections_add(struct connections *connections, int take_fd);
 void connections_remove(struct connections *connections, struct connection *connection);
 void connection_enter_running(struct connections *connections, struct connection *connection, pid_t pid);
+void connection_enter_starting(struct connections *connections, struct connection *connection);
 void connection_enter_held(struct connections *connections, struct connection *connection);
 
 /* The running connection whose process has this pid, or NULL. */

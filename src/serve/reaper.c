@@ -3,6 +3,7 @@
 
 #include "serve/acceptor.h"
 #include "serve/account.h"
+#include "serve/warm.h"
 #include "serve/worker_log.h"
 #include "sys/process.h"
 
@@ -54,6 +55,8 @@ static void finish(struct supervisor *supervisor, struct connection *connection,
         supervisor->last_failure = 0;
     }
     account_end(supervisor, connection, end);
+    if (end->signalled)
+        engine_worker_signalled(&supervisor->engine, end->code, loop_now_ns(&supervisor->loop));
     connections_remove(&supervisor->connections, connection);
 }
 
@@ -79,12 +82,15 @@ void reaper_run(struct supervisor *supervisor)
         while (count < ENDS_AT_ONCE && (result = process_reap(&ends[count])) == 1)
             count++;
         /* Now that they have ended all that they wrote is there, and the connections know their pids still. */
+        warm_collect(supervisor);
         worker_log_read(supervisor);
         account_read(supervisor);
         for (size_t i = 0; i < count; i++) {
             struct connection *connection = connections_find(&supervisor->connections, ends[i].pid);
             if (connection != NULL)
                 finish(supervisor, connection, &ends[i]);
+            else
+                engine_child_ended(&supervisor->engine, &ends[i], loop_now_ns(&supervisor->loop));
         }
     } while (result == 1);
     if (result < 0 && supervisor->connections.running != 0)

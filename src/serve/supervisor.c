@@ -6,6 +6,7 @@
 #include "serve/account.h"
 #include "serve/drain.h"
 #include "serve/reaper.h"
+#include "serve/warm.h"
 #include "serve/worker_log.h"
 #include "sys/fd.h"
 #include "sys/memory.h"
@@ -230,6 +231,7 @@ static enum fp_status start(struct supervisor *supervisor, const struct supervis
     supervisor->rest = (struct loop_timer){.expired = rest_over, .data = supervisor};
     pace_init(&supervisor->fail_pace, 10 * MS_NS, 1000 * MS_NS);
     drain_init(supervisor);
+    warm_init(supervisor);
     status = make_tables(supervisor, err);
     if (status == FP_OK)
         status = make_engine(supervisor, parts, err);
@@ -295,10 +297,12 @@ enum fp_status supervisor_run(struct supervisor *supervisor, struct fp_error *er
 {
     enum fp_status status = FP_OK;
 
+    warm_turn(supervisor);
     flush_log(supervisor);
     while (!has_ended(supervisor)) {
         if (loop_turn(&supervisor->loop) < 0)
             return error_set(err, FP_SYSTEM, errno, "wait for", "events");
+        warm_turn(supervisor);
         CHECK(admit_live(&supervisor->admit) == supervisor->connections.slots.live);
         if (supervisor->phase == PHASE_SERVING && !has_doors(supervisor)) {
             /* Nobody can come any more. Those who are here are served to their end. */
@@ -315,6 +319,7 @@ enum fp_status supervisor_run(struct supervisor *supervisor, struct fp_error *er
 
 void supervisor_done(struct supervisor *supervisor)
 {
+    warm_done(supervisor);
     acceptor_done(supervisor);
     account_done(supervisor);
     worker_log_done(supervisor);

@@ -57,6 +57,7 @@ struct supervisor {
     int64_t flushed_ns;
     struct loop_timer rest;  /* set: signals are left unread until then */
     int64_t signals_ns;      /* when they were read last */
+    struct loop_timer warm;  /* when the engine is to be looked after */
     struct loop_timer retry; /* of held connections, or of a crowded engine */
     bool crowded;            /* the engine has no room */
     struct pace retry_pace;

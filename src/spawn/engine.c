@@ -3,6 +3,9 @@
 
 #include "spawn/exec.h"
 #include "spawn/handler.h"
+#include "sys/memory.h"
+
+#include <errno.h>
 
 static bool executes(const struct spawn_plan *plan)
 {
@@ -12,23 +15,76 @@ static bool executes(const struct spawn_plan *plan)
 enum fp_status engine_init(struct engine *engine, const struct spawn_plan *plan, struct fp_error *err)
 {
     *engine = (struct engine){.plan = plan};
+    if (plan->path != NULL && plan->forks) {
+        engine->templates = memory_map_private(sizeof(*engine->templates));
+        if (engine->templates == NULL)
+            return error_set(err, FP_SYSTEM, errno, "prepare", "the fork engine");
+        templates_init(engine->templates, plan);
+    }
     return executes(plan) ? exec_init(engine, err) : FP_OK;
 }
 
 void engine_done(struct engine *engine)
 {
+    if (engine->templates != NULL) {
+        templates_done(engine->templates);
+        memory_unmap(engine->templates, sizeof(*engine->templates));
+        engine->templates = NULL;
+    }
     exec_done(engine);
 }
 
 bool engine_has_room(const struct engine *engine)
 {
+    if (engine->templates != NULL && templates_are_ready(engine->templates))
+        return templates_choose(engine->templates) != NULL;
     return !executes(engine->plan) || exec_has_room(engine);
 }
 
-enum fp_status engine_start(struct engine *engine, const struct spawn_request *request, pid_t *ret_pid,
-                            struct fp_error *err)
+enum fp_status engine_start(struct engine *engine, const struct spawn_request *request, int64_t now_ns,
+                            pid_t *ret_pid, struct fp_error *err)
 {
+    struct template *template = engine->templates != NULL ? templates_choose(engine->templates) : NULL;
+
+    if (template != NULL) {
+        enum fp_status status = templates_order(engine->templates, template, request, now_ns, err);
+        if (status == FP_OK)
+            *ret_pid = 0;
+        return status;
+    }
     if (executes(engine->plan))
         return exec_start(engine, request, ret_pid, err);
     return handler_start(engine->plan, request, ret_pid, err);
+}
+
+bool engine_outcome(struct engine *engine, int64_t now_ns, struct spawn_outcome *ret_outcome)
+{
+    return engine->templates != NULL && templates_outcome(engine->templates, now_ns, ret_outcome);
+}
+
+bool engine_child_ended(struct engine *engine, const struct process_end *end, int64_t now_ns)
+{
+    return engine->templates != NULL && templates_ended(engine->templates, end, now_ns);
+}
+
+void engine_worker_signalled(struct engine *engine, int number, int64_t now_ns)
+{
+    if (engine->templates != NULL)
+        templates_distrust(engine->templates, number, now_ns);
+}
+
+void engine_turn(struct engine *engine, int64_t now_ns)
+{
+    if (engine->templates != NULL)
+        templates_turn(engine->templates, now_ns);
+}
+
+int64_t engine_due_ns(const struct engine *engine)
+{
+    return engine->templates != NULL ? templates_due_ns(engine->templates) : INT64_MAX;
+}
+
+bool engine_news(struct engine *engine, struct spawn_news *ret_news)
+{
+    return engine->templates != NULL && templates_news(engine->templates, ret_news);
 }

@@ -8,13 +8,18 @@
  * engine_start() itself fails with FP_SYSTEM where no process can be made now (EAGAIN, ENOMEM); the caller tries again later.
  *
  *   exec     a child in the supervisor's memory, with a stack of its own, executes the program
+ *   fork     a template, a started program that waits, forks itself; until one waits, exec
  *   handler  a forked copy of the supervisor calls a C function
+ *
+ * Where the start is under way when engine_start() returns, its outcome comes later from engine_outcome(), which
+ * has it at the latest when the worker has ended: it is asked before ended children are looked up.
  */
 #ifndef SPAWN_ENGINE_H
 #define SPAWN_ENGINE_H
 
 #include "spawn/plan.h"
 #include "spawn/request.h"
+#include "spawn/templates.h"
 
 #include <sys/types.h>
 
@@ -24,6 +29,7 @@ struct engine {
     const struct spawn_plan *plan;
     struct launch_pad *pads; /* of the exec engine */
     uint32_t pad_last;
+    struct templates *templates; /* of the fork engine, else NULL */
 };
 
 /* The plan is borrowed until engine_done(). */
@@ -31,7 +37,20 @@ enum fp_status engine_init(struct engine *engine, const struct spawn_plan *plan,
 void engine_done(struct engine *engine);
 /* Can a process be started now, as far as the engine itself goes? If not, it can within about a millisecond. */
 bool engine_has_room(const struct engine *engine);
-enum fp_status engine_start(struct engine *engine, const struct spawn_request *request, pid_t *ret_pid,
-                            struct fp_error *err);
+/* *ret_pid 0: it is under way. */
+enum fp_status engine_start(struct engine *engine, const struct spawn_request *request, int64_t now_ns,
+                            pid_t *ret_pid, struct fp_error *err);
+
+/* What became of a start under way; false: nothing of any of them, yet. */
+bool engine_outcome(struct engine *engine, int64_t now_ns, struct spawn_outcome *ret_outcome);
+/* A child ended that is no connection's. True: it was the engine's. */
+bool engine_child_ended(struct engine *engine, const struct process_end *end, int64_t now_ns);
+/* A worker was ended by a signal. */
+void engine_worker_signalled(struct engine *engine, int number, int64_t now_ns);
+/* Looks after what the engine keeps; to be called again at engine_due_ns(), INT64_MAX: need not be. */
+void engine_turn(struct engine *engine, int64_t now_ns);
+int64_t engine_due_ns(const struct engine *engine);
+/* What happened meanwhile that is worth an event. */
+bool engine_news(struct engine *engine, struct spawn_news *ret_news);
 
 #endif

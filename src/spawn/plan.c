@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define SECOND_NS INT64_C(1000000000)
+
 extern char **environ;
 
 static enum fp_status find_program(struct spawn_plan *plan, const struct config *config, struct fp_error *err)
@@ -66,6 +68,16 @@ static enum fp_status try_identity(const struct spawn_plan *plan, struct fp_erro
     return status;
 }
 
+static void set_templates(struct spawn_plan *plan, const struct config *config)
+{
+    plan->forks = config->engine == ENGINE_FORK;
+    plan->gate = config->gate;
+    plan->template_count = config->templates;
+    plan->template_connections = config->template_connections;
+    plan->template_age_ns = config->template_age_s * SECOND_NS;
+    plan->template_start_ns = config->template_start_s * SECOND_NS;
+}
+
 void plan_setup(const struct spawn_plan *plan, const struct spawn_request *request,
                 struct child_setup *ret_setup)
 {
@@ -82,6 +94,7 @@ enum fp_status plan_init(struct spawn_plan *plan, const struct config *config, c
 {
     memset(plan, 0, sizeof(*plan));
     plan->resolve = config->resolve;
+    set_templates(plan, config);
     plan->stderr_socket = config->worker_stderr == STDERR_SOCKET;
     plan->setup.stderr_fd = to->fd;
     plan->setup.to_log = to->log != NULL;

@@ -21,6 +21,12 @@ struct spawn_plan {
     fp_handler *handler;
     void *handler_data;
     bool resolve;
+    bool forks; /* from templates, the fork engine */
+    int gate;   /* enum template_gate */
+    uint32_t template_count;
+    uint32_t template_connections;
+    int64_t template_age_ns;
+    int64_t template_start_ns;
     bool stderr_socket;       /* fd 2 is the connection */
     struct child_setup setup; /* as for every child; socket_fd is the connection's */
     struct environment environment;

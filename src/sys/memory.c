@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "sys/memory.h"
 
+#include "sys/fd.h"
+
 #include <stdint.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
@@ -27,6 +30,20 @@ void *memory_map_shared(size_t bytes)
     void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
     return memory == MAP_FAILED ? NULL : memory;
+}
+
+void *memory_map_common(size_t bytes, int *ret_fd)
+{
+    FD_AUTO fd = memfd_create("forkport", MFD_CLOEXEC);
+
+    if (fd < 0 || ftruncate(fd, (off_t)bytes) < 0)
+        return NULL;
+    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (memory == MAP_FAILED)
+        return NULL;
+    madvise(memory, bytes, MADV_DONTFORK);
+    *ret_fd = fd_take(&fd);
+    return memory;
 }
 
 void memory_unmap(void *memory, size_t bytes)

@@ -16,6 +16,8 @@
 void *memory_map_private(size_t bytes);
 void *memory_map_shared(size_t bytes);
 void memory_unmap(void *memory, size_t bytes);
+/* Shared with whoever maps the descriptor as well, also after execve(2); forked copies do not have it. */
+void *memory_map_common(size_t bytes, int *ret_fd);
 
 /* Ordinary memory, which forked copies keep; `alignment` is a power of two, not below a page. */
 void *memory_map_aligned(size_t bytes, size_t alignment);

@@ -53,6 +53,18 @@ void process_signal(pid_t pid, int number)
         kill(pid, number);
 }
 
+void process_kill(pid_t pid)
+{
+    kill(pid, SIGKILL);
+}
+
+bool process_is_child(pid_t pid)
+{
+    siginfo_t info;
+
+    return waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT | __WNOTHREAD | __WALL) == 0;
+}
+
 pid_t process_session(pid_t pid)
 {
     return getsid(pid);

@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 #include "sys/program.h"
 
+#include "sys/fd.h"
+
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 static int check(const char *path)
@@ -55,4 +60,61 @@ char *program_find(const char *name)
     }
     errno = failure;
     return NULL;
+}
+
+int program_map(const char *path, struct program_file *ret_file)
+{
+    struct stat status;
+    FD_AUTO fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0 || fstat(fd, &status) < 0)
+        return -1;
+    struct program_file file = {
+        .length = (size_t)status.st_size,
+        .gains_rights =
+            (status.st_mode & (S_ISUID | S_ISGID)) != 0 || fgetxattr(fd, "security.capability", NULL, 0) >= 0,
+    };
+    if (file.length > 0) {
+        void *bytes = mmap(NULL, file.length, PROT_READ, MAP_PRIVATE, fd, 0);
+        if (bytes == MAP_FAILED)
+            return -1;
+        file.bytes = bytes;
+    }
+    *ret_file = file;
+    return 0;
+}
+
+void program_unmap(struct program_file *file)
+{
+    if (file->bytes != NULL)
+        munmap((void *)file->bytes, file->length);
+    file->bytes = NULL;
+}
+
+static int open_in(const char *start, int length, const char *folder, const char *name)
+{
+    char path[PATH_MAX];
+
+    if (snprintf(path, sizeof(path), "%.*s%s/%s", length, start, folder, name) >= (int)sizeof(path))
+        return -1;
+    return open(path, O_RDONLY | O_CLOEXEC);
+}
+
+int program_open_companion(const char *name, const char *folder, const char *installed)
+{
+    char self[PATH_MAX];
+    ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
+    int fd = -1;
+
+    if (length > 0) {
+        self[length] = '\0';
+        char *slash = strrchr(self, '/');
+        int parent = slash != NULL ? (int)(slash - self) : 0;
+        fd = open_in(self, parent, "", name);
+        while (parent > 0 && self[parent - 1] != '/')
+            parent--;
+        if (fd < 0)
+            fd = open_in(self, parent, folder, name);
+    }
+    return fd >= 0 ? fd : open_in(installed, (int)strlen(installed), "", name);
 }

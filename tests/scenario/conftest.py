@@ -10,16 +10,40 @@ import pytest
 import forkport
 
 
+# What a program is served with, and what is asked of all of them, unchanged.
+ENGINES = {"exec": [], "fork": ["--engine", "fork"]}
+OF_EVERY_ENGINE = {
+    "test_addresses", "test_break", "test_contract", "test_life", "test_limits", "test_shortage", "test_stderr",
+    "test_vsftpd",
+}
+
+
+def pytest_generate_tests(metafunc):
+    if metafunc.module.__name__ in OF_EVERY_ENGINE and "serve" in metafunc.fixturenames:
+        metafunc.parametrize("engine", ENGINES, indirect=True, scope="function")
+
+
 @pytest.fixture
-def serve(tmp_path):
-    """Starts servers: serve("127.0.0.1:0", "--max", 3, worker=["cat"])."""
+def engine(request):
+    return getattr(request, "param", "exec")
+
+
+@pytest.fixture
+def serve(tmp_path, engine):
+    """Starts servers: serve("127.0.0.1:0", "--max", 3, worker=["cat"]), with the engine of the test."""
     servers, numbers = [], itertools.count()
 
     def start(*arguments, **more):
         folder = tmp_path / f"server{next(numbers)}"
         folder.mkdir()
-        servers.append(forkport.Server(folder, *arguments, **more))
-        return servers[-1]
+        if more.get("worker") and "--engine" not in arguments:
+            arguments = [*arguments, *ENGINES[engine]]
+        server = forkport.Server(folder, *arguments, **more)
+        servers.append(server)
+        if "fork" in arguments and server.log:
+            # Before, connections get their processes by exec, and a test of the engine would be one of that.
+            forkport.until(lambda: server.log.find("template") or server.log.find("notice"), "a template")
+        return server
 
     yield start
     for server in servers:

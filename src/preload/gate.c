@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: MIT */
+#include "preload/gate.h"
+
+#include "preload/image.h"
+#include "sys/child.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <time.h>
+
+/* Out of the way of the numbers that the program gets for its own. */
+#define CONTROL_LEAST 200
+#define RETRY_NS      1000000
+#define OWN_PRELOAD   "LD_PRELOAD="
+
+extern char **environ;
+
+/* What an order comes in. Not on the stack: a worker's stack is the program's. */
+struct mail {
+    struct template_order order;
+    char fds[CMSG_SPACE(TEMPLATE_ORDER_FDS * sizeof(int))] __attribute__((aligned(sizeof(size_t))));
+};
+
+static struct {
+    bool ahead;
+    int pid; /* of the template: what it forks by itself is not one */
+    enum template_gate kind;
+    int control;
+    int peer;
+    int dumpable;
+    struct template_board *board;
+    struct image_thread thread;
+    char **variables; /* of the environment: those of a connection */
+    uint32_t variable_count;
+    char *text; /* and their texts, in the block that the kernel made */
+    size_t text_bytes;
+    char *own_preload; /* "LD_PRELOAD=" as the worker shall have it, or NULL */
+    char **environ;    /* as it was when the program started */
+    struct mail mail;
+} gate;
+
+bool gate_is_ahead(enum template_gate kind)
+{
+    return gate.ahead && gate.kind == kind;
+}
+
+static void leave(enum template_refusal refusal)
+{
+    if (gate.board != NULL) {
+        gate.board->refusal = refusal;
+        __atomic_store_n(&gate.board->stand, TEMPLATE_REFUSES, __ATOMIC_RELEASE);
+    }
+    child_exit(0);
+}
+
+/* The last variable is LD_PRELOAD; what stood there before us goes to the end of the block. */
+static void keep_own_preload(char *last)
+{
+    char *theirs = strchr(last, ':');
+    char *end = last + strlen(last) + 1;
+
+    if (theirs == NULL)
+        return;
+    size_t length = (size_t)(end - theirs) - 1; /* with its zero, without the colon */
+    gate.own_preload = end - length - strlen(OWN_PRELOAD);
+    memcpy(gate.own_preload, OWN_PRELOAD, strlen(OWN_PRELOAD));
+    gate.text_bytes -= length + strlen(OWN_PRELOAD);
+}
+
+/* From the first variable that keeps room to the last of all they follow each other in memory, or the kernel is another one. */
+static bool find_room(char **variables)
+{
+    char **at = variables;
+
+    for (; at[1] != NULL; at++) {
+        if (at[1] != at[0] + strlen(at[0]) + 1)
+            return false;
+    }
+    gate.variables = variables;
+    gate.variable_count = (uint32_t)(at - variables) + 1;
+    gate.text = variables[0];
+    gate.text_bytes = (size_t)(at[0] + strlen(at[0]) + 1 - variables[0]);
+    keep_own_preload(at[0]);
+    memset(gate.text, 0, gate.text_bytes);
+    /* The program's constructors see none of them. */
+    variables[0] = NULL;
+    return true;
+}
+
+static char **find_variable(const char *name)
+{
+    for (char **at = environ; at != NULL && *at != NULL; at++) {
+        if (strncmp(*at, name, strlen(name)) == 0)
+            return at;
+    }
+    return NULL;
+}
+
+static bool map_board(int fd)
+{
+    void *memory = mmap(NULL, sizeof(*gate.board), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+    if (memory == MAP_FAILED)
+        return false;
+    /* A worker neither sees it nor pays for it. */
+    madvise(memory, sizeof(*gate.board), MADV_DONTFORK);
+    gate.board = memory;
+    return true;
+}
+
+/* The descriptor under a number where it is in nobody's way, closed for programs that are executed. */
+static int move_up(int fd)
+{
+    long moved = child_call(__NR_fcntl, fd, F_DUPFD_CLOEXEC, CONTROL_LEAST, 0);
+
+    if (moved < 0)
+        moved = child_call(__NR_fcntl, fd, F_DUPFD_CLOEXEC, 3, 0);
+    child_call(__NR_close, fd, 0, 0, 0);
+    return (int)moved;
+}
+
+void gate_open(void)
+{
+    struct template_marker marker;
+    char **at = find_variable(TEMPLATE_MARKER);
+    char **room = find_variable(TEMPLATE_ROOM);
+
+    if (at == NULL || room == NULL || !template_marker_parse(*at + strlen(TEMPLATE_MARKER), &marker))
+        return;
+    gate.environ = environ;
+    gate.kind = marker.gate;
+    if (!map_board((int)marker.board))
+        child_exit(0);
+    child_call(__NR_close, (int)marker.board, 0, 0, 0);
+    child_call(__NR_close, (int)marker.library, 0, 0, 0);
+    gate.control = move_up((int)marker.control);
+    gate.peer = move_up((int)marker.peer);
+    if (!find_room(room))
+        leave(TEMPLATE_REFUSAL_LAYOUT);
+    gate.pid = (int)child_call(__NR_getpid, 0, 0, 0, 0);
+    gate.ahead = true;
+}
+
+/* Terminated variables from an order into the block that the environment was in from the first; what is left over is zero. */
+static void fill_environment(const struct template_order *order)
+{
+    size_t length = order->text_length;
+    const char *at = gate.text;
+    uint32_t i = 0;
+
+    if (length > gate.text_bytes || order->variables > gate.variable_count)
+        child_exit(70);
+    memcpy(gate.text, order->text, length);
+    for (; i < order->variables; i++) {
+        gate.variables[i] = (char *)at;
+        at += strlen(at) + 1;
+    }
+    if (gate.own_preload != NULL && i < gate.variable_count)
+        gate.variables[i++] = gate.own_preload;
+    gate.variables[i] = NULL;
+    /* The program has changed its environment: it has moved away from where we fill it in. */
+    if (environ == gate.environ)
+        return;
+    int saved = errno;
+    for (i = 0; i < order->variables; i++) {
+        char name[64];
+        const char *equals = strchr(gate.variables[i], '=');
+        if (equals == NULL || (size_t)(equals - gate.variables[i]) >= sizeof(name))
+            continue;
+        memcpy(name, gate.variables[i], (size_t)(equals - gate.variables[i]));
+        name[equals - gate.variables[i]] = '\0';
+        setenv(name, equals + 1, 1);
+    }
+    errno = saved;
+}
+
+/*
+ * The stack canary, and the random bytes that the kernel gave the program, are the template's and so all its workers':
+ * one that is guessed byte by byte from one would hold for the next. Where functions are on the stack that will
+ * return, the canary must stay (gate read); so must it on arm64, where the C library keeps it in memory that is read-only by now.
+ */
+static void renew_random(bool before_main)
+{
+    unsigned char *random = (unsigned char *)getauxval(AT_RANDOM);
+    uint64_t bytes[3];
+
+    if (child_call(__NR_getrandom, (long)bytes, sizeof(bytes), 0, 0) != (long)sizeof(bytes))
+        return;
+    if (random != NULL)
+        memcpy(random, &bytes[1], 2 * sizeof(bytes[1]));
+#if defined(__x86_64__)
+    if (before_main)
+        /* Its first byte is zero, which ends a string. */
+        __asm__ volatile("movq %0, %%fs:0x28" : : "r"(bytes[0] & ~UINT64_C(0xff)));
+#else
+    (void)before_main;
+#endif
+}
+
+/* In the worker. */
+static void become_worker(bool before_main)
+{
+    const struct image_thread *thread = &gate.thread;
+
+    gate.ahead = false;
+    child_setsid();
+    child_call(__NR_close, gate.control, 0, 0, 0);
+    child_call(__NR_prctl, PR_SET_DUMPABLE, gate.dumpable, 0, 0);
+    if (thread->robust_list != NULL)
+        child_call(__NR_set_robust_list, (long)thread->robust_list, (long)thread->robust_bytes, 0, 0);
+    if (thread->cleared != thread->tid)
+        child_call(__NR_set_tid_address, (long)thread->cleared, 0, 0, 0);
+    renew_random(before_main);
+    fill_environment(&gate.mail.order);
+}
+
+/*
+ * A worker that is the supervisor's own child, as the template is: with the same parent it has the same signal at its end,
+ * SIGCHLD. The kernel writes its pid to the board before it runs, and to where the C library has its own.
+ */
+static long fork_worker(int32_t *answer)
+{
+    const struct image_thread *thread = &gate.thread;
+    long flags = CLONE_PARENT | CLONE_PARENT_SETTID | CLONE_CHILD_SETTID;
+
+    if (thread->cleared == thread->tid)
+        flags |= CLONE_CHILD_CLEARTID;
+#if defined(__x86_64__)
+    return child_call5(__NR_clone, flags, 0, (long)answer, (long)thread->tid, 0);
+#else
+    return child_call5(__NR_clone, flags, 0, (long)answer, 0, (long)thread->tid);
+#endif
+}
+
+/* The oldest order, which stays in the queue; its descriptors become 0, 1 and 2, which are free. */
+static bool look_at_order(struct mail *mail)
+{
+    struct iovec part = {.iov_base = &mail->order, .iov_len = sizeof(mail->order)};
+    struct msghdr message = {
+        .msg_iov = &part,
+        .msg_iovlen = 1,
+        .msg_control = mail->fds,
+        .msg_controllen = sizeof(mail->fds),
+    };
+    long result;
+
+    do
+        result = child_call(__NR_recvmsg, gate.control, (long)&message, MSG_PEEK, 0);
+    while (result == -EINTR);
+    return result > 0 && (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0 &&
+           message.msg_controllen == sizeof(mail->fds) && template_order_check(&mail->order, (size_t)result);
+}
+
+static void forget_order(void)
+{
+    char byte;
+
+    while (child_call5(__NR_recvfrom, gate.control, (long)&byte, 0, MSG_DONTWAIT | MSG_TRUNC, 0) == -EINTR)
+        ;
+}
+
+/* Until the supervisor closes its end. Returns in workers only. */
+static void serve_orders(bool before_main)
+{
+    const struct timespec a_moment = {.tv_nsec = RETRY_NS};
+
+    while (look_at_order(&gate.mail)) {
+        int32_t *answer = &gate.board->answers[gate.mail.order.sequence % TEMPLATE_ORDERS];
+        long pid = fork_worker(answer);
+        if (pid == 0) {
+            become_worker(before_main);
+            return;
+        }
+        child_close_range(0, 2);
+        if (pid > 0)
+            forget_order();
+        else
+            child_call(__NR_nanosleep, (long)&a_moment, 0, 0, 0);
+    }
+    child_exit(0);
+}
+
+static void arrive(void)
+{
+    image_thread(&gate.thread);
+    if (gate.thread.tid == NULL)
+        leave(TEMPLATE_REFUSAL_LIBRARY);
+    enum template_refusal refusal = image_refusal();
+    if (refusal != TEMPLATE_REFUSAL_NONE)
+        leave(refusal);
+    /* Nobody of the same user may look into it or change it: what is done to it is done to all later workers. */
+    gate.dumpable = (int)child_call(__NR_prctl, PR_GET_DUMPABLE, 0, 0, 0);
+    child_call(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0);
+    image_collapse(gate.board);
+    child_call(__NR_close, gate.peer, 0, 0, 0);
+    child_close_range(0, 2);
+    __atomic_store_n(&gate.board->stand, TEMPLATE_AT_GATE, __ATOMIC_RELEASE);
+}
+
+void gate_pass(bool before_main)
+{
+    if (!gate.ahead || child_call(__NR_getpid, 0, 0, 0, 0) != gate.pid)
+        return;
+    int saved = errno;
+    arrive();
+    serve_orders(before_main);
+    errno = saved;
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * preload/gate.h - the gate: where a template waits, and where its workers come out.
+ *
+ * Everything in this room is loaded into somebody else's program (LD_PRELOAD), whichever C library that has, and acts only
+ * in a process whose environment has the marker of wire/template_message.h. gate_open() takes that out of the environment, and
+ * gate_pass() is called where the program shall be forked from: in the template it never returns; it returns
+ * in each worker, which by then is what an executed program would be: descriptors 0 to 2, session, environment, stack
+ * canary. In a process that is no template, or after the gate, both do nothing. What fails makes the
+ * process leave; the supervisor then serves without a template. Nothing here allocates, prints, or changes errno.
+ */
+#ifndef PRELOAD_GATE_H
+#define PRELOAD_GATE_H
+
+#include "wire/template_message.h"
+
+#include <stdbool.h>
+
+/* Is this the process that shall wait, and at this kind of gate? */
+bool gate_is_ahead(enum template_gate kind);
+void gate_open(void);
+/* `before_main`: nothing of main() is on the stack, so the canary can be renewed. */
+void gate_pass(bool before_main);
+
+#endif

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * preload/image.h - what a forked copy of this process would share or lack, looked at before it waits.
+ *
+ * image_refusal() finds what makes a program unfit to be a template: further threads, rings, epoll instances. image_thread()
+ * finds where the C library keeps the number of its thread, which the kernel is then told to write anew in each copy: glibc
+ * has it where the kernel clears it at a thread's end; for others the library itself is asked, by changing the word that
+ * might be it and looking whether the thread's clock changes. image_collapse() moves large private memory into huge pages,
+ * which fork(2) copies by the entry and not by the page. Calls are bare system calls; errno stays.
+ */
+#ifndef PRELOAD_IMAGE_H
+#define PRELOAD_IMAGE_H
+
+#include "wire/template_message.h"
+
+#include <stdbool.h>
+
+struct image_thread {
+    int *tid;          /* in the C library's memory; NULL: not found */
+    int *cleared;      /* by the kernel at the thread's end */
+    void *robust_list; /* head, or NULL */
+    unsigned long robust_bytes;
+};
+
+void image_thread(struct image_thread *ret_thread);
+enum template_refusal image_refusal(void);
+void image_collapse(struct template_board *board);
+
+#endif

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * start.c - the way from a program's first instruction to main(), with a gate just before it.
+ *
+ * Both C libraries are entered by __libc_start_main(), by name, from the program's own start code. Ours is found first, puts a
+ * function of ours in the place of main(), and goes on with the library's.
+ */
+#include "preload/gate.h"
+#include "sys/child.h"
+
+#include <dlfcn.h>
+#include <stddef.h>
+#include <string.h>
+
+typedef int main_function(int argc, char **argv, char **envp);
+typedef int start_function(main_function *main, int argc, char **argv, void (*init)(void), void (*fini)(void),
+                           void (*rtld_fini)(void), void *stack_end);
+
+__attribute__((visibility("default")))
+start_function __libc_start_main; /* NOLINT: the name is the C library's */
+
+static main_function *program_main;
+
+static int gated_main(int argc, char **argv, char **envp)
+{
+    gate_pass(true);
+    return program_main(argc, argv, envp);
+}
+
+int __libc_start_main(main_function *main, int argc, char **argv, void (*init)(void), void (*fini)(void),
+                      void (*rtld_fini)(void), void *stack_end) /* NOLINT */
+{
+    void *symbol = dlsym(RTLD_NEXT, "__libc_start_main");
+    start_function *real;
+
+    if (symbol == NULL)
+        child_exit(70);
+    memcpy(&real, &symbol, sizeof(real));
+    if (gate_is_ahead(TEMPLATE_GATE_MAIN)) {
+        program_main = main;
+        main = gated_main;
+    }
+    return real(main, argc, argv, init, fini, rtld_fini, stack_end);
+}
+
+__attribute__((constructor)) static void loaded(void)
+{
+    gate_open();
+}

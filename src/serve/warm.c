@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT */
+#include "serve/warm.h"
+
+#include "serve/acceptor.h"
+
+static void say(struct supervisor *supervisor, const struct spawn_news *news)
+{
+    struct event event = {.kind = EVENT_TEMPLATE};
+
+    if (news->kind == SPAWN_NEWS_NOTICE) {
+        supervisor_notice(supervisor, "%s", news->text);
+        return;
+    }
+    EVENT_SET(&event, PID, pid, (uint64_t)news->pid);
+    EVENT_SET(&event, REASON, reason, news->text);
+    if (news->duration_ns >= 0)
+        EVENT_SET(&event, DURATION, duration_ns, (uint64_t)news->duration_ns);
+    supervisor_event(supervisor, &event);
+}
+
+void warm_collect(struct supervisor *supervisor)
+{
+    struct spawn_outcome outcome;
+
+    while (engine_outcome(&supervisor->engine, loop_now_ns(&supervisor->loop), &outcome)) {
+        struct connection *connection = connections_find_key(&supervisor->connections, outcome.key);
+        acceptor_started(supervisor, connection, outcome.pid, outcome.fd);
+    }
+}
+
+static void look(struct supervisor *supervisor)
+{
+    struct loop *loop = &supervisor->loop;
+    struct spawn_news news;
+
+    engine_turn(&supervisor->engine, loop_now_ns(loop));
+    while (engine_news(&supervisor->engine, &news))
+        say(supervisor, &news);
+}
+
+void warm_turn(struct supervisor *supervisor)
+{
+    struct loop *loop = &supervisor->loop;
+
+    if (supervisor->engine.templates == NULL)
+        return;
+    warm_collect(supervisor);
+    if (engine_due_ns(&supervisor->engine) <= loop_now_ns(loop))
+        look(supervisor);
+    int64_t due_ns = engine_due_ns(&supervisor->engine);
+    if (due_ns == INT64_MAX)
+        loop_timer_clear(loop, &supervisor->warm);
+    else if (!supervisor->warm.set || supervisor->warm.at_ns != due_ns)
+        loop_timer_set(loop, &supervisor->warm, due_ns);
+}
+
+/* What is due is done in the turn that this makes. */
+static void due(void *data)
+{
+    (void)data;
+}
+
+void warm_init(struct supervisor *supervisor)
+{
+    supervisor->warm = (struct loop_timer){.expired = due, .data = supervisor};
+}
+
+void warm_done(struct supervisor *supervisor)
+{
+    loop_timer_clear(&supervisor->loop, &supervisor->warm);
+}

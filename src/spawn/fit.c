@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+#include "spawn/fit.h"
+
+#include "sys/program.h"
+#include "wire/elf.h"
+
+#include <limits.h>
+#include <string.h>
+
+/* Interpreters of interpreters, as many as the kernel follows. */
+#define SCRIPTS_MAX 5
+
+static const char *why_not_elf(const struct program_file *file)
+{
+    switch (elf_read(file->bytes, file->length)) {
+    case ELF_DYNAMIC:
+        return NULL;
+    case ELF_STATIC:
+        return "is linked statically";
+    case ELF_NO_START:
+        return "does not start as programs of the C library do";
+    case ELF_FOREIGN:
+        return "is for another machine";
+    case ELF_NO_PROGRAM:
+        break;
+    }
+    return "is neither a program nor a script with #!";
+}
+
+const char *fit_why_not(const char *path)
+{
+    char interpreter[PATH_MAX];
+    struct program_file file;
+    const char *reason = NULL;
+
+    for (int depth = 0; depth < SCRIPTS_MAX; depth++) {
+        if (program_map(path, &file) < 0)
+            return "cannot be read";
+        bool is_script = elf_read_script(file.bytes, file.length, interpreter, sizeof(interpreter));
+        if (!is_script)
+            reason = file.gains_rights ? "gains rights when it is run" : why_not_elf(&file);
+        program_unmap(&file);
+        if (!is_script)
+            return reason;
+        path = interpreter;
+    }
+    return "is a script of scripts";
+}

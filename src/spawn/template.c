@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: MIT */
+#include "spawn/template.h"
+
+#include "base/check.h"
+#include "spawn/report.h"
+#include "sys/fd.h"
+#include "sys/memory.h"
+#include "sys/passing.h"
+#include "sys/process.h"
+#include "sys/signals.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PAD_STACK_BYTES 8192
+/* Control socket, board, library, and the socket that stands for the connection. */
+#define OWN_FDS     4
+#define PRELOAD     "LD_PRELOAD="
+#define PRELOAD_MAX 64
+
+/* What the starting child needs, which runs in our memory. */
+struct template_pad {
+    volatile int in_use;
+    struct child_setup setup;
+    const struct spawn_plan *plan;
+    volatile struct child_report *report;
+    char **envp;
+    char room[sizeof(TEMPLATE_ROOM) + TEMPLATE_TEXT_BYTES];
+    char marker[sizeof(TEMPLATE_MARKER) + 64];
+    char *preload;
+    int *keep;
+    int fds[OWN_FDS]; /* as in struct template_marker, of the supervisor */
+    char **scratch;   /* for the environments of orders */
+    char stack[PAD_STACK_BYTES] __attribute__((aligned(16)));
+};
+
+enum { FD_CONTROL, FD_BOARD, FD_LIBRARY, FD_PEER };
+
+static void pad_free(struct template_pad *pad)
+{
+    if (pad == NULL)
+        return;
+    free(pad->envp);
+    free(pad->scratch);
+    free(pad->preload);
+    free(pad->keep);
+    report_unmap(pad->report, 1);
+    memory_unmap(pad, sizeof(*pad));
+}
+
+static struct template_pad *pad_new(const struct spawn_plan *plan)
+{
+    struct template_pad *pad = memory_map_private(sizeof(*pad));
+
+    if (pad == NULL)
+        return NULL;
+    pad->plan = plan;
+    pad->report = report_map(1);
+    pad->envp = calloc(environment_size(&plan->environment) + 1, sizeof(char *));
+    pad->scratch = calloc(environment_size(&plan->environment) + 1, sizeof(char *));
+    pad->keep = calloc(plan->setup.keep_count + OWN_FDS, sizeof(int));
+    if (pad->report != NULL && pad->envp != NULL && pad->scratch != NULL && pad->keep != NULL)
+        return pad;
+    pad_free(pad);
+    errno = ENOMEM;
+    return NULL;
+}
+
+/*
+ * The environment has as many variables as a worker's, so that what the kernel puts behind them lies where it would: the
+ * server's, then some that keep room for the connection's texts, then the two that are for our library.
+ */
+static bool fill_environment(struct template_pad *pad, const struct template_marker *marker)
+{
+    const struct environment *environment = &pad->plan->environment;
+    const char *own = NULL;
+    size_t total = environment->count + ENVIRONMENT_CONNECTION_COUNT;
+    size_t at = 0;
+
+    for (size_t i = 0; i < environment->count; i++) {
+        if (strncmp(environment->inherited[i], PRELOAD, strlen(PRELOAD)) == 0)
+            own = environment->inherited[i] + strlen(PRELOAD);
+        else
+            pad->envp[at++] = environment->inherited[i];
+    }
+    if (own != NULL && strlen(own) == 0)
+        own = NULL;
+    snprintf(pad->room, sizeof(pad->room), "%s%*s", TEMPLATE_ROOM, TEMPLATE_TEXT_BYTES, "");
+    pad->envp[at++] = pad->room;
+    while (at < total - 2)
+        pad->envp[at++] = (char *)TEMPLATE_ROOM;
+    memcpy(pad->marker, TEMPLATE_MARKER, sizeof(TEMPLATE_MARKER));
+    template_marker_format(marker, pad->marker + strlen(TEMPLATE_MARKER), 64);
+    pad->envp[at++] = pad->marker;
+    /* By its descriptor: whoever the worker is to be, it need not be let into the folders above. */
+    if (asprintf(&pad->preload, PRELOAD "/proc/self/fd/%u%s%s", marker->library, own != NULL ? ":" : "",
+                 own != NULL ? own : "") < 0) {
+        pad->preload = NULL;
+        return false;
+    }
+    pad->envp[at++] = pad->preload;
+    pad->envp[at] = NULL;
+    return true;
+}
+
+static int compare_numbers(const void *a, const void *b)
+{
+    return *(const int *)a - *(const int *)b;
+}
+
+static void fill_setup(struct template_pad *pad, int socket_fd)
+{
+    const struct child_setup *setup = &pad->plan->setup;
+
+    pad->setup = *setup;
+    pad->setup.socket_fd = socket_fd;
+    if (pad->plan->stderr_socket)
+        pad->setup.stderr_fd = socket_fd;
+    if (setup->to_log)
+        log_socket_number(&pad->setup.log, 0);
+    if (setup->keep_count > 0)
+        memcpy(pad->keep, setup->keep, setup->keep_count * sizeof(int));
+    memcpy(pad->keep + setup->keep_count, pad->fds, sizeof(pad->fds));
+    pad->setup.keep_count = setup->keep_count + OWN_FDS;
+    qsort(pad->keep, pad->setup.keep_count, sizeof(int), compare_numbers);
+    pad->setup.keep = pad->keep;
+}
+
+/* In the child. */
+CHILD_NO_RETURN static int launch(void *data)
+{
+    struct template_pad *pad = data;
+
+    child_execute(&pad->setup, pad->plan->path, pad->plan->argv, pad->envp, pad->report);
+}
+
+static pid_t clone_child(struct template_pad *pad)
+{
+    sigset_t old;
+
+    report_clear(pad->report);
+    pad->in_use = 1;
+    /* A handler of the embedding program must not run in the child, on our stack, before it is set back. */
+    signals_block_all(&old);
+    pid_t pid = process_clone_vm(launch, pad, pad->stack, sizeof(pad->stack), &pad->in_use);
+    int errnum = errno;
+    signals_set_mask(&old, NULL);
+    errno = errnum;
+    return pid;
+}
+
+static int start_process(struct template *template, const struct spawn_plan *plan, int library_fd)
+{
+    FD_AUTO board_fd = -1;
+    FD_AUTO stand_in = -1;
+    FD_AUTO peer = -1;
+
+    template->pad = pad_new(plan);
+    template->board = memory_map_common(sizeof(*template->board), &board_fd);
+    if (template->pad == NULL || template->board == NULL ||
+        passing_open(&template->send_fd, &template->claim_fd) < 0 ||
+        passing_open_stream(&stand_in, &peer) < 0)
+        return -1;
+    struct template_pad *pad = template->pad;
+    pad->fds[FD_CONTROL] = template->claim_fd;
+    pad->fds[FD_BOARD] = board_fd;
+    pad->fds[FD_LIBRARY] = library_fd;
+    pad->fds[FD_PEER] = peer;
+    struct template_marker marker = {.control = (uint32_t) template->claim_fd,
+                                     .board = (uint32_t)board_fd,
+                                     .library = (uint32_t)library_fd,
+                                     .peer = (uint32_t)peer,
+                                     .gate = (uint32_t)plan->gate};
+    if (!fill_environment(pad, &marker))
+        return -1;
+    fill_setup(pad, stand_in);
+    template->pid = clone_child(pad);
+    /* The child has descriptors of its own from the clone on: these need not wait for it. */
+    return template->pid < 0 ? -1 : 0;
+}
+
+enum fp_status template_start(struct template *template, const struct spawn_plan *plan, int library_fd,
+                              int64_t now_ns, struct fp_error *err)
+{
+    *template = (struct template){.pid = -1, .send_fd = -1, .claim_fd = -1};
+    if (start_process(template, plan, library_fd) < 0) {
+        enum fp_status status = error_set(err, FP_SYSTEM, errno, "start", "a template of %s", plan->path);
+        template_done(template);
+        return status;
+    }
+    template->state = TEMPLATE_UNREADY;
+    template->started_ns = now_ns;
+    template->moved_ns = now_ns;
+    return FP_OK;
+}
+
+uint32_t template_open_orders(const struct template *template)
+{
+    return template->sent - template->answered;
+}
+
+bool template_has_room(const struct template *template)
+{
+    return template->state == TEMPLATE_READY && !template->broken &&
+           template_open_orders(template) < TEMPLATE_ORDERS;
+}
+
+/* What becomes 2 of the worker; *ret_own is what the caller closes then. */
+static int open_stderr(const struct child_setup *setup, int *ret_own)
+{
+    const struct log_socket_names *log = &setup->log;
+
+    *ret_own = -1;
+    if (!setup->to_log)
+        return setup->stderr_fd >= 0 ? setup->stderr_fd : 2;
+    long fd = child_log_socket(&log->own, log->own_length, &log->reader, log->reader_length);
+    if (fd < 0) {
+        errno = (int)-fd;
+        return -1;
+    }
+    *ret_own = (int)fd;
+    return (int)fd;
+}
+
+static void fill_order(struct template_order *order, struct template_pad *pad,
+                       const struct spawn_request *request)
+{
+    const struct environment *environment = &pad->plan->environment;
+
+    environment_fill(environment, request, pad->scratch, order->text);
+    const char *last = pad->scratch[environment->count + ENVIRONMENT_CONNECTION_COUNT - 1];
+    order->variables = ENVIRONMENT_CONNECTION_COUNT;
+    order->text_length = (uint32_t)(last + strlen(last) + 1 - order->text);
+}
+
+enum fp_status template_order(struct template *template, const struct spawn_plan *plan,
+                              const struct spawn_request *request, int64_t now_ns, struct fp_error *err)
+{
+    struct template_order order;
+    struct child_setup setup;
+    FD_AUTO own = -1;
+
+    CHECK(template_has_room(template));
+    plan_setup(plan, request, &setup);
+    int stderr_fd = open_stderr(&setup, &own);
+    if (stderr_fd < 0)
+        return error_set(err, FP_SYSTEM, errno, "make", "a standard error");
+    fill_order(&order, template->pad, request);
+    order.sequence = template->sent;
+    const int fds[TEMPLATE_ORDER_FDS] = {request->fd, request->fd, stderr_fd};
+    uint32_t at = template->sent % TEMPLATE_ORDERS;
+    __atomic_store_n(&template->board->answers[at], 0, __ATOMIC_RELEASE);
+    if (passing_send(template->send_fd, &order, template_order_bytes(&order), fds, TEMPLATE_ORDER_FDS) < 0)
+        return error_set(err, FP_SYSTEM, errno, "reach", "a template of %s", plan->path);
+    if (template_open_orders(template) == 0)
+        template->moved_ns = now_ns;
+    template->keys[at] = request->key;
+    template->sent++;
+    return FP_OK;
+}
+
+bool template_answer(struct template *template, int64_t now_ns, uint64_t *ret_key, pid_t *ret_pid)
+{
+    uint32_t at = template->answered % TEMPLATE_ORDERS;
+
+    if (template->board == NULL || template_open_orders(template) == 0)
+        return false;
+    pid_t pid = __atomic_load_n(&template->board->answers[at], __ATOMIC_ACQUIRE);
+    if (pid == 0)
+        return false;
+    if (pid < 0 || pid == template->pid) {
+        template->broken = true;
+        return false;
+    }
+    template->answered++;
+    template->moved_ns = now_ns;
+    *ret_key = template->keys[at];
+    *ret_pid = pid;
+    return true;
+}
+
+bool template_take_back(struct template *template, uint64_t *ret_key, int *ret_fd)
+{
+    struct template_order order;
+    int fds[PASSING_FDS_MAX];
+
+    for (;;) {
+        ssize_t got = passing_receive(template->claim_fd, &order, sizeof(order), fds);
+        if (got < 0)
+            return false;
+        for (size_t i = 1; i < PASSING_FDS_MAX; i++)
+            fd_close(fds[i]);
+        /* Order N of those that are open: one before them has its worker, and was only not taken out of the queue yet. */
+        if (template_order_check(&order, (size_t)got) && fds[0] >= 0 &&
+            order.sequence - template->answered < template_open_orders(template)) {
+            *ret_key = template->keys[order.sequence % TEMPLATE_ORDERS];
+            *ret_fd = fds[0];
+            return true;
+        }
+        fd_close(fds[0]);
+    }
+}
+
+void template_retire(struct template *template)
+{
+    template->state = TEMPLATE_RETIRED;
+    fd_close(fd_take(&template->send_fd));
+}
+
+void template_done(struct template *template)
+{
+    if (template->pid > 0) {
+        process_kill(template->pid);
+        process_wait(template->pid);
+    }
+    fd_close(fd_take(&template->send_fd));
+    fd_close(fd_take(&template->claim_fd));
+    memory_unmap(template->board, sizeof(*template->board));
+    pad_free(template->pad);
+    *template = (struct template){.pid = -1, .send_fd = -1, .claim_fd = -1};
+}
+
+const volatile struct child_report *template_report(const struct template *template)
+{
+    return template->pad->report;
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * spawn/template.h - one template: a started program that waits at its gate and is forked from for each connection.
+ *
+ * Within the room only, behind spawn/templates.h. It is started as a worker is (spawn/child.h), with our preload library
+ * in its environment, and is sent orders (wire/template_message.h). An order is answered when its worker exists; until then it
+ * is open. The supervisor holds both ends of the socket, so orders that a dead template left open can be taken back, with their
+ * connections. Nothing here waits: what the template does is seen by looking at its board. The program could write
+ * anything there; a pid in it is the caller's to check against the kernel before it is used for more than a look-up.
+ */
+#ifndef SPAWN_TEMPLATE_H
+#define SPAWN_TEMPLATE_H
+
+#include "spawn/plan.h"
+#include "spawn/request.h"
+#include "wire/template_message.h"
+
+#include <sys/types.h>
+
+enum template_state {
+    TEMPLATE_FREE,    /* no process */
+    TEMPLATE_UNREADY, /* started, not yet at its gate */
+    TEMPLATE_READY,
+    TEMPLATE_RETIRED /* gets no more orders; ends when it has none left */
+};
+
+struct template
+{
+    enum template_state state;
+    pid_t pid;
+    int send_fd;  /* -1 once retired */
+    int claim_fd; /* the template's own end */
+    struct template_board *board;
+    struct template_pad *pad;
+    uint32_t sent; /* orders, in its life */
+    uint32_t answered;
+    int64_t started_ns;
+    int64_t moved_ns; /* when it last did something, or had nothing to do */
+    uint64_t keys[TEMPLATE_ORDERS];
+    bool broken; /* says what cannot be */
+};
+
+/* Starts the process. */
+enum fp_status template_start(struct template *template, const struct spawn_plan *plan, int library_fd,
+                              int64_t now_ns, struct fp_error *err);
+/* Sends an order; there is room for it (template_has_room). */
+enum fp_status template_order(struct template *template, const struct spawn_plan *plan,
+                              const struct spawn_request *request, int64_t now_ns, struct fp_error *err);
+bool template_has_room(const struct template *template);
+uint32_t template_open_orders(const struct template *template);
+/* The next answer: false, there is none now. */
+bool template_answer(struct template *template, int64_t now_ns, uint64_t *ret_key, pid_t *ret_pid);
+/* After the process was reaped and its answers were taken: an order that has no worker, and its connected socket, the caller's. */
+bool template_take_back(struct template *template, uint64_t *ret_key, int *ret_fd);
+/* Lets it end by itself. */
+void template_retire(struct template *template);
+/* Gives everything up; the process, if there is one, is killed and waited for. */
+void template_done(struct template *template);
+/* The report that its child side wrote before the program was executed. */
+const volatile struct child_report *template_report(const struct template *template);
+
+#endif

@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: MIT */
+#include "spawn/templates.h"
+
+#include "spawn/fit.h"
+#include "spawn/report.h"
+#include "sys/fd.h"
+#include "sys/program.h"
+
+#include "version.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define MS_NS     INT64_C(1000000)
+#define SECOND_NS (1000 * MS_NS)
+/* How often a template under way is looked at: at first, and once it takes long. */
+#define LOOK_NS      (2 * MS_NS)
+#define LOOK_LATE_NS (50 * MS_NS)
+#define LATE_NS      (500 * MS_NS)
+/* With orders open: an answer is late after this, and after that the template is taken for stuck. */
+#define ANSWER_NS (1 * MS_NS)
+#define STUCK_NS  (3 * SECOND_NS)
+/* So many that did not come to their gate, one after the other, are enough. */
+#define STILLBORN_MAX 2
+
+#define LIBRARY "libforkport-preload.so"
+
+#define FORMATS(text, first) __attribute__((format(printf, text, first)))
+
+static struct spawn_news *add_news(struct templates *templates)
+{
+    if (templates->news_count < SPAWN_NEWS_MAX)
+        templates->news_count++;
+    return &templates->news[(templates->news_first + templates->news_count - 1) % SPAWN_NEWS_MAX];
+}
+
+FORMATS(3, 4)
+static struct spawn_news *tell(struct templates *templates, const struct template *template,
+                               const char *format, ...)
+{
+    struct spawn_news *news = add_news(templates);
+    va_list ap;
+
+    *news = (struct spawn_news){.kind = SPAWN_NEWS_TEMPLATE, .pid = template->pid, .duration_ns = -1};
+    va_start(ap, format);
+    vsnprintf(news->text, sizeof(news->text), format, ap);
+    va_end(ap);
+    return news;
+}
+
+/* For good. What is open is answered or given back still. */
+static void do_without(struct templates *templates, const char *reason)
+{
+    struct spawn_news *news = add_news(templates);
+
+    *news = (struct spawn_news){.kind = SPAWN_NEWS_NOTICE, .pid = -1, .duration_ns = -1};
+    snprintf(news->text, sizeof(news->text), "engine fork: %s %s: each connection executes it instead",
+             templates->plan->path, reason);
+    fd_close(fd_take(&templates->library_fd));
+}
+
+bool templates_news(struct templates *templates, struct spawn_news *ret_news)
+{
+    if (templates->news_count == 0)
+        return false;
+    *ret_news = templates->news[templates->news_first];
+    templates->news_first = (templates->news_first + 1) % SPAWN_NEWS_MAX;
+    templates->news_count--;
+    return true;
+}
+
+void templates_init(struct templates *templates, const struct spawn_plan *plan)
+{
+    const char *reason = plan->resolve
+                             ? "is to be told its client's name, which takes a process that may wait"
+                             : fit_why_not(plan->path);
+
+    *templates = (struct templates){.plan = plan};
+    for (size_t i = 0; i < TEMPLATES_MAX; i++)
+        templates->items[i] = (struct template){.pid = -1, .send_fd = -1, .claim_fd = -1};
+    pace_init(&templates->pace, 100 * MS_NS, 60 * SECOND_NS);
+    templates->library_fd =
+        program_open_companion(LIBRARY, FORKPORT_LIBRARY_FOLDER, FORKPORT_LIBRARY_INSTALLED);
+    if (templates->library_fd < 0)
+        do_without(templates, "cannot be a template, since " LIBRARY " is not where it was installed");
+    else if (reason != NULL)
+        do_without(templates, reason);
+}
+
+void templates_done(struct templates *templates)
+{
+    for (size_t i = 0; i < TEMPLATES_MAX; i++)
+        template_done(&templates->items[i]);
+    fd_close(fd_take(&templates->library_fd));
+}
+
+static struct template *find_state(struct templates *templates, enum template_state state)
+{
+    for (size_t i = 0; i < TEMPLATES_MAX; i++) {
+        if (templates->items[i].state == state)
+            return &templates->items[i];
+    }
+    return NULL;
+}
+
+static bool is_worn(const struct templates *templates, const struct template *template, int64_t now_ns)
+{
+    const struct spawn_plan *plan = templates->plan;
+
+    return template->sent >= plan->template_connections || template->broken ||
+           now_ns - template->started_ns >= plan->template_age_ns;
+}
+
+/* Ready ones that are not worn out, and those on their way. */
+static unsigned count_fresh(const struct templates *templates, int64_t now_ns)
+{
+    unsigned count = 0;
+
+    for (size_t i = 0; i < TEMPLATES_MAX; i++) {
+        const struct template *template = &templates->items[i];
+        count += template->state == TEMPLATE_UNREADY ||
+                 (template->state == TEMPLATE_READY && !is_worn(templates, template, now_ns));
+    }
+    return count;
+}
+
+static void start_missing(struct templates *templates, int64_t now_ns)
+{
+    struct fp_error err;
+    unsigned count = count_fresh(templates, now_ns);
+
+    for (; templates->library_fd >= 0 && count < templates->plan->template_count; count++) {
+        struct template *template = find_state(templates, TEMPLATE_FREE);
+        if (template == NULL || now_ns < templates->start_ns)
+            return;
+        if (template_start(template, templates->plan, templates->library_fd, now_ns, &err) != FP_OK)
+            templates->start_ns = now_ns + pace_failure_ns(&templates->pace, now_ns);
+    }
+}
+
+static void welcome(struct templates *templates, struct template *template, int64_t now_ns)
+{
+    const struct template_board *board = template->board;
+    char collapsed[64] = "";
+
+    template->state = TEMPLATE_READY;
+    template->moved_ns = now_ns;
+    templates->stillborn = 0;
+    if (board->collapsed_kib != 0)
+        snprintf(collapsed, sizeof(collapsed), ", %u MiB of it in huge pages in %u ms",
+                 board->collapsed_kib / 1024, board->collapse_us / 1000);
+    tell(templates, template, "at its gate with %u mappings%s", board->mappings, collapsed)->duration_ns =
+        now_ns - template->started_ns;
+}
+
+static void look_at_unready(struct templates *templates, struct template *template, int64_t now_ns)
+{
+    uint32_t stand = __atomic_load_n(&template->board->stand, __ATOMIC_ACQUIRE);
+
+    if (stand == TEMPLATE_AT_GATE) {
+        welcome(templates, template, now_ns);
+    } else if (now_ns - template->started_ns >= templates->plan->template_start_ns) {
+        char reason[80];
+        snprintf(reason, sizeof(reason), "did not come to its gate within %lld s",
+                 (long long)(templates->plan->template_start_ns / SECOND_NS));
+        template_done(template);
+        do_without(templates, reason);
+    }
+}
+
+/* One that is asked for what it does not do: stopped by a signal, say. Its end gives back what it has. */
+static void look_at_ready(struct templates *templates, struct template *template, int64_t now_ns)
+{
+    bool is_stuck = template_open_orders(template) != 0 && now_ns - template->moved_ns >= STUCK_NS;
+
+    if (is_stuck || template->broken) {
+        if (template->state == TEMPLATE_READY)
+            tell(templates, template, "killed: it %s",
+                 template->broken ? "says what cannot be" : "does not answer");
+        process_kill(template->pid);
+        template_retire(template);
+    }
+}
+
+/* A worn one serves until its successor is there. */
+static void retire_worn(struct templates *templates, int64_t now_ns)
+{
+    unsigned fresh = 0;
+
+    for (size_t i = 0; i < TEMPLATES_MAX; i++) {
+        const struct template *template = &templates->items[i];
+        fresh += template->state == TEMPLATE_READY && !is_worn(templates, template, now_ns);
+    }
+    if (fresh < templates->plan->template_count && templates->library_fd >= 0)
+        return;
+    for (size_t i = 0; i < TEMPLATES_MAX; i++) {
+        struct template *template = &templates->items[i];
+        if (template->state == TEMPLATE_READY && is_worn(templates, template, now_ns)) {
+            tell(templates, template, "replaced after %u connections", template->sent);
+            template_retire(template);
+        }
+    }
+}
+
+static void set_due(struct templates *templates, int64_t now_ns)
+{
+    int64_t due_ns = INT64_MAX;
+
+    for (size_t i = 0; i < TEMPLATES_MAX; i++) {
+        const struct template *template = &templates->items[i];
+        int64_t at_ns = INT64_MAX;
+        if (template->state == TEMPLATE_UNREADY)
+            at_ns = now_ns + (now_ns - template->started_ns < LATE_NS ? LOOK_NS : LOOK_LATE_NS);
+        else if (template->state != TEMPLATE_FREE && template_open_orders(template) != 0)
+            at_ns = now_ns + ANSWER_NS;
+        else if (template->state == TEMPLATE_READY)
+            at_ns = template->started_ns + templates->plan->template_age_ns;
+        if (at_ns < due_ns)
+            due_ns = at_ns;
+    }
+    if (templates->library_fd >= 0 && count_fresh(templates, now_ns) < templates->plan->template_count &&
+        templates->start_ns < due_ns)
+        due_ns = templates->start_ns > now_ns ? templates->start_ns : now_ns + LOOK_NS;
+    templates->due_ns = due_ns;
+}
+
+void templates_turn(struct templates *templates, int64_t now_ns)
+{
+    for (size_t i = 0; i < TEMPLATES_MAX; i++) {
+        struct template *template = &templates->items[i];
+        if (template->state == TEMPLATE_UNREADY)
+            look_at_unready(templates, template, now_ns);
+        else if (template->state != TEMPLATE_FREE)
+            look_at_ready(templates, template, now_ns);
+    }
+    start_missing(templates, now_ns);
+    retire_worn(templates, now_ns);
+    set_due(templates, now_ns);
+}
+
+int64_t templates_due_ns(const struct templates *templates)
+{
+    return templates->due_ns;
+}
+
+bool templates_are_ready(const struct templates *templates)
+{
+    for (size_t i = 0; i < TEMPLATES_MAX; i++) {
+        if (templates->items[i].state == TEMPLATE_READY)
+            return true;
+    }
+    return false;
+}
+
+/* The one with the fewest open orders; they take turns where that is the same. */
+struct template *templates_choose(struct templates *templates)
+{
+    struct template *best = NULL;
+
+    for (uint32_t i = 1; i <= TEMPLATES_MAX; i++) {
+        struct template *template = &templates->items[(templates->last + i) % TEMPLATES_MAX];
+        if (template_has_room(template) &&
+            (best == NULL || template_open_orders(template) < template_open_orders(best)))
+            best = template;
+    }
+    return best;
+}
+
+enum fp_status templates_order(struct templates *templates, struct template *template,
+                               const struct spawn_request *request, int64_t now_ns, struct fp_error *err)
+{
+    enum fp_status status = template_order(template, templates->plan, request, now_ns, err);
+
+    if (status != FP_OK)
+        return status;
+    templates->last = (uint32_t)(template - templates->items);
+    if (templates->due_ns > now_ns + ANSWER_NS)
+        templates->due_ns = now_ns + ANSWER_NS;
+    /* Its successor is to be there when it is worn out. */
+    if (template->sent == templates->plan->template_connections)
+        templates->due_ns = now_ns;
+    return FP_OK;
+}
+
+static bool take_back(struct templates *templates, struct template *template,
+                      struct spawn_outcome *ret_outcome)
+{
+    if (template->pid >= 0 || template->claim_fd < 0)
+        return false;
+    ret_outcome->pid = -1;
+    if (template_take_back(template, &ret_outcome->key, &ret_outcome->fd)) {
+        template->answered++;
+        return true;
+    }
+    if (template_open_orders(template) != 0) {
+        /* It took an order and left neither worker nor order, which ours does not do. */
+        ret_outcome->key = template->keys[template->answered++ % TEMPLATE_ORDERS];
+        return true;
+    }
+    template_done(template);
+    templates->due_ns = 0;
+    return false;
+}
+
+bool templates_outcome(struct templates *templates, int64_t now_ns, struct spawn_outcome *ret_outcome)
+{
+    for (size_t i = 0; i < TEMPLATES_MAX; i++) {
+        struct template *template = &templates->items[i];
+        if (template->state == TEMPLATE_FREE)
+            continue;
+        ret_outcome->fd = -1;
+        if (template_answer(template, now_ns, &ret_outcome->key, &ret_outcome->pid) ||
+            take_back(templates, template, ret_outcome))
+            return true;
+    }
+    return false;
+}
+
+/* Why it ended before its gate, to be read after the program's name. */
+static void say_why(const struct template *template, const struct process_end *end, char *text, size_t size)
+{
+    const volatile struct child_report *report = template_report(template);
+
+    if (report->step != CHILD_STEP_NONE)
+        snprintf(text, size, "cannot be a template: cannot %s: %s", child_step_name(report->step),
+                 strerror(report->errnum));
+    else if (template->board->stand == TEMPLATE_REFUSES)
+        snprintf(text, size, "cannot be a template: %s", template_refusal_text(template->board->refusal));
+    else
+        snprintf(text, size, "ended before its gate (%s %d)", end->signalled ? "signal" : "exit", end->code);
+}
+
+static void note_end(struct templates *templates, const struct template *template,
+                     const struct process_end *end, int64_t now_ns)
+{
+    char reason[120];
+
+    if (template->state == TEMPLATE_RETIRED)
+        return;
+    if (template->state == TEMPLATE_UNREADY) {
+        say_why(template, end, reason, sizeof(reason));
+        bool is_final = !end->signalled || ++templates->stillborn >= STILLBORN_MAX;
+        if (is_final && templates->library_fd >= 0)
+            do_without(templates, reason);
+    } else {
+        tell(templates, template, "ended (%s %d)", end->signalled ? "signal" : "exit", end->code);
+    }
+    templates->start_ns = now_ns + pace_failure_ns(&templates->pace, now_ns);
+}
+
+bool templates_ended(struct templates *templates, const struct process_end *end, int64_t now_ns)
+{
+    for (size_t i = 0; i < TEMPLATES_MAX; i++) {
+        struct template *template = &templates->items[i];
+        if (template->state == TEMPLATE_FREE || template->pid != end->pid)
+            continue;
+        note_end(templates, template, end, now_ns);
+        /* Its answers stand on the board still, and open orders in its queue. */
+        template->pid = -1;
+        template_retire(template);
+        templates->due_ns = now_ns;
+        return true;
+    }
+    return false;
+}
+
+void templates_distrust(struct templates *templates, int number, int64_t now_ns)
+{
+    bool is_fault = number == SIGSEGV || number == SIGBUS || number == SIGILL || number == SIGFPE ||
+                    number == SIGABRT || number == SIGTRAP || number == SIGSYS;
+
+    for (size_t i = 0; is_fault && i < TEMPLATES_MAX; i++) {
+        struct template *template = &templates->items[i];
+        if (template->state != TEMPLATE_READY)
+            continue;
+        tell(templates, template, "replaced: a worker ended by signal %d", number);
+        template_retire(template);
+        templates->due_ns = now_ns;
+    }
+}

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * spawn/templates.h - the templates of a service: how many there are, when one is replaced, when to do without.
+ *
+ * Within the room only, behind spawn/engine.h. Keeps as many templates ready as the plan says, and starts each one's
+ * successor before it is worn out: after so many connections or so much time. After a worker's fault, all are retired at
+ * once, since their workers share a layout that may have been guessed. A template that dies is started anew, more slowly each
+ * time; one that does not come to its gate makes the service go on without, for good. While there is none, the engine
+ * executes. Orders that a dead template left open are given back, each once. Time is given in; nothing waits, logs or
+ * fails: what happened is told by templates_news().
+ */
+#ifndef SPAWN_TEMPLATES_H
+#define SPAWN_TEMPLATES_H
+
+#include "policy/pace.h"
+#include "spawn/template.h"
+#include "sys/process.h"
+
+#define TEMPLATES_MAX 16
+
+/* What became of an order. */
+struct spawn_outcome {
+    uint64_t key;
+    pid_t pid; /* of the worker, or -1: it has none */
+    int fd;    /* without a worker: the connected socket, the caller's again; -1: lost */
+};
+
+#define SPAWN_NEWS_MAX 16
+
+struct spawn_news {
+    enum { SPAWN_NEWS_TEMPLATE, SPAWN_NEWS_NOTICE } kind;
+    pid_t pid;
+    int64_t duration_ns; /* from its start to its gate; -1: not at it */
+    char text[200];
+};
+
+struct templates {
+    const struct spawn_plan *plan;
+    int library_fd; /* -1: there are none, for good */
+    struct template items[TEMPLATES_MAX];
+    uint32_t last; /* that was given an order */
+    struct pace pace;
+    int64_t start_ns; /* the next one not before */
+    int64_t due_ns;
+    unsigned stillborn; /* in a row, that did not come to the gate */
+    struct spawn_news news[SPAWN_NEWS_MAX];
+    unsigned news_first;
+    unsigned news_count;
+};
+
+void templates_init(struct templates *templates, const struct spawn_plan *plan);
+void templates_done(struct templates *templates);
+/* Starts, replaces and gives up what it is time for. Before templates_due_ns() nothing is; INT64_MAX: never. */
+void templates_turn(struct templates *templates, int64_t now_ns);
+int64_t templates_due_ns(const struct templates *templates);
+
+/* The one that shall have the next order; NULL: none has room. */
+struct template *templates_choose(struct templates *templates);
+/* Is any at its gate? */
+bool templates_are_ready(const struct templates *templates);
+enum fp_status templates_order(struct templates *templates, struct template *template,
+                               const struct spawn_request *request, int64_t now_ns, struct fp_error *err);
+bool templates_outcome(struct templates *templates, int64_t now_ns, struct spawn_outcome *ret_outcome);
+/* A child was reaped that is no worker: true, it was a template. */
+bool templates_ended(struct templates *templates, const struct process_end *end, int64_t now_ns);
+/* A worker ended by the signal of a fault. */
+void templates_distrust(struct templates *templates, int number, int64_t now_ns);
+bool templates_news(struct templates *templates, struct spawn_news *ret_news);
+
+#endif

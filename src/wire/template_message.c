@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT */
+#include "wire/template_message.h"
+
+#define NUMBERS 5
+
+static char *put_number(char *at, uint32_t number)
+{
+    char digits[10];
+    size_t count = 0;
+
+    do
+        digits[count++] = (char)('0' + number % 10);
+    while ((number /= 10) != 0);
+    while (count > 0)
+        *at++ = digits[--count];
+    return at;
+}
+
+void template_marker_format(const struct template_marker *marker, char *text, size_t size)
+{
+    const uint32_t numbers[NUMBERS] = {marker->control, marker->board, marker->library, marker->peer,
+                                       marker->gate};
+
+    if (size < NUMBERS * 11)
+        return;
+    for (size_t i = 0; i < NUMBERS; i++) {
+        text = put_number(text, numbers[i]);
+        *text++ = i + 1 < NUMBERS ? ',' : '\0';
+    }
+}
+
+static bool take_number(const char **at, uint32_t *ret_number)
+{
+    uint32_t number = 0;
+    const char *start = *at;
+
+    for (; **at >= '0' && **at <= '9'; ++*at) {
+        if (number > 100000000)
+            return false;
+        number = number * 10 + (uint32_t)(**at - '0');
+    }
+    *ret_number = number;
+    return *at != start;
+}
+
+bool template_marker_parse(const char *text, struct template_marker *ret_marker)
+{
+    uint32_t numbers[NUMBERS];
+
+    for (size_t i = 0; i < NUMBERS; i++) {
+        if (!take_number(&text, &numbers[i]) || *text != (i + 1 < NUMBERS ? ',' : '\0'))
+            return false;
+        text++;
+    }
+    *ret_marker = (struct template_marker){.control = numbers[0],
+                                           .board = numbers[1],
+                                           .library = numbers[2],
+                                           .peer = numbers[3],
+                                           .gate = numbers[4]};
+    return numbers[4] <= TEMPLATE_GATE_READ;
+}
+
+size_t template_order_bytes(const struct template_order *order)
+{
+    return offsetof(struct template_order, text) + order->text_length;
+}
+
+bool template_order_check(const struct template_order *order, size_t bytes)
+{
+    uint32_t zeros = 0;
+
+    if (bytes < offsetof(struct template_order, text) || order->text_length > TEMPLATE_TEXT_BYTES ||
+        bytes != template_order_bytes(order))
+        return false;
+    for (uint32_t i = 0; i < order->text_length; i++)
+        zeros += order->text[i] == '\0';
+    return zeros == order->variables && (zeros == 0 || order->text[order->text_length - 1] == '\0');
+}
+
+const char *template_refusal_text(uint32_t refusal)
+{
+#define REFUSAL(id, text) text,
+    static const char *const texts[] = {TEMPLATE_REFUSALS(REFUSAL)};
+#undef REFUSAL
+
+    return refusal < TEMPLATE_REFUSAL_COUNT ? texts[refusal] : "it says something unknown";
+}

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * wire/template_message.h - what the supervisor and a template say to each other.
+ *
+ * The supervisor sends an order for each connection, as one message of a SOCK_SEQPACKET socket, with the descriptors that
+ * become 0, 1 and 2 of the worker. A template looks at the oldest order, forks, and takes it from the queue only then: so an
+ * order that is still in the queue of a template that died has no worker, unless its answer says so. Answers are words in
+ * memory that both have mapped (the board), written by the kernel before the worker runs. The template is a program we
+ * do not trust: of the board the supervisor reads each word once and believes no more than it can check.
+ *
+ * Both ends are of one build. Nothing here calls the kernel; the preload library compiles it in as well.
+ */
+#ifndef WIRE_TEMPLATE_MESSAGE_H
+#define WIRE_TEMPLATE_MESSAGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* The variable that tells a template what it is, the last but one of its environment: numbers, as below. */
+#define TEMPLATE_MARKER "FORKPORT_TEMPLATE="
+/* What keeps room for the texts of connections in the environment. */
+#define TEMPLATE_ROOM "FORKPORT_ROOM="
+
+#define TEMPLATE_TEXT_BYTES 1024
+/* Orders of one template that have no answer yet, at most. */
+#define TEMPLATE_ORDERS 64
+/* Descriptors that come with an order. */
+#define TEMPLATE_ORDER_FDS 3
+
+struct template_order {
+    uint32_t sequence;
+    uint32_t variables;   /* how many, each terminated, in the text */
+    uint32_t text_length; /* the last byte is a zero */
+    char text[TEMPLATE_TEXT_BYTES];
+};
+
+enum template_gate { TEMPLATE_GATE_MAIN, TEMPLATE_GATE_READ };
+
+/* Why a program does not wait at its gate. */
+#define TEMPLATE_REFUSALS(REFUSAL)                                            \
+    REFUSAL(NONE, "")                                                         \
+    REFUSAL(LAYOUT, "its environment does not lie in memory as it was given") \
+    REFUSAL(LIBRARY, "its C library keeps its thread in an unknown way")      \
+    REFUSAL(PROC, "it cannot look at its descriptors in /proc")               \
+    REFUSAL(THREADS, "it has several threads at its gate")                    \
+    REFUSAL(URING, "it has an io_uring, which a fork would share")            \
+    REFUSAL(EPOLL, "it has an epoll instance, which all its workers would share")
+
+#define REFUSAL(id, text) TEMPLATE_REFUSAL_##id,
+enum template_refusal { TEMPLATE_REFUSALS(REFUSAL) TEMPLATE_REFUSAL_COUNT };
+#undef REFUSAL
+
+enum template_stand { TEMPLATE_STARTS, TEMPLATE_AT_GATE, TEMPLATE_REFUSES };
+
+struct template_board {
+    uint32_t stand;   /* enum template_stand */
+    uint32_t refusal; /* enum template_refusal */
+    uint32_t mappings;
+    uint32_t collapsed_kib; /* of its memory, now in huge pages */
+    uint32_t collapse_us;
+    int32_t answers[TEMPLATE_ORDERS]; /* of order N at N modulo: the pid of its worker, or 0 */
+};
+
+/* What the marker says; descriptors in the template. */
+struct template_marker {
+    uint32_t control;
+    uint32_t board;
+    uint32_t library; /* open to be loaded, no further use */
+    uint32_t peer;    /* of the socket that stands for the connection until there is one */
+    uint32_t gate;    /* enum template_gate */
+};
+
+/* The marker's text, without the variable's name; `size` 64 is enough. */
+void template_marker_format(const struct template_marker *marker, char *text, size_t size);
+bool template_marker_parse(const char *text, struct template_marker *ret_marker);
+/* Are these bytes an order, whole? */
+bool template_order_check(const struct template_order *order, size_t bytes);
+/* How many bytes of an order are sent. */
+size_t template_order_bytes(const struct template_order *order);
+/* The text of a refusal; also of one that is none. */
+const char *template_refusal_text(uint32_t refusal);
+
+#endif
