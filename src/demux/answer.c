@@ -116,13 +116,6 @@ static bool add_steering(void *data, const struct steering *steering)
     return true;
 }
 
-/* What may not be seen, or what this kernel does not tell, is left unknown. */
-static void find_steering(struct answer *answer)
-{
-    answer->steering.known = steering_read(add_steering, answer) == 0;
-    answer->programs = steering_programs();
-}
-
 static bool agrees(const struct answer *answer)
 {
     if (answer->kernel == ANSWER_NONE)
@@ -149,6 +142,28 @@ static void forget(struct answer *answer)
     answer->steering = (struct model_steering){.count = 0};
 }
 
+static bool rank(struct answer *answer)
+{
+    model_done(&answer->model);
+    return model_find(&answer->table, &answer->segment, &answer->steering, &answer->model);
+}
+
+/*
+ * By the rules. What steers takes some milliseconds to find out, and decides nothing where one alone listens; what may
+ * not be seen of it, or what this kernel does not tell, is left unknown.
+ */
+static enum fp_status apply_rules(struct answer *answer, struct fp_error *err)
+{
+    bool done = rank(answer);
+
+    if (done && is_contended(&answer->model)) {
+        answer->steering.known = steering_read(add_steering, answer) == 0;
+        done = rank(answer);
+    }
+    answer->programs = steering_programs();
+    return done ? FP_OK : error_set(err, FP_SYSTEM, ENOMEM, "rank", "the sockets");
+}
+
 static enum fp_status decide(struct answer *answer, const struct ask *ask, struct fp_error *err)
 {
     const struct segment *segment = &answer->segment;
@@ -158,9 +173,9 @@ static enum fp_status decide(struct answer *answer, const struct ask *ask, struc
         gather_endpoints(&answer->table, segment->pair.local.port, segment->pair.foreign.port, err);
     if (status != FP_OK)
         return status;
-    find_steering(answer);
-    if (!model_find(&answer->table, segment, &answer->steering, &answer->model))
-        return error_set(err, FP_SYSTEM, ENOMEM, "rank", "the sockets");
+    status = apply_rules(answer, err);
+    if (status != FP_OK)
+        return status;
     status = ask_row(answer, ask, segment, &answer->kernel, err);
     answer->agree = status == FP_OK && agrees(answer);
     answer->cpus_all = true;

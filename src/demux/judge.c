@@ -39,7 +39,7 @@ static enum answer_kind kind_of(const struct answer *answer, const struct diag_s
 /* Among the members of a group a program chooses, or a hash, which the kernel tells; or, where the CPU is asked for, that. */
 static enum answer_certainty certainty_of_group(const struct answer *answer)
 {
-    bool alone = answer->model.best == 1;
+    bool alone = answer->model.best <= 1;
 
     if (!answer->steering.known)
         return alone ? CERTAINTY_EXACT : CERTAINTY_GROUP;
