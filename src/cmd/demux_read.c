@@ -270,7 +270,7 @@ static enum fp_status finish(struct reading *reading, enum fp_status status, str
         other = summarize(reading, &later);
     if (other == FP_OK)
         other = flush(reading, &later);
-    if (!reading->arguments->summary)
+    if (!reading->arguments->summary && status == FP_OK)
         note(reading);
     if (other == FP_OK)
         other = end_keeping(reading, &later);

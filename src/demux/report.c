@@ -95,8 +95,11 @@ const struct pairs_row *report_row(const struct report *report, const struct pai
 
 static void pad(struct text *text, size_t start, size_t width)
 {
-    while (text->length < start + width)
-        text_bytes(text, " ", 1);
+    static const char blanks[PAIR_WIDTH + 1] = "                                              ";
+    size_t length = text->length - start;
+
+    if (length < width)
+        text_bytes(text, blanks, width - length);
 }
 
 static void put_string(struct text *text, const char *string, size_t width)
@@ -162,6 +165,11 @@ static void put_answer(const struct report *report, const struct replay_result *
     const struct pairs_row *receiver = result->receiver;
 
     text_string(text, report_answer_name(result->answer));
+    if (receiver == NULL && result->answer == STREAM_LISTENING) {
+        struct pair listening = {.local = result->segment.pair.local};
+        text_bytes(text, " ", 1);
+        pair_format(&listening, text);
+    }
     if (receiver != NULL && result->answer != STREAM_NOBODY) {
         text_string(text, result->is_accepted ? ", accepted from" : "");
         put_row(report, receiver, receiver->socket.state == DIAG_LISTEN, text);

@@ -1,0 +1,364 @@
+"""forkport demux --read: who received each segment of a capture."""
+import json
+import os
+import random
+import re
+import shutil
+import socket
+import struct
+import subprocess
+
+import pytest
+
+import forkport
+import packets
+from forkport import DEADLINE, FORKPORT
+from packets import ACK, FIN, PSH, RST, SYN
+
+CLIENT, SERVER = ("10.0.0.1", 1500), ("10.0.0.2", 21)
+PAIR, BACK = "{10.0.0.2:21, 10.0.0.1:1500}", "{10.0.0.1:1500, 10.0.0.2:21}"
+
+
+@pytest.fixture(autouse=True)
+def libpcap(tmp_path):
+    path = tmp_path / "probe.pcap"
+    path.write_bytes(packets.pcap([]))
+    error = forkport.run("demux", "--read", path)[2]
+    if "libpcap" in error:
+        pytest.skip(error.strip())
+
+
+@pytest.fixture
+def capture(tmp_path):
+    """Writes a file: capture(frames) or capture(bytes)."""
+    def write(content, name="capture", **more):
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else packets.pcap(content, **more))
+        return path
+    return write
+
+
+def lines(path, *arguments, code=0):
+    """The objects that --json prints."""
+    result = forkport.run("demux", "--read", path, "--json", *arguments)
+    assert result[0] == code, result
+    return [json.loads(line) for line in result[1].splitlines()]
+
+
+def answers(path, *arguments):
+    return [(line["answer"], line["pair"]) for line in lines(path, *arguments)]
+
+
+def summary(path, *arguments, code=0):
+    """Endpoints by pair, the counts, and what was said on standard error."""
+    status, out, error = forkport.run("demux", "--read", path, "--summary", "--json", *arguments)
+    assert status == code, (status, error)
+    *endpoints, counts = [json.loads(line) for line in out.splitlines()]
+    return {line["pair"]: line for line in endpoints}, counts, error
+
+
+def test_the_life_of_a_connection(capture):
+    talk = packets.Talk(CLIENT, SERVER)
+    frames = talk.open() + [talk.send(0, PSH | ACK, b"hello"), talk.send(1, PSH | ACK, b"hi")] + talk.close()
+    frames += [talk.send(1, FIN | ACK, sequence=talk.next[1] - 1), talk.send(0), *packets.Talk(CLIENT, SERVER, (9, 9)).open()]
+    assert answers(capture(frames)) == [
+        ("listening", "{10.0.0.2:21, *:*}"), ("connected", BACK), ("syn-received", PAIR),
+        ("connected", PAIR), ("connected", BACK),
+        ("connected", PAIR), ("connected", BACK), ("connected", PAIR),
+        ("time-wait", BACK), ("nobody", None),
+        ("listening", "{10.0.0.2:21, *:*}"), ("connected", BACK), ("syn-received", PAIR)]
+
+
+def test_certainty(capture):
+    """Nobody is said to listen before it has been seen; what was reset has no receiver; a connection may be older."""
+    refused = packets.Talk(CLIENT, ("10.0.0.2", 23))
+    frames = [refused.send(0, SYN), refused.send(1, RST | ACK), refused.send(0, SYN, sequence=7)]
+    frames += packets.Talk(CLIENT, SERVER).open() + packets.Talk(("10.0.0.3", 1), SERVER).open()[:1]
+    frames += [packets.Talk(("10.0.0.4", 1), SERVER).send(0, PSH | ACK, b"x")]
+    assert [(line["answer"], line["certainty"]) for line in lines(capture(frames))] == [
+        ("listening", "unknown"), ("connected", "exact"), ("nobody", "depends"),
+        ("listening", "unknown"), ("connected", "exact"), ("syn-received", "exact"), ("listening", "exact"),
+        ("connected", "depends")]
+
+
+def test_text(capture):
+    talk = packets.Talk(CLIENT, SERVER)
+    status, out, error = forkport.run("demux", "--read", capture(talk.open() + [talk.send(0, RST)]))
+    assert (status, error) == (0, "")
+    assert [line.split() for line in out.splitlines()] == [
+        "1 0.000000 {10.0.0.2:21, 10.0.0.1:1500} SYN 0 -> #0 listening {10.0.0.2:21, *:*} (unknown)".split(),
+        "2 0.001000 {10.0.0.1:1500, 10.0.0.2:21} SYN ACK 0 -> #0 connected".split(),
+        "3 0.002000 {10.0.0.2:21, 10.0.0.1:1500} ACK 0 -> #0 syn-received".split(),
+        "4 0.003000 {10.0.0.2:21, 10.0.0.1:1500} RST 0 -> #0 connected".split()]
+
+
+def test_summary(capture):
+    talk = packets.Talk(CLIENT, SERVER)
+    frames = talk.open()
+    frames += [talk.send(0, PSH | ACK, b"12345"), talk.send(0, PSH | ACK, b"12345", sequence=101)]  # repeated
+    lost = talk.send(1, PSH | ACK, b"lost on the way")
+    frames += [talk.send(1, PSH | ACK, b"comes first"), lost, talk.send(1, PSH | ACK, b"x", sequence=talk.next[1] - 1)]
+    frames += talk.close(1)
+    unanswered = packets.Talk(("10.0.0.9", 9), ("10.0.0.8", 8))
+    frames += [unanswered.send(0, SYN), unanswered.send(0, SYN, sequence=100)]
+    half = packets.Talk(("10.0.0.5", 5), SERVER)
+    frames += half.open() + [half.send(0, FIN | ACK)]
+    reset = packets.Talk(("10.0.0.6", 6), SERVER)
+    frames += reset.open() + [reset.send(1, RST | ACK)]
+    endpoints, counts, error = summary(capture(frames))
+    assert error == ""
+    listening = endpoints["{10.0.0.2:21, *:*}"]
+    assert (listening["endpoint"], listening["segments"], listening["accepted"], listening["refused"]) == ("listening", 3, 3, 0)
+    assert endpoints["{10.0.0.8:8, *:*}"]["endpoint"] is None
+    to_server, to_client = endpoints[PAIR], endpoints[BACK]
+    assert [to_server[key] for key in ("segments", "bytes", "repeated", "handshake", "end")] == [4, 10, 1, "seen", "closed"]
+    assert [to_client[key] for key in ("segments", "bytes", "repeated", "end")] == [6, 27, 0, "closed"]
+    assert (to_server["first"], to_server["last"]) == ("1970-01-01T00:00:00.000000000Z", "1970-01-01T00:00:00.010000000Z")
+    assert endpoints["{10.0.0.2:21, 10.0.0.5:5}"]["end"] == "half closed"
+    assert endpoints["{10.0.0.2:21, 10.0.0.6:6}"]["end"] == "reset by local"
+    assert endpoints["{10.0.0.6:6, 10.0.0.2:21}"]["end"] == "reset by foreign"
+    assert (counts["frames"], counts["connections"], counts["nobody"]) == (len(frames), 4, 0)
+
+
+@pytest.mark.parametrize("seed", [1, 2, random.SystemRandom().getrandbits(32)])
+def test_same_connections_as_tshark(capture, seed):
+    if not shutil.which("tshark"):
+        pytest.skip("there is no program tshark")
+    print("seed", seed)
+    path = capture(list(packets.traffic(seed, 20000)))
+    result = subprocess.run(["tshark", "-r", path, "-T", "fields", "-e", "tcp.stream"], check=True, text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=3 * DEADLINE)
+    theirs = [int(line) for line in result.stdout.split()]
+    ours = [line["connection"] for line in lines(path)]
+    assert len(ours) == 20000 and max(ours) > 500
+    assert ours == theirs
+
+
+def test_vlan_directions_and_fragments(capture):
+    talk = packets.Talk(CLIENT, SERVER, vlan=7)
+    assert answers(capture(talk.open()))[1] == ("connected", BACK)
+
+    def cooked(kind, frame):
+        return struct.pack(">HHH8sH", kind, 1, 6, bytes(8), 0x0800) + frame[14:]
+    talk = packets.Talk(CLIENT, SERVER)
+    opened = talk.open()
+    found = lines(capture([cooked(0, opened[0]), cooked(4, opened[1]), cooked(3, opened[2])], link=packets.COOKED))
+    assert [(line["answer"], line.get("direction")) for line in found] == [
+        ("listening", None), ("connected", "outgoing"), ("nobody", "for another host")]
+
+    segment = packets.tcp(1500, 21, 101, 501, ACK, b"a" * 60)
+    fragments = [packets.ip("10.0.0.1", "10.0.0.2", segment[:40], 0x2000), packets.ip("10.0.0.1", "10.0.0.2", segment[40:], 5),
+                 packets.ip("10.0.0.1", "10.0.0.2", b"stray" * 8, 5, 2)]
+    path = capture([frame[14:] for frame in packets.Talk(CLIENT, SERVER).open()] + fragments, link=packets.RAW)
+    found = lines(path)
+    assert len(found) == 5
+    assert (found[4]["connection"], found[4]["segment"]["fragment"], found[4]["segment"]["local"]) == (0, 40, "10.0.0.2:21")
+    endpoints, counts, _ = summary(path)
+    assert (endpoints[PAIR]["segments"], endpoints[PAIR]["bytes"]) == (2, 60)
+    assert (counts["fragments"], counts["fragments_without_first"]) == (1, 1)
+    assert "1 fragment without its first" in forkport.run("demux", "--read", path)[2]
+
+
+def test_what_cannot_be_read(capture, tmp_path):
+    frames = packets.Talk(CLIENT, SERVER).open()
+    good = packets.pcap(frames)
+    size = len(packets.pcap(frames[:1])) - 24
+    for content, code, said, shown in [
+            (good[:24 + size + 30], 65, "packet 2: truncated dump file.*\\(the 1 before it were read\\)", 1),
+            (good[:24 + size + 8], 65, "packet 2: truncated dump file", 1),
+            (good[:24 + 2 * size], 0, "", 2),
+            (good[:24 + size] + struct.pack("<IIII", 0, 0, 0xfffffff0, 60), 65, "packet 2: .*4294967280", 1),
+            (good[:20], 65, "truncated dump file", 0),
+            (b"", 65, "truncated dump file", 0),
+            (b"#!/bin/sh\necho this is no capture\n" * 5, 65, "unknown file format", 0),
+            (packets.pcap([]), 0, "0 frames: 0 segments", 0),
+            (packets.pcap([], link=147), 65, "link that is not known", 0),
+            (packets.pcapng([(0, frames[0]), (1, frames[1])], (1, 113)), 65, "type 113.*different from", 0),
+            (packets.pcapng([(0, frames[0]), (0, frames[1])])[:-6], 65, "packet 2: truncated", 1)]:
+        path = capture(content)
+        for form in [], ["--json"], ["--summary"]:
+            status, out, error = forkport.run("demux", "--read", path, *form)
+            assert status == code and re.search(said, error + out if code == 0 else error), (said, status, out, error)
+            assert error.count("\n") <= 1
+            if form != ["--summary"]:
+                assert len(out.splitlines()) == shown
+            elif shown:
+                assert out.splitlines()[-1].startswith(f"{shown} frame")
+    assert forkport.run("demux", "--read", tmp_path / "none")[::2] == \
+        (66, f"forkport: cannot read {tmp_path}/none: No such file or directory\n")
+    assert forkport.run("demux", "--read", tmp_path)[0] == 65
+
+
+def test_frames_that_are_no_segments(capture):
+    talk = packets.Talk(CLIENT, SERVER)
+    frames = talk.open()
+    wrong = bytearray(frames[2])
+    wrong[14 + 20 + 12] = 0x20
+    arp = b"\xff" * 6 + b"\2\0\0\0\0\1" + b"\x08\x06" + bytes(28)
+    path = capture(frames[:2] + [bytes(wrong), arp])
+    status, out, error = forkport.run("demux", "--read", path)
+    assert status == 0 and len(out.splitlines()) == 3
+    assert "malformed: the TCP header says that it is shorter than it can be" in out
+    assert error == "forkport: 4 frames: 2 segments of 1 connection, 1 not of TCP, 1 malformed\n"
+    # Cut by the snap length: behind the TCP header it does not matter, within it there is no telling.
+    assert answers(capture(frames, snap=54)) == answers(capture(frames))
+    status, out, error = forkport.run("demux", "--read", capture(frames, snap=50))
+    assert status == 0 and out.count("not all captured: cut within the TCP header") == 3
+    assert "3 of which too little was captured" in error
+
+
+def most_memory(*arguments):
+    """The most memory that the program had, in KiB."""
+    with subprocess.Popen([FORKPORT, *map(str, arguments)], stdout=subprocess.DEVNULL) as process:
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    return usage.ru_maxrss
+
+
+def test_memory_is_bounded(capture):
+    talks = [packets.Talk((f"10.1.{i >> 8}.{i & 255}", 1024), SERVER) for i in range(3000)]
+    frames = [frame for talk in talks for frame in talk.open()] + [talks[-1].send(0, PSH | ACK, b"still there")]
+    path = capture(frames)
+    endpoints, counts, _ = summary(path, "--max-pairs", 100)
+    assert counts["given_up"] == 2900
+    assert len(endpoints) == 6001 and sum(line.get("given_up", False) for line in endpoints.values()) == 5800
+    assert "2900 idle connections were given up" in forkport.run("demux", "--read", path, "--max-pairs", 100)[2]
+    assert lines(path, "--max-pairs", 100)[-1]["connection"] == 2999
+    if not forkport.SANITIZED:
+        twice = capture(packets.pcap(frames) + packets.pcap([
+            frame for i in range(3000) for frame in packets.Talk((f"10.2.{i >> 8}.{i & 255}", 1024), SERVER).open()] * 4)[24:],
+            "longer")
+        assert most_memory("demux", "--read", twice, "--max-pairs", 100) < \
+            most_memory("demux", "--read", path, "--max-pairs", 100) + 512
+
+
+def test_the_idlest_makes_room(capture):
+    talks = [packets.Talk((f"10.0.1.{i}", 5), SERVER) for i in range(4)]
+    frames = [frame for talk in talks[:3] for frame in talk.open()]
+    frames += talks[1].close() + [talks[0].send(0, PSH | ACK, b"x")] + talks[3].open() + [talks[2].send(0), talks[0].send(0)]
+    found = lines(capture(frames), "--max-pairs", 3)
+    # The closed one has gone, those that are open have not.
+    assert [line["connection"] for line in found[-2:]] == [2, 0]
+    frames += packets.Talk(("10.0.1.9", 5), SERVER).open() + [talks[3].send(0)]
+    found = lines(capture(frames), "--max-pairs", 3)
+    assert found[-1]["connection"] == 5
+
+
+def test_write(capture, tmp_path):
+    talk = packets.Talk(CLIENT, SERVER)
+    frames = talk.open() + [b"\xff" * 60]
+    kept = tmp_path / "kept"
+    path = capture(frames)
+    before = forkport.run("demux", "--read", path, "--write", kept)
+    assert before[0] == 0 and kept.stat().st_mode & 0o777 == 0o600
+    assert list(packets.read_pcapng(kept.read_bytes())) == [
+        (frames[0], "{10.0.0.2:21, 10.0.0.1:1500} listening {10.0.0.2:21, *:*} (unknown)"),
+        (frames[1], "{10.0.0.1:1500, 10.0.0.2:21} connected"),
+        (frames[2], "{10.0.0.2:21, 10.0.0.1:1500} syn-received"), (frames[3], None)]
+    assert forkport.run("demux", "--read", kept) == before
+    assert forkport.run("demux", "--read", path, "--write", tmp_path / "no" / "folder")[0] == 66
+
+
+def row(proto, state, pair, pid=None, name="x", owner=None):
+    return {"proto": proto, "state": state, "pair": pair, "owner": owner or ("held" if pid else "none"),
+            "processes": [{"pid": pid, "fd": 3, "name": name}] if pid else []}
+
+
+@pytest.fixture
+def table(tmp_path):
+    def write(*rows):
+        path = tmp_path / "table"
+        head = {"forkport": "0.1.0", "table": 1, "time": "2026-11-22T00:00:00Z"}
+        path.write_text("".join(json.dumps(line) + "\n" for line in (head, *rows)))
+        return path
+    return write
+
+
+def test_table(capture, table):
+    """Connected sockets before listening ones, a bound address before the wildcard, IPv4 before a socket for both."""
+    old, new = packets.Talk(CLIENT, SERVER), packets.Talk(("10.0.0.3", 9), SERVER)
+    other = packets.Talk(("10.0.0.3", 9), ("10.0.0.7", 21))
+    closed = packets.Talk(("10.0.0.3", 9), ("10.0.0.2", 23))
+    abroad = packets.Talk(SERVER, ("192.0.2.99", 443))
+    frames = [old.send(0, PSH | ACK, b"x"), old.send(1), *new.open(), other.send(0, SYN), closed.send(0, SYN), abroad.send(0, SYN)]
+    found = lines(capture(frames), "--table", table(
+        row("tcp46", "LISTEN", "{*:21, *:*}", 1, "both"), row("tcp4", "LISTEN", "{*:21, *:*}", 2, "four"),
+        row("tcp4", "LISTEN", "{10.0.0.2:21, *:*}", 3, "bound"), row("tcp4", "ESTABLISHED", PAIR, 4, "child")))
+    seen = [(line["answer"], line["certainty"], [process["name"] for process in line["processes"]],
+             [process["name"] for process in line.get("senders", [])]) for line in found]
+    assert seen == [
+        ("connected", "exact", ["child"], []), ("connected", "depends", [], ["child"]),
+        ("listening", "exact", ["bound"], []), ("connected", "exact", [], []), ("syn-received", "depends", [], []),
+        ("listening", "exact", ["four"], []), ("nobody", "exact", [], []), ("listening", "unknown", [], [])]
+    assert found[4]["accepted_from"] == "{10.0.0.2:21, *:*}"
+    assert found[5]["pair"] == "{*:21, *:*}"
+
+
+def test_bad_tables(capture, tmp_path):
+    path = capture(packets.Talk(CLIENT, SERVER).open())
+    head = '{"forkport":"0.1.0","table":1}\n'
+    for content, said in [("", "line 1: the file is empty"), ("{}\n", "line 1: it is not the head"),
+                          ("\0\n", "line 1: it is not the head"), (head.replace("1}", "2}"), "line 1: the table is of a later"),
+                          (head + "[]\n", "line 2: it is no JSON object"), (head + "{\n", "line 2: it is no JSON object"),
+                          (head + '{"proto":"tcp4","state":"LISTEN","pair":"{*:21}"}\n', "line 2: it is no socket")]:
+        (tmp_path / "table").write_text(content)
+        status, out, error = forkport.run("demux", "--read", path, "--table", tmp_path / "table")
+        assert (status, out) == (65, "") and said in error, (content, error)
+    assert forkport.run("demux", "--read", path, "--table", tmp_path / "none")[0] == 66
+
+
+def test_real_traffic(network, serve, capture, tmp_path):
+    """What the kernel sends, with the kernel's own table: each segment is given to who really had it."""
+    host = network.host("server")
+    server = serve("127.0.0.1:0", worker=["cat"], prefix=host.prefix)
+    tap = host.socket(socket.AF_PACKET, socket.SOCK_RAW)
+    tap.bind(("lo", 3))
+    frames = []
+    with host.connect("127.0.0.1", server.port) as client:
+        client.sendall(b"a line\n")
+        assert forkport.read_line(client) == "a line\n"
+        worker = server.log.wait("start")["pid"]
+        host.run(FORKPORT, "pairs", "--save", tmp_path / "table")
+        port = client.getsockname()[1]
+        client.shutdown(socket.SHUT_WR)
+        assert client.recv(1) == b""
+    tap.setblocking(False)
+    try:
+        while True:
+            frame, (_, _, kind, *_) = tap.recvfrom(65536)
+            if kind != socket.PACKET_OUTGOING:
+                frames.append(frame)
+    except BlockingIOError:
+        tap.close()
+    found = lines(capture(frames), "--table", tmp_path / "table")
+    pair, back = f"{{127.0.0.1:{server.port}, 127.0.0.1:{port}}}", f"{{127.0.0.1:{port}, 127.0.0.1:{server.port}}}"
+    pids = [{process["pid"] for process in line["processes"]} for line in found]
+    assert (found[0]["answer"], found[0]["pair"], pids[0]) == ("listening", f"{{127.0.0.1:{server.port}, *:*}}", {server.pid})
+    assert {line["certainty"] for line in found} == {"exact"}
+    to_server = [line for line in found if line["pair"] == pair]
+    assert len(to_server) >= 4 and sum(line["segment"]["length"] for line in to_server) == 7
+    assert all({process["pid"] for process in line["processes"]} == {worker} for line in to_server)
+    to_client = [line for line in found if line["pair"] == back]
+    assert len(to_client) >= 3
+    assert all(os.getpid() in {process["pid"] for process in line["processes"]} for line in to_client)
+    assert {process["pid"] for process in to_client[0]["senders"]} == {worker}
+
+
+def test_libpcap_is_not_linked(capture, tmp_path):
+    if shutil.which("readelf"):
+        for file in FORKPORT, FORKPORT.parent / "libforkport.so":
+            needed = subprocess.run(["readelf", "-d", file], check=True, capture_output=True, text=True).stdout
+            assert "NEEDED" in needed and "libpcap" not in needed
+    for name in "libpcap.so.1", "libpcap.so.0.8", "libpcap.so":
+        (tmp_path / name).write_bytes(b"not a library")
+    path = capture(packets.Talk(CLIENT, SERVER).open())
+    status, _, error = forkport.run("demux", "--read", path, env={**os.environ, "LD_LIBRARY_PATH": str(tmp_path)})
+    assert status == 69 and error.startswith(f"forkport: cannot read {path}: ") and "install the package libpcap" in error
+
+
+def test_standard_input(capture):
+    with open(capture(packets.Talk(CLIENT, SERVER).open()), "rb") as file:
+        result = subprocess.run([FORKPORT, "demux", "--read", "-"], stdin=file, capture_output=True, text=True,
+                                timeout=DEADLINE, check=True)
+    assert len(result.stdout.splitlines()) == 3
