@@ -8,7 +8,6 @@
 #include "sys/netlink.h"
 #include "sys/route.h"
 #include "sys/socket_events.h"
-#include "wire/packet.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -17,6 +16,8 @@
 /* Looking takes at most a twentieth of the time. */
 #define LOOK_SHARE  20
 #define LOOK_MIN_NS 100000000
+/* So old may be what is known of those that hold a listening socket. */
+#define LISTENERS_NS 1000000000
 /* Addresses that have been asked about; the host's own change seldom. */
 #define ADDRESSES  64
 #define ADDRESS_NS 1000000000
@@ -37,45 +38,11 @@ struct attribute {
     int64_t next_look_ns;
     uint64_t lost;
     bool lost_ends; /* so sockets may be gone that seem to live */
+    int64_t looked_ns;
     bool wants_look;
+    bool new_listener; /* one is not in the table yet */
     struct known_address addresses[ADDRESSES];
 };
-
-enum fp_status attribute_new(uint32_t most, int64_t kept_ns, struct attribute **ret_attribute, int *ret_why,
-                             struct fp_error *err)
-{
-    struct attribute *attribute = calloc(1, sizeof(*attribute));
-
-    if (attribute == NULL || !live_sockets_init(&attribute->sockets, most)) {
-        free(attribute);
-        return error_set(err, FP_SYSTEM, ENOMEM, "follow", "%u sockets", most);
-    }
-    attribute->kept_ns = kept_ns;
-    attribute->netlink = netlink_open();
-    /* Events first: what comes while the table is read is then in one or the other, or in both. */
-    int why = socket_events_open(&attribute->events) < 0 ? errno : 0;
-    attribute->wants_look = true;
-    enum fp_status status = attribute_look(attribute, err);
-    if (status != FP_OK) {
-        attribute_free(attribute);
-        return status;
-    }
-    attribute_drain(attribute);
-    *ret_why = why;
-    *ret_attribute = attribute;
-    return FP_OK;
-}
-
-void attribute_free(struct attribute *attribute)
-{
-    if (attribute == NULL)
-        return;
-    socket_events_close(&attribute->events);
-    live_sockets_done(&attribute->sockets);
-    live_listening_done(&attribute->listening);
-    fd_close(attribute->netlink);
-    free(attribute);
-}
 
 int attribute_fd(const struct attribute *attribute)
 {
@@ -143,16 +110,28 @@ static void take_connection(struct attribute *attribute, const struct socket_eve
     static const enum live_way ways[] = {
         [SOCKET_CONNECTS] = LIVE_CONNECTED, [SOCKET_USED] = LIVE_USED, [SOCKET_CLOSES] = LIVE_CLOSED};
     bool is_new = event->kind == SOCKET_CONNECTS || event->kind == SOCKET_ESTABLISHED;
-    bool was_known = live_sockets_by_cookie(&attribute->sockets, event->cookie) != NULL;
 
     struct live_socket *socket = socket_of(attribute, event, is_new);
     if (socket == NULL)
         return;
     set_pair(attribute, socket, event);
-    if (event->kind == SOCKET_ESTABLISHED)
-        socket->passive |= !was_known;
-    else
+    /* Looking may have found it before its first event was read. */
+    if (is_new && socket->start_ns == 0)
+        socket->start_ns = (int64_t)event->time_ns;
+    socket->active |= event->kind == SOCKET_CONNECTS;
+    socket->passive |= event->kind == SOCKET_ESTABLISHED && !socket->active;
+    if (event->kind != SOCKET_ESTABLISHED)
         name(socket, ways[event->kind], event);
+}
+
+/* It is in the table from the next look on, its process from the one after that. */
+static void take_listener(struct attribute *attribute, const struct socket_event *event)
+{
+    struct live_socket *socket = socket_of(attribute, event, true);
+
+    attribute->wants_look = attribute->new_listener = true;
+    if (socket != NULL)
+        name(socket, LIVE_LISTENS, event);
 }
 
 static void take_end(struct attribute *attribute, const struct socket_event *event)
@@ -160,8 +139,7 @@ static void take_end(struct attribute *attribute, const struct socket_event *eve
     struct live_socket *socket = live_sockets_by_cookie(&attribute->sockets, event->cookie);
 
     /* Of one that has listened, and has no foreign end. */
-    if (socket == NULL && event->foreign_port == 0)
-        attribute->wants_look = true;
+    attribute->wants_look |= event->foreign_port == 0;
     if (socket == NULL)
         return;
     set_pair(attribute, socket, event);
@@ -175,7 +153,7 @@ void attribute_drain(struct attribute *attribute)
     attribute->offset_ns = clock_realtime_ns() - clock_monotonic_ns();
     while (has_events(attribute) && socket_events_next(&attribute->events, &event)) {
         if (event.kind == SOCKET_LISTENS)
-            attribute->wants_look = true;
+            take_listener(attribute, &event);
         else if (event.kind == SOCKET_ENDED)
             take_end(attribute, &event);
         else if (event.foreign_port != 0)
@@ -210,21 +188,20 @@ static struct live_socket *take_socket(struct attribute *attribute, const struct
     return socket;
 }
 
-static void take_rows(struct attribute *attribute, const struct pairs_table *table)
+/* A row of the table that is the newest one now. */
+static void take_row(struct attribute *attribute, const struct pairs_row *row)
 {
-    for (size_t i = 0; i < table->count; i++) {
-        const struct pairs_row *row = &table->rows[i];
-        struct live_process holders[LIVE_PROCESSES];
-        if (!is_connected(&row->socket))
-            continue;
-        struct live_socket *socket = take_socket(attribute, &row->socket);
-        if (socket == NULL)
-            continue;
-        if (row->owner == OWNER_HELD)
-            live_socket_name(socket, LIVE_HELD, holders, live_holders(table, row, holders));
-        socket->passive |= row->owner == OWNER_WAITING;
-        socket->seen = true;
-    }
+    struct live_process holders[LIVE_PROCESSES];
+    struct live_socket *socket = take_socket(attribute, &row->socket);
+
+    if (socket == NULL)
+        return;
+    if (row->owner == OWNER_HELD)
+        live_socket_name(socket, LIVE_HELD, holders,
+                         live_listening_holders(&attribute->listening, row, holders));
+    socket->passive |= row->owner == OWNER_WAITING;
+    socket->seen = true;
+    attribute->wants_look |= row->owner == OWNER_HELD && socket->way == LIVE_UNKNOWN;
 }
 
 /* Without events, or where some were lost, a socket has ended when it is not in the table any more. */
@@ -239,38 +216,84 @@ static void end_unseen(struct attribute *attribute, int64_t start_ns)
     }
 }
 
-static enum fp_status look(struct attribute *attribute, int64_t start_ns, struct fp_error *err)
+static enum fp_status gather(struct pairs_table *table, struct fp_error *err)
+{
+    enum fp_status status = gather_rows(table, DIAG_STATES_ALL, false, err);
+
+    for (size_t i = 0; i < table->count; i++)
+        table->rows[i].shown = true;
+    return status == FP_OK ? owner_find(table, 0, err) : status;
+}
+
+static enum fp_status look(struct attribute *attribute, struct fp_error *err)
 {
     struct pairs_table table = {.count = 0};
+    int64_t start_ns = clock_monotonic_ns();
 
-    enum fp_status status = gather_rows(&table, DIAG_STATES_ALL, false, err);
-    for (size_t i = 0; i < table.count; i++)
-        table.rows[i].shown = true;
+    attribute->wants_look = attribute->new_listener = false;
+    enum fp_status status = gather(&table, err);
     if (status == FP_OK)
-        status = owner_find(&table, 0, err);
-    if (status == FP_OK) {
-        take_rows(attribute, &table);
-        if (!has_events(attribute) || attribute->lost_ends)
-            end_unseen(attribute, start_ns);
-        attribute->lost_ends = false;
         status = live_listening_set(&attribute->listening, &table, err);
-    }
     pairs_done(&table);
-    return status;
+    if (status != FP_OK)
+        return status;
+    const struct pairs_table *taken = &attribute->listening.table;
+    for (size_t i = 0; i < taken->count; i++) {
+        if (is_connected(&taken->rows[i].socket))
+            take_row(attribute, &taken->rows[i]);
+    }
+    if (!has_events(attribute) || attribute->lost_ends)
+        end_unseen(attribute, start_ns);
+    attribute->lost_ends = false;
+    attribute->looked_ns = clock_monotonic_ns();
+    int64_t pause_ns = LOOK_SHARE * (attribute->looked_ns - start_ns);
+    attribute->next_look_ns = start_ns + (pause_ns > LOOK_MIN_NS ? pause_ns : LOOK_MIN_NS);
+    return FP_OK;
 }
 
 enum fp_status attribute_look(struct attribute *attribute, struct fp_error *err)
 {
-    int64_t start_ns = clock_monotonic_ns();
-
-    if (!attribute->wants_look || start_ns < attribute->next_look_ns)
+    if (!attribute->wants_look || clock_monotonic_ns() < attribute->next_look_ns)
         return FP_OK;
-    attribute->wants_look = false;
-    enum fp_status status = look(attribute, start_ns, err);
-    int64_t took_ns = clock_monotonic_ns() - start_ns;
-    int64_t pause_ns = LOOK_SHARE * took_ns > LOOK_MIN_NS ? LOOK_SHARE * took_ns : LOOK_MIN_NS;
-    attribute->next_look_ns = start_ns + pause_ns;
-    return status;
+    return look(attribute, err);
+}
+
+enum fp_status attribute_new(uint32_t most, int64_t kept_ns, struct attribute **ret_attribute, int *ret_why,
+                             struct fp_error *err)
+{
+    struct attribute *attribute = calloc(1, sizeof(*attribute));
+
+    if (attribute == NULL || !live_sockets_init(&attribute->sockets, most)) {
+        free(attribute);
+        return error_set(err, FP_SYSTEM, ENOMEM, "follow", "%u sockets", most);
+    }
+    attribute->kept_ns = kept_ns;
+    attribute->netlink = netlink_open();
+    /* Events first: what comes while the table is read is then in one or the other, or in both. */
+    int why = socket_events_open(&attribute->events) < 0 ? errno : 0;
+    /* Twice, since who holds a socket has to be seen twice. */
+    enum fp_status status = look(attribute, err);
+    if (status == FP_OK)
+        status = look(attribute, err);
+    if (status != FP_OK) {
+        attribute_free(attribute);
+        return status;
+    }
+    attribute_drain(attribute);
+    *ret_why = why;
+    *ret_attribute = attribute;
+    return FP_OK;
+}
+
+void attribute_free(struct attribute *attribute)
+{
+    if (attribute == NULL)
+        return;
+    socket_events_close(&attribute->events);
+    live_sockets_done(&attribute->sockets);
+    live_listening_done(&attribute->listening);
+    fd_close(attribute->netlink);
+    free(attribute);
 }
 
 /* The one socket of this pair, by the kernel; NULL: none, or it cannot be asked. */
@@ -298,16 +321,9 @@ static struct live_socket *ask(struct attribute *attribute, const struct attribu
 static struct live_socket *find_socket(struct attribute *attribute, const struct attribute_segment *segment)
 {
     int64_t time_ns = segment->time_ns - attribute->offset_ns;
-
     struct live_socket *socket = live_sockets_by_pair(&attribute->sockets, &segment->pair, time_ns);
-    if (socket == NULL)
-        socket = ask(attribute, segment);
-    /* A SYN comes before the connection that it leads to, and after one that has ended. */
-    bool opens = !segment->outgoing && (segment->flags & (SEGMENT_SYN | SEGMENT_ACK)) == SEGMENT_SYN;
-    if (socket != NULL && opens &&
-        (socket->passive || socket->start_ns > time_ns || socket->end_ns <= time_ns))
-        return NULL;
-    return socket;
+
+    return socket != NULL ? socket : ask(attribute, segment);
 }
 
 void attribute_notice(struct attribute *attribute, const struct attribute_segment *segment)
@@ -337,21 +353,42 @@ static bool is_local(struct attribute *attribute, const struct address *address,
     return route.local;
 }
 
+/* Its processes are those that were seen to hold it twice; until then who has made it listen, if that was told. */
+static void name_listener(const struct attribute *attribute, const struct live_listener *listener,
+                          struct attribute_answer *answer)
+{
+    const struct live_socket *told = live_sockets_by_cookie(&attribute->sockets, listener->cookie);
+
+    answer->process_count = listener->process_count;
+    answer->more = listener->more;
+    memcpy(answer->processes, listener->processes, sizeof(listener->processes));
+    if (listener->process_count == 0 && told != NULL) {
+        answer->process_count = told->process_count;
+        memcpy(answer->processes, told->processes, sizeof(told->processes));
+    }
+}
+
 static bool find_listener(struct attribute *attribute, const struct pair *pair, uint32_t interface,
                           struct attribute_answer *answer)
 {
     struct live_listener listener;
 
     answer->local = is_local(attribute, &pair->local, interface);
-    if (!answer->local || !live_listening_find(&attribute->listening, pair, interface, &listener))
+    if (!answer->local)
+        return false;
+    /* Without a report: what fails now fails at the next regular look too. */
+    bool found = live_listening_find(&attribute->listening, pair, interface, &listener);
+    if (!found && attribute->new_listener && look(attribute, NULL) == FP_OK)
+        found = live_listening_find(&attribute->listening, pair, interface, &listener);
+    /* Those that hold it come and go without a word. */
+    attribute->wants_look |= clock_monotonic_ns() - attribute->looked_ns > LISTENERS_NS;
+    if (!found)
         return false;
     answer->pair = listener.pair;
     answer->group = listener.sockets > 1;
     answer->not_permitted = listener.not_permitted;
     answer->way = LIVE_LISTENS;
-    answer->process_count = listener.process_count;
-    answer->more = listener.more;
-    memcpy(answer->processes, listener.processes, sizeof(listener.processes));
+    name_listener(attribute, &listener, answer);
     return true;
 }
 
@@ -373,18 +410,27 @@ static void answer_socket(struct attribute *attribute, struct live_socket *socke
     *ret_answer = answer;
 }
 
+/* Both ends may connect at once: then a SYN comes to a socket that has sent one. */
+static bool is_opening_too(const struct attribute *attribute, const struct attribute_segment *segment,
+                           const struct live_socket *socket)
+{
+    int64_t time_ns = segment->time_ns - attribute->offset_ns;
+
+    return socket != NULL && socket->active && socket->start_ns <= time_ns && socket->end_ns > time_ns;
+}
+
 void attribute_find(struct attribute *attribute, const struct attribute_segment *segment,
                     struct attribute_answer *ret_answer)
 {
-    struct live_socket *socket = find_socket(attribute, segment);
-
-    if (socket != NULL) {
-        answer_socket(attribute, socket, segment->interface, ret_answer);
-        return;
-    }
     struct attribute_answer answer = {.kind = ATTRIBUTE_NOBODY, .pair = segment->pair};
-    if (!segment->outgoing && find_listener(attribute, &segment->pair, segment->interface, &answer))
+    struct live_socket *socket = find_socket(attribute, segment);
+    bool may_listen = !segment->outgoing && (socket == NULL || segment->opening);
+
+    if (may_listen && !is_opening_too(attribute, segment, socket) &&
+        find_listener(attribute, &segment->pair, segment->interface, &answer))
         answer.kind = ATTRIBUTE_LISTENING;
+    else if (socket != NULL)
+        answer_socket(attribute, socket, segment->interface, &answer);
     *ret_answer = answer;
 }
 

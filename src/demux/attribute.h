@@ -42,9 +42,9 @@ struct attribute_answer {
 
 struct attribute_segment {
     struct pair pair; /* local: whose socket is looked for */
-    uint16_t flags;   /* SEGMENT_... of wire/packet.h */
     uint32_t interface;
     int64_t time_ns;
+    bool opening;  /* it is to begin a connection, so a listening socket comes first */
     bool outgoing; /* the socket is the sender's, which may be a connected one only */
 };
 

@@ -96,13 +96,14 @@ static void find_ends(struct live *live, const struct replay_result *result, int
     const struct segment *segment = &result->segment;
     struct attribute_segment to = {
         .pair = segment->pair,
-        .flags = segment->flags,
+        .opening = result->answer == STREAM_LISTENING,
         .interface = segment->interface != 0 ? segment->interface : live->interface,
         .time_ns = time_ns,
     };
 
     attribute_find(live->attribute, &to, receiver);
     to.pair = (struct pair){.local = segment->pair.foreign, .foreign = segment->pair.local};
+    to.opening = false;
     to.outgoing = true;
     attribute_find(live->attribute, &to, sender);
 }
@@ -260,7 +261,6 @@ static void notice_segment(struct live *live, const struct capture_frame *frame)
         packet_parse(capture_link(live->capture), frame->bytes, frame->captured, frame->length, &parsed,
                      &reason) != PACKET_SEGMENT)
         return;
-    segment.flags = parsed.flags;
     segment.pair = parsed.pair;
     attribute_notice(live->attribute, &segment);
     segment.pair = (struct pair){.local = parsed.pair.foreign, .foreign = parsed.pair.local};
@@ -294,7 +294,10 @@ static void events_are_there(void *data)
 static void signal_is_there(void *data)
 {
     struct live *live = data;
+    int number;
 
+    /* Taken, lest it come again when it is not blocked any more. */
+    signals_read(live->signalled.fd, &number, 1);
     live->ending = true;
 }
 

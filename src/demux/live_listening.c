@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "demux/live_listening.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static struct in6_addr mapped(const struct address *address)
@@ -32,7 +33,9 @@ static enum fp_status add(struct live_listening *listening, uint32_t row, struct
 enum fp_status live_listening_set(struct live_listening *listening, struct pairs_table *take_table,
                                   struct fp_error *err)
 {
-    live_listening_done(listening);
+    fp_demux_free(listening->demux);
+    pairs_done(&listening->before);
+    listening->before = listening->table;
     listening->table = *take_table;
     *take_table = (struct pairs_table){.count = 0};
     listening->demux = fp_demux_new(err);
@@ -53,6 +56,7 @@ void live_listening_done(struct live_listening *listening)
     fp_demux_free(listening->demux);
     listening->demux = NULL;
     pairs_done(&listening->table);
+    pairs_done(&listening->before);
 }
 
 static uint32_t find(const struct live_listening *listening, const struct pair *pair, uint32_t interface)
@@ -87,26 +91,47 @@ static size_t add_process(struct live_process *processes, size_t count, const st
     return count + 1;
 }
 
+static int compare_rows(const void *left, const void *right)
+{
+    return pairs_compare(left, right);
+}
+
+static bool held_before(const struct live_listening *listening, const struct pairs_row *row, pid_t pid)
+{
+    const struct pairs_table *before = &listening->before;
+    const struct descriptor *descriptor;
+
+    if (before->count == 0)
+        return false;
+    struct pairs_cursor cursor = {.row =
+                                      bsearch(row, before->rows, before->count, sizeof(*row), compare_rows)};
+    while (cursor.row != NULL && (descriptor = pairs_next_holder(before, &cursor)) != NULL) {
+        if (descriptor->pid == pid)
+            return true;
+    }
+    return false;
+}
+
 /* A process may hold it by several descriptors, which follow each other. */
-static size_t add_holders(const struct pairs_table *table, const struct pairs_row *row,
+static size_t add_holders(const struct live_listening *listening, const struct pairs_row *row,
                           struct live_process *processes, size_t count)
 {
     struct pairs_cursor cursor = {.row = row};
     const struct descriptor *descriptor;
     pid_t last = 0;
 
-    while ((descriptor = pairs_next_holder(table, &cursor)) != NULL) {
-        if (descriptor->pid != last)
-            count = add_process(processes, count, table, descriptor->pid);
+    while ((descriptor = pairs_next_holder(&listening->table, &cursor)) != NULL) {
+        if (descriptor->pid != last && held_before(listening, row, descriptor->pid))
+            count = add_process(processes, count, &listening->table, descriptor->pid);
         last = descriptor->pid;
     }
     return count;
 }
 
-size_t live_holders(const struct pairs_table *table, const struct pairs_row *row,
-                    struct live_process ret_processes[LIVE_PROCESSES])
+size_t live_listening_holders(const struct live_listening *listening, const struct pairs_row *row,
+                              struct live_process ret_processes[LIVE_PROCESSES])
 {
-    return add_holders(table, row, ret_processes, 0);
+    return add_holders(listening, row, ret_processes, 0);
 }
 
 static bool is_shared(const struct diag_socket *a, const struct diag_socket *b)
@@ -130,8 +155,9 @@ bool live_listening_find(const struct live_listening *listening, const struct pa
     /* In the order of the table those of one address stand together, in whatever order they were found. */
     while (row > 0 && is_shared(socket, &table->rows[row - 1].socket))
         row--;
+    listener.cookie = table->rows[row].socket.cookie;
     for (; row < table->count && is_shared(socket, &table->rows[row].socket); row++) {
-        count = add_holders(table, &table->rows[row], listener.processes, count);
+        count = add_holders(listening, &table->rows[row], listener.processes, count);
         listener.not_permitted |= table->rows[row].owner == OWNER_NOT_PERMITTED;
         listener.sockets++;
     }

@@ -7,6 +7,9 @@
  * table (forkport/demux.h). Of sockets that share their address and port all are meant, since which of them the kernel
  * takes is its own affair: their processes are given together. The answer is as old as the table, so whoever owns this
  * gives it a new one when a socket begins or ceases to listen. The only failure is of memory.
+ *
+ * A process counts as a holder when it was one in the table before too: for a moment each forked child holds all that
+ * its parent does, and a look at the right time would find it with sockets that it never has to do with.
  */
 #ifndef DEMUX_LIVE_LISTENING_H
 #define DEMUX_LIVE_LISTENING_H
@@ -18,12 +21,14 @@
 
 struct live_listening {
     struct pairs_table table;
+    struct pairs_table before;
     struct fp_demux *demux; /* its endpoints are rows of the table */
 };
 
 struct live_listener {
     struct pair pair;
-    size_t sockets; /* that share it */
+    uint64_t cookie; /* of the first */
+    size_t sockets;  /* that share it */
     size_t process_count;
     uint32_t more;
     struct live_process processes[LIVE_PROCESSES];
@@ -38,8 +43,8 @@ void live_listening_done(struct live_listening *listening);
 bool live_listening_find(const struct live_listening *listening, const struct pair *pair, uint32_t interface,
                          struct live_listener *ret_listener);
 
-/* Each process that holds a row once, the first of them; how many there are. */
-size_t live_holders(const struct pairs_table *table, const struct pairs_row *row,
-                    struct live_process ret_processes[LIVE_PROCESSES]);
+/* Each process that holds a row of the table, and has held it before, once; the first of them, and how many there are. */
+size_t live_listening_holders(const struct live_listening *listening, const struct pairs_row *row,
+                              struct live_process ret_processes[LIVE_PROCESSES]);
 
 #endif

@@ -47,9 +47,10 @@ struct live_socket {
     struct pair pair; /* without a port: not known yet */
     int64_t start_ns; /* CLOCK_MONOTONIC */
     int64_t end_ns;   /* LIVE_FOREVER: it lives */
-    bool passive;
-    bool seen;   /* its owner's mark */
-    uint8_t way; /* enum live_way */
+    bool active;      /* it was seen to connect */
+    bool passive;     /* it comes from a listening socket */
+    bool seen;        /* its owner's mark */
+    uint8_t way;      /* enum live_way */
     uint8_t process_count;
     uint32_t more; /* processes that hold it too */
     struct live_process processes[LIVE_PROCESSES];
