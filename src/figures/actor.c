@@ -11,15 +11,15 @@
 
 #define REPORT_WAIT_NS INT64_C(2000000000)
 
-/* Signals end whoever tells it, and that ends the actor, in order. */
-__attribute__((noreturn)) static void be_actor(const struct actors *others, enum actor_kind kind, int channel)
+/*
+ * Signals end whoever tells it, and that ends the actor, in order: it holds copies of the teller's ends of earlier
+ * actors' channels, so the last one sees the end of its own first.
+ */
+__attribute__((noreturn)) static void be_actor(enum actor_kind kind, int channel)
 {
     sigset_t old;
 
     signals_block_all(&old);
-    /* The end of a channel is seen only when nobody else holds its other side. */
-    for (size_t i = 0; i < others->count; i++)
-        fd_close(others->items[i].channel);
     if (kind == ACTOR_SERVER)
         cast_serve(channel);
     else
@@ -41,7 +41,7 @@ enum fp_status actor_start(struct actors *actors, enum actor_kind kind, const st
         return error_set(err, FP_SYSTEM, errno, "fork", "a process");
     if (pid == 0) {
         fd_close(fd_take(&ours));
-        be_actor(actors, kind, theirs);
+        be_actor(kind, theirs);
     }
     struct actor *actor = &actors->items[actors->count++];
     *actor = (struct actor){.pid = pid, .channel = fd_take(&ours)};
