@@ -25,6 +25,7 @@ help:
 	@echo 'make format       lay out every C file as .clang-format says'
 	@echo 'make bench        measure against the peers and the bare loops'
 	@echo 'make bench-demux  measure the demultiplexer against others, a million connections'
+	@echo 'make bench-capture  measure demux --read against tshark, a million segments'
 	@echo 'make fuzz         run the fuzz targets, each for a minute'
 	@echo 'make install      install in PREFIX ($(PREFIX)), below DESTDIR'
 	@echo 'make clean        remove what was built'
@@ -70,6 +71,9 @@ bench: deps-build all
 bench-demux: deps-build all
 	@bench/demux/run $(BUILD)
 
+bench-capture: deps-build all
+	@bench/demux_read $(BUILD)
+
 fuzz: deps-fuzz
 	@[ -e build-fuzz/build.ninja ] || CC=clang meson setup build-fuzz -Dfuzz=enabled \
 		-Db_sanitize=address,undefined -Db_lundef=false -Dbench=disabled -Dtests=disabled -Dmanual=disabled
@@ -87,4 +91,4 @@ clean:
 	rm -rf $(BUILD) build-asan build-clang build-fuzz
 
 .NOTPARALLEL:
-.PHONY: all help run test test-long test-asan gates format bench bench-demux fuzz install clean
+.PHONY: all help run test test-long test-asan gates format bench bench-demux bench-capture fuzz install clean
