@@ -14,7 +14,7 @@ import forkport
 ENGINES = {"exec": [], "fork": ["--engine", "fork"]}
 OF_EVERY_ENGINE = {
     "test_addresses", "test_break", "test_contract", "test_life", "test_limits", "test_shortage", "test_stderr",
-    "test_vsftpd",
+    "test_programs", "test_vsftpd",
 }
 
 

@@ -60,12 +60,12 @@ class Files:
 class Daemon:
     """How a program is served.
 
-    `greeting` is a part of what its clients say first, `ends` the exit statuses after a small use, `through` whether
-    the big file goes through the connection itself.
+    `greeting` is a part of what its clients say first, `ends` the exit statuses after a small use, `clients` how many
+    small uses a test makes, `through` whether the big file goes through the connection itself.
     """
 
     needs, options, prefix, env, command = (), (), (), {}, ()
-    greeting, ends, through = b"", {0}, True
+    greeting, ends, clients, through = b"", {0}, 50, True
 
     def __init__(self, files):
         self.files = files
@@ -242,8 +242,8 @@ UseDNS no
 class Sshd(Daemon):
     """sshd -i, and ssh, with keys made for the test: as whom the tests run, who logs in as themselves."""
 
-    # So it ends when its client is the one that says goodbye.
-    needs, greeting, ends = ("sshd", "ssh", "ssh-keygen", "unshare"), b"SSH-2.0-", {255}
+    # So it ends when its client is the one that says goodbye. The handshake costs 100 ms of CPU.
+    needs, greeting, ends, clients = ("sshd", "ssh", "ssh-keygen", "unshare"), b"SSH-2.0-", {255}, 20
     user = pwd.getpwuid(os.geteuid()).pw_name
     ids = os.geteuid(), os.getegid()
 

@@ -23,6 +23,21 @@ import programs
 AT_ONCE = 50
 
 
+@pytest.fixture(name="serve")
+def serve_and_look(serve, engine):
+    """serve(), and no server gives up its engine for exec; with `fits` false, each does, and says so once."""
+    servers = []
+
+    def start(*arguments, fits=True, **more):
+        servers.append((serve(*arguments, **more), fits))
+        return servers[-1][0]
+
+    yield start
+    for server, fits in servers:
+        notices = [event["error"] for event in server.log.find("notice")]
+        assert len(notices) == (0 if fits or engine == "exec" else 1), notices
+
+
 @pytest.fixture(params=programs.LINE_SCRIPTS)
 def script(request):
     """The command of a program that answers a line."""
@@ -82,8 +97,8 @@ def exchange(client, data):
     return got
 
 
-def serve_script(serve, command, *options):
-    return serve("127.0.0.1:0", "--max", 100, "--max-per-source", 100, *options, worker=command)
+def serve_script(serve, command, *options, **how):
+    return serve("127.0.0.1:0", "--max", 100, "--max-per-source", 100, *options, worker=command, **how)
 
 
 def check_many(server):
@@ -147,9 +162,9 @@ def test_a_script_whose_client_goes_away(serve, script):
 
 
 def test_go(serve, go_program):
-    check_many(serve_script(serve, go_program))
-    check_stream(serve_script(serve, go_program))
-    check_gone(serve_script(serve, go_program, "--max", 1))
+    check_many(serve_script(serve, go_program, fits=False))
+    check_stream(serve_script(serve, go_program, fits=False))
+    check_gone(serve_script(serve, go_program, "--max", 1, fits=False))
 
 
 def test_cat_and_a_hundred_megabytes(serve, files):
@@ -172,17 +187,16 @@ def test_nc_of_busybox_as_a_client(serve):
 
 def test_a_daemon_for_many_at_once(serve, daemon):
     server = daemon.serve(serve)
-    daemon.use_small(server)
     with concurrent.futures.ThreadPoolExecutor(10) as pool:
-        list(pool.map(lambda _: daemon.use_small(server), range(AT_ONCE)))
-    server.log.wait("end", AT_ONCE + 1)
+        list(pool.map(lambda _: daemon.use_small(server), range(daemon.clients)))
+    server.log.wait("end", daemon.clients)
     ends = server.log.find("end")
-    assert len({end["pid"] for end in ends}) == AT_ONCE + 1
+    assert len({end["pid"] for end in ends}) == daemon.clients
     told = collections.Counter((end.get("exit"), end.get("signal")) for end in ends)
     assert set(told) <= {(status, None) for status in daemon.ends}, told
     assert server.stop() == 0
     stop = server.log.wait("stop")
-    assert (stop["served"], stop["refused"], stop["failed"]) == (AT_ONCE + 1, 0, 0)
+    assert (stop["served"], stop["refused"], stop["failed"]) == (daemon.clients, 0, 0)
 
 
 def test_a_daemon_and_a_hundred_megabytes(serve, daemon):
