@@ -82,12 +82,11 @@ static bool read_answer(const void *bytes, size_t length, const struct address *
 }
 
 /* Leaves the socket in the way in *found, whose state is 0 where there is none. */
-static void find_in_family(int fd, int family, const struct address *wanted, uint32_t interface,
-                           struct diag_socket *found)
+static void find(int fd, const struct address *wanted, uint32_t interface, struct diag_socket *found)
 {
     _Alignas(uint32_t) char buffer[NETLINK_BUFFER_SIZE];
     char request[DIAG_REQUEST_SIZE];
-    size_t length = diag_request_dump(request, family, DIAG_STATES_ALL, wanted->port, false);
+    size_t length = diag_request_dump(request, DIAG_STATES_ALL, wanted->port, 0, false);
 
     if (netlink_send(fd, request, length) < 0)
         return;
@@ -163,10 +162,7 @@ void holder_hint(const struct address *address, struct fp_error *err)
     FD_AUTO fd = netlink_open();
     if (fd < 0)
         return;
-    if (address->family != AF_INET6)
-        find_in_family(fd, AF_INET, address, interface, &found);
-    /* IPv6 sockets may take IPv4 addresses as well. */
-    find_in_family(fd, AF_INET6, address, interface, &found);
+    find(fd, address, interface, &found);
     if (found.state != 0)
         write_hint(&found, err);
 }

@@ -69,45 +69,49 @@ static enum fp_status read_answer(struct pairs_table *table, int fd, uint16_t po
     }
 }
 
-enum fp_status gather_rows(struct pairs_table *table, uint32_t states, bool with_counts, struct fp_error *err)
+/* What is asked for in one dump. */
+struct dump {
+    uint32_t states;
+    uint16_t port;
+    uint16_t foreign_port;
+    bool with_counts;
+};
+
+static enum fp_status gather(struct pairs_table *table, const struct dump *dumps, size_t count,
+                             struct fp_error *err)
 {
-    static const int families[] = {AF_INET, AF_INET6};
     char request[DIAG_REQUEST_SIZE];
     enum fp_status status = FP_OK;
 
     FD_AUTO fd = netlink_open();
     if (fd < 0)
         return fail(err, errno);
-    for (size_t i = 0; i < 2 && status == FP_OK; i++) {
-        size_t length = diag_request_dump(request, families[i], states, 0, with_counts);
+    for (size_t i = 0; i < count && status == FP_OK; i++) {
+        size_t length = diag_request_dump(request, dumps[i].states, dumps[i].port, dumps[i].foreign_port,
+                                          dumps[i].with_counts);
         if (netlink_send(fd, request, length) < 0)
             return fail(err, errno);
-        status = read_answer(table, fd, 0, err);
+        status = read_answer(table, fd, dumps[i].port, err);
     }
     pairs_sort(table);
     return status;
+}
+
+enum fp_status gather_rows(struct pairs_table *table, uint32_t states, bool with_counts, struct fp_error *err)
+{
+    struct dump dump = {.states = states, .with_counts = with_counts};
+
+    return gather(table, &dump, 1, err);
 }
 
 enum fp_status gather_endpoints(struct pairs_table *table, uint16_t port, uint16_t foreign_port,
                                 struct fp_error *err)
 {
     const uint32_t alone = DIAG_STATE_BIT(DIAG_LISTEN) | DIAG_STATE_BIT(DIAG_BOUND);
-    const struct {
-        uint32_t states;
-        uint16_t foreign_port;
-    } dumps[] = {{DIAG_STATES_ALL & ~alone, foreign_port}, {alone, 0}};
-    char request[DIAG_REQUEST_SIZE];
-    enum fp_status status = FP_OK;
+    const struct dump dumps[] = {
+        {.states = DIAG_STATES_ALL & ~alone, .port = port, .foreign_port = foreign_port},
+        {.states = alone, .port = port},
+    };
 
-    FD_AUTO fd = netlink_open();
-    if (fd < 0)
-        return fail(err, errno);
-    for (size_t i = 0; i < 2 && status == FP_OK; i++) {
-        size_t length = diag_request_endpoints(request, dumps[i].states, port, dumps[i].foreign_port);
-        if (netlink_send(fd, request, length) < 0)
-            return fail(err, errno);
-        status = read_answer(table, fd, port, err);
-    }
-    pairs_sort(table);
-    return status;
+    return gather(table, dumps, sizeof(dumps) / sizeof(dumps[0]), err);
 }

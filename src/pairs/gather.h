@@ -19,7 +19,7 @@ enum fp_status gather_rows(struct pairs_table *table, uint32_t states, bool with
 
 /*
  * The sockets that segments from one port to another can go to: those connected by both, and those that listen at or
- * are only bound to the local one. A row's `order` tells which the kernel looks at first (diag_request_endpoints()).
+ * are only bound to the local one. A row's `order` tells which the kernel looks at first (diag_request_dump()).
  */
 enum fp_status gather_endpoints(struct pairs_table *table, uint16_t port, uint16_t foreign_port,
                                 struct fp_error *err);

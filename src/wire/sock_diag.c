@@ -37,38 +37,12 @@ const char *diag_state_name(uint8_t state)
     return names[state];
 }
 
-static size_t put_request(char *ret_request, uint16_t flags, const struct inet_diag_req_v2 *request)
-{
-    struct nlmsghdr header = {
-        .nlmsg_len = NLMSG_LENGTH(sizeof(*request)),
-        .nlmsg_type = SOCK_DIAG_BY_FAMILY,
-        .nlmsg_flags = (uint16_t)(NLM_F_REQUEST | flags),
-    };
-
-    memcpy(ret_request, &header, sizeof(header));
-    memcpy(ret_request + NLMSG_HDRLEN, request, sizeof(*request));
-    return header.nlmsg_len;
-}
-
-size_t diag_request_dump(char ret_request[DIAG_REQUEST_SIZE], int family, uint32_t states, uint16_t port,
-                         bool with_counts)
-{
-    struct inet_diag_req_v2 request = {
-        .sdiag_family = (uint8_t)family,
-        .sdiag_protocol = IPPROTO_TCP,
-        .idiag_ext = with_counts ? 1 << (INET_DIAG_INFO - 1) : 0,
-        .idiag_states = states,
-        .id.idiag_sport = htons(port),
-    };
-
-    return put_request(ret_request, NLM_F_DUMP, &request);
-}
-
-size_t diag_request_endpoints(char ret_request[DIAG_REQUEST_SIZE], uint32_t states, uint16_t port,
-                              uint16_t foreign_port)
+size_t diag_request_dump(char ret_request[DIAG_REQUEST_SIZE], uint32_t states, uint16_t port,
+                         uint16_t foreign_port, bool with_counts)
 {
     /* The form of before Linux 3.3, which names no family to leave the others out. */
     struct inet_diag_req request = {
+        .idiag_ext = with_counts ? 1 << (INET_DIAG_INFO - 1) : 0,
         .id.idiag_sport = htons(port),
         .id.idiag_dport = htons(foreign_port),
         .id.idiag_cookie = {INET_DIAG_NOCOOKIE, INET_DIAG_NOCOOKIE},
@@ -98,6 +72,11 @@ size_t diag_request_exact(char ret_request[DIAG_REQUEST_SIZE], const struct pair
         .id.idiag_if = interface,
         .id.idiag_cookie = {INET_DIAG_NOCOOKIE, INET_DIAG_NOCOOKIE},
     };
+    struct nlmsghdr header = {
+        .nlmsg_len = NLMSG_LENGTH(sizeof(request)),
+        .nlmsg_type = SOCK_DIAG_BY_FAMILY,
+        .nlmsg_flags = NLM_F_REQUEST,
+    };
     size_t length = pair->local.family == AF_INET ? 4 : 16;
 
     memcpy(request.id.idiag_src, pair->local.bytes, length);
@@ -106,7 +85,9 @@ size_t diag_request_exact(char ret_request[DIAG_REQUEST_SIZE], const struct pair
         request.id.idiag_cookie[0] = (uint32_t)cookie;
         request.id.idiag_cookie[1] = (uint32_t)(cookie >> 32);
     }
-    return put_request(ret_request, 0, &request);
+    memcpy(ret_request, &header, sizeof(header));
+    memcpy(ret_request + NLMSG_HDRLEN, &request, sizeof(request));
+    return header.nlmsg_len;
 }
 
 void diag_port_filter(const uint16_t *ports, size_t count, struct sock_filter *ret_filter)

@@ -66,19 +66,14 @@ const char *diag_state_name(uint8_t state);
 #define DIAG_REQUEST_SIZE 128
 
 /*
- * A request for the sockets of one family (AF_INET, AF_INET6; both take two dumps) in the states given, at a local
- * port or (0) any; their counts take the kernel a lock of each. Returns the length of the request. An answer to it
- * ends with DIAG_END.
+ * A request for the sockets of both families in the states given, at a local port and with a foreign one, or (0) at
+ * any; their counts take the kernel a lock of each. Returns the length of the request. An answer to it ends with
+ * DIAG_END. Where two sockets are in the way of one segment, the one that the kernel looks at first is listed first:
+ * no dump of one family can tell that, since the kernel's chains have IPv4 and IPv6 side by side. With both ports no
+ * listening socket matches, since it has no foreign one.
  */
-size_t diag_request_dump(char ret_request[DIAG_REQUEST_SIZE], int family, uint32_t states, uint16_t port,
-                         bool with_counts);
-/*
- * The same of both families in one dump, to or (0) from any foreign port too: for one port on each side at most a few.
- * Where two sockets are in the way of one segment, the one that the kernel looks at first is listed first: this is the
- * only dump that has the chains of the kernel as they are, in which IPv4 and IPv6 stand side by side.
- */
-size_t diag_request_endpoints(char ret_request[DIAG_REQUEST_SIZE], uint32_t states, uint16_t port,
-                              uint16_t foreign_port);
+size_t diag_request_dump(char ret_request[DIAG_REQUEST_SIZE], uint32_t states, uint16_t port,
+                         uint16_t foreign_port, bool with_counts);
 /*
  * A request for the one socket that receives segments of this pair, with its bytes. With a cookie (not 0) that one
  * alone is meant: another gives ENOENT. One bound to an interface is found only under its number. There is one answer.

@@ -387,18 +387,28 @@ static void test_any_bytes(void **state)
     }
 }
 
-static void assert_request(const char *request, size_t length, uint16_t flags,
-                           struct inet_diag_req_v2 *ret_body)
+static void assert_request(const char *request, size_t length, int type, uint16_t flags, void *ret_body,
+                           size_t body_size)
 {
     struct nlmsghdr header;
 
-    assert_int_equal(length, NLMSG_HDRLEN + sizeof(*ret_body));
+    assert_int_equal(length, NLMSG_HDRLEN + body_size);
     memcpy(&header, request, sizeof(header));
-    memcpy(ret_body, request + NLMSG_HDRLEN, sizeof(*ret_body));
+    memcpy(ret_body, request + NLMSG_HDRLEN, body_size);
     assert_int_equal(header.nlmsg_len, length);
-    assert_int_equal(header.nlmsg_type, SOCK_DIAG_BY_FAMILY);
+    assert_int_equal(header.nlmsg_type, type);
     assert_int_equal(header.nlmsg_flags, NLM_F_REQUEST | flags);
+}
+
+static void assert_exact(const char *request, size_t length, struct inet_diag_req_v2 *ret_body)
+{
+    assert_request(request, length, SOCK_DIAG_BY_FAMILY, 0, ret_body, sizeof(*ret_body));
     assert_int_equal(ret_body->sdiag_protocol, IPPROTO_TCP);
+}
+
+static void assert_dump(const char *request, size_t length, struct inet_diag_req *ret_body)
+{
+    assert_request(request, length, TCPDIAG_GETSOCK, NLM_F_DUMP, ret_body, sizeof(*ret_body));
 }
 
 static void test_requests(void **state)
@@ -413,18 +423,17 @@ static void test_requests(void **state)
     };
     char request[DIAG_REQUEST_SIZE];
     struct inet_diag_req_v2 sent;
+    struct inet_diag_req dump;
 
     (void)state;
-    assert_request(request, diag_request_dump(request, AF_INET6, DIAG_STATE_BIT(DIAG_LISTEN), 21, true),
-                   NLM_F_DUMP, &sent);
-    assert_int_equal(sent.idiag_ext, 1 << (INET_DIAG_INFO - 1));
-    assert_request(request, diag_request_dump(request, AF_INET6, DIAG_STATE_BIT(DIAG_LISTEN), 21, false),
-                   NLM_F_DUMP, &sent);
-    assert_int_equal(sent.idiag_ext, 0);
-    assert_int_equal(sent.sdiag_family, AF_INET6);
-    assert_int_equal(sent.idiag_states, 1 << 10);
-    assert_int_equal(ntohs(sent.id.idiag_sport), 21);
-    assert_request(request, diag_request_exact(request, &pair4, 0, 0), 0, &sent);
+    assert_dump(request, diag_request_dump(request, DIAG_STATE_BIT(DIAG_LISTEN), 21, 0, true), &dump);
+    assert_int_equal(dump.idiag_ext, 1 << (INET_DIAG_INFO - 1));
+    assert_dump(request, diag_request_dump(request, DIAG_STATE_BIT(DIAG_LISTEN), 21, 1500, false), &dump);
+    assert_int_equal(dump.idiag_ext, 0);
+    assert_int_equal(dump.idiag_states, 1 << 10);
+    assert_int_equal(ntohs(dump.id.idiag_sport), 21);
+    assert_int_equal(ntohs(dump.id.idiag_dport), 1500);
+    assert_exact(request, diag_request_exact(request, &pair4, 0, 0), &sent);
     assert_int_equal(sent.idiag_ext, 1 << (INET_DIAG_INFO - 1));
     assert_int_equal(sent.sdiag_family, AF_INET);
     assert_int_equal(ntohs(sent.id.idiag_sport), 21);
@@ -432,7 +441,7 @@ static void test_requests(void **state)
     assert_memory_equal(sent.id.idiag_src, pair4.local.bytes, 16);
     assert_memory_equal(sent.id.idiag_dst, pair4.foreign.bytes, 16);
     assert_int_equal(sent.id.idiag_cookie[0] & sent.id.idiag_cookie[1], INET_DIAG_NOCOOKIE);
-    assert_request(request, diag_request_exact(request, &pair6, 7, UINT64_C(0x0123456789abcdef)), 0, &sent);
+    assert_exact(request, diag_request_exact(request, &pair6, 7, UINT64_C(0x0123456789abcdef)), &sent);
     assert_int_equal(sent.sdiag_family, AF_INET6);
     assert_int_equal(sent.id.idiag_if, 7);
     assert_memory_equal(sent.id.idiag_dst, pair6.foreign.bytes, 16);
