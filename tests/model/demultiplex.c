@@ -208,6 +208,20 @@ static bool best_has_program(const struct trial *trial, const struct answer *ans
     return false;
 }
 
+/* All of rank 1 are one group, and it is the group of the one that accepted. */
+static bool best_is_group(const struct trial *trial, const struct answer *answer)
+{
+    const struct member *actual = set_find(trial->set, trial->actual);
+
+    for (size_t i = 0; i < answer->model.best; i++) {
+        uint64_t cookie = answer->table.rows[answer->model.items[i].row].socket.cookie;
+        const struct member *member = set_find(trial->set, cookie);
+        if (member == NULL || actual == NULL || strcmp(member->key, actual->key) != 0)
+            return false;
+    }
+    return true;
+}
+
 static void count(const struct trial *trial, const struct answer *answer)
 {
     const struct set *set = trial->set;
@@ -238,6 +252,7 @@ static void compare(const struct trial *trial, const struct answer *answer)
     if (foretellable) {
         expect(trial, answer->agree, "model and kernel differ");
         expect(trial, is_best(answer, trial->actual), "the model is wrong");
+        expect(trial, answer->model.best <= 1 || best_is_group(trial, answer), "the group is none");
     }
     if (answer->model.best > 1 && best_has_program(trial, answer))
         expect(trial, answer->certainty != CERTAINTY_EXACT,

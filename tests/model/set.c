@@ -120,8 +120,9 @@ static void make_member(struct random *random, const struct recipe *recipe, stru
         return;
     }
     set_option(member->fd, SOL_SOCKET, SO_REUSEPORT, shared);
-    snprintf(member->text, sizeof(member->text), "%s%%%s%s%s%s user %u %s", end->host, device,
-             shared ? " reuseport" : "", late ? " late" : "", v6only ? " v6only" : "", user,
+    snprintf(member->key, sizeof(member->key), "%s%%%s%s%s user %u", end->host, device,
+             shared ? " reuseport" : "", v6only ? " v6only" : "", user);
+    snprintf(member->text, sizeof(member->text), "%s%s %s", member->key, late ? " late" : "",
              (const char *[]){"listens", "bound", "closed", "shut"}[member->fate]);
     member->cookie = socket_cookie(member->fd);
     set->count++;
@@ -163,7 +164,7 @@ static void settle(struct random *random, struct set *set, struct member *member
         close(member->fd);
         member->fd = -1;
     }
-    if (odd && member->fate == FATE_LISTENS && random_percent(random, 30)) {
+    if (odd && member->fate == FATE_LISTENS && random_percent(random, 60)) {
         set_option(member->fd, SOL_SOCKET, SO_REUSEPORT, 0);
         set->is_odd = true;
     }
@@ -179,7 +180,7 @@ void set_make(struct random *random, uint16_t port, struct set *ret_set)
     };
     uint32_t wanted = 1 + random_below(random, SET_MAX);
     bool steer = random_percent(random, 15);
-    bool odd = random_percent(random, 5);
+    bool odd = random_percent(random, 12);
     size_t order[SET_MAX];
 
     *ret_set = (struct set){.port = port};

@@ -48,6 +48,7 @@ struct member {
     bool shared;
     bool program; /* a group of its own choosing */
     bool cpu;
+    char key[96];   /* of its group: the same for all that share its address by SO_REUSEPORT */
     char text[160]; /* how it was made, for a failure */
 };
 

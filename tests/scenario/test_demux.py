@@ -1,0 +1,611 @@
+"""forkport demux FOREIGN LOCAL: who would receive this segment, and why; each case that the kernel's rules can make."""
+import contextlib
+import ctypes
+import json
+import os
+import pathlib
+import shutil
+import socket
+import struct
+import subprocess
+import tempfile
+
+import pytest
+
+from forkport import DEADLINE, FORKPORT, LIBC, until
+
+SO_REUSEPORT, SO_BINDTODEVICE, SO_INCOMING_CPU, SO_ATTACH_REUSEPORT_CBPF = 15, 25, 49, 51
+V4, V6 = socket.AF_INET, socket.AF_INET6
+
+
+def cookie_of(made):
+    return f"{int.from_bytes(made.getsockopt(socket.SOL_SOCKET, 57, 8), 'little'):x}"
+
+
+def end_of(address):
+    host, port = address[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+class Place:
+    """A host whose sockets are held by this process, and what demux says in there."""
+
+    def __init__(self, host, stack):
+        self.host = host
+        self.stack = stack
+
+    def listen(self, address, port, family=None, share=False, v6only=False, device=None, backlog=16, listen=True):
+        """A socket bound to the address and port, and listening unless it is not to."""
+        made = self.socket(family or (V6 if ":" in address else V4))
+        made.setsockopt(socket.SOL_SOCKET, SO_REUSEPORT, share)
+        if made.family == V6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, v6only)
+        if device:
+            made.setsockopt(socket.SOL_SOCKET, SO_BINDTODEVICE, device.encode())
+        made.bind((address, port))
+        if listen:
+            made.listen(backlog)
+        return made
+
+    def socket(self, family=V4):
+        return self.stack.enter_context(self.host.socket(family))
+
+    def connect(self, address, port, source=None, device=None):
+        made = self.socket(V6 if ":" in address else V4)
+        if device:
+            made.setsockopt(socket.SOL_SOCKET, SO_BINDTODEVICE, device.encode())
+        if source:
+            made.bind(source)
+        made.connect((address, port))
+        return made
+
+    def run(self, *arguments, prefix=(), program=FORKPORT, **more):
+        return subprocess.run([*self.host.prefix, *prefix, program, "demux", *map(str, arguments)], check=False,
+                              capture_output=True, text=True, timeout=DEADLINE, **more)
+
+    def ask(self, foreign, local, *options, code=0, **more):
+        """The answers, an object each; the exit code is the one expected, and the text says the same."""
+        result = self.run(foreign, local, "--json", *options, **more)
+        assert result.returncode == code, result
+        answers = [json.loads(line) for line in result.stdout.splitlines()]
+        assert all(answer["agree"] or answer["kernel"]["programs"] for answer in answers), answers
+        return answers
+
+    def receiver(self, foreign, local, *options, certainty="exact", **more):
+        """The cookie of the one that receives it."""
+        [answer] = self.ask(foreign, local, *options, **more)
+        assert answer["certainty"] == certainty, answer
+        return answer["cookie"]
+
+    def nobody(self, foreign, local, *options, certainty="exact"):
+        """Why nobody receives it."""
+        [answer] = self.ask(foreign, local, *options, code=1)
+        assert (answer["answer"], answer["pair"], answer["processes"]) == ("nobody", None, [])
+        assert answer["certainty"] == certainty, answer
+        return answer["reasons"]
+
+
+@pytest.fixture
+def place(network):
+    with contextlib.ExitStack() as stack:
+        yield Place(network.host("one"), stack)
+
+
+@pytest.fixture
+def wired(network):
+    """Two hosts and two wires; (place of the one, host of the other)."""
+    one, two = network.host("one"), network.host("two")
+    for i in (0, 1):
+        network.wire(one, two, f"eth{i}")
+        for number, host in ((1, one), (2, two)):
+            host.run("ip", "addr", "add", f"10.0.{i}.{number}/24", "dev", f"eth{i}")
+            host.run("ip", "-6", "addr", "add", f"fd00:{i}::{number}/64", "dev", f"eth{i}", "nodad")
+    with contextlib.ExitStack() as stack:
+        yield Place(one, stack), two
+
+
+def accepts(listening, client):
+    """The one of the listening sockets that has this client's connection."""
+    for made in listening:
+        made.setblocking(False)
+    def look():
+        for made in listening:
+            with contextlib.suppress(BlockingIOError):
+                with made.accept()[0] as accepted:
+                    assert accepted.getpeername() == client.getsockname()
+                    return cookie_of(made)
+        return None
+    return until(look)
+
+
+# Cases 1 to 9: addresses and families.
+
+def test_a_bound_address_comes_before_the_wildcard(place):
+    wildcard = place.listen("0.0.0.0", 21, share=True)
+    bound = place.listen("127.0.0.1", 21, share=True)
+    assert place.receiver("127.0.0.1:1500", "127.0.0.1:21") == cookie_of(bound)
+    assert place.receiver("127.0.0.1:1500", "127.0.0.2:21") == cookie_of(wildcard)
+    [answer] = place.ask("127.0.0.1:1500", "127.0.0.1:21")
+    assert answer["segment"] == {"foreign": "127.0.0.1:1500", "local": "127.0.0.1:21", "flags": "SYN"}
+    assert [(c["pair"], c["rank"]) for c in answer["candidates"]] == [("{127.0.0.1:21, *:*}", 1), ("{*:21, *:*}", 2)]
+    assert answer["candidates"][0]["why"] == "listens on the segment's own address"
+    assert (answer["answer"], answer["pair"], answer["reply"]) == ("listening", "{127.0.0.1:21, *:*}", "syn-ack")
+    assert {"pid": os.getpid(), "fd": bound.fileno()}.items() <= answer["processes"][0].items()
+    text = place.run("127.0.0.1:1500", "127.0.0.1:21").stdout
+    assert text.startswith("SYN from 127.0.0.1:1500 to 127.0.0.1:21\n  receiver  {127.0.0.1:21, *:*} tcp4 LISTEN, ")
+    assert f"{os.getpid()} (fd {bound.fileno()})" in text and "certainty exact, and the kernel says the same" in text
+
+
+def test_an_ipv6_socket_takes_ipv4_unless_it_is_told_not_to(place):
+    both = place.listen("::", 21)
+    assert place.receiver("127.0.0.1:1500", "127.0.0.1:21") == cookie_of(both)
+    only = place.listen("::", 22, v6only=True)
+    assert "{*:22, *:*} takes IPv6 only" in place.nobody("127.0.0.1:1500", "127.0.0.1:22")[0]
+    assert place.receiver("[::1]:1500", "[::1]:22") == cookie_of(only)
+
+
+@pytest.mark.parametrize("newest", ["ipv4", "ipv6"])
+def test_of_two_wildcards_that_of_ipv4_takes_ipv4(place, newest):
+    made = {}
+    for name in sorted(["ipv4", "ipv6"], reverse=newest == "ipv4"):
+        made[name] = place.listen("0.0.0.0" if name == "ipv4" else "::", 21, share=True)
+    assert place.receiver("127.0.0.1:1500", "127.0.0.1:21") == cookie_of(made["ipv4"])
+    assert place.receiver("[::1]:1500", "[::1]:21") == cookie_of(made["ipv6"])
+
+
+def test_an_ipv4_address_comes_before_the_wildcard_of_both_families(place):
+    both, bound = place.listen("::", 21, share=True), place.listen("127.0.0.1", 21, share=True)
+    assert place.receiver("127.0.0.1:1500", "127.0.0.1:21") == cookie_of(bound)
+    assert place.receiver("127.0.0.1:1500", "127.0.0.2:21") == cookie_of(both)
+
+
+def test_a_mapped_address_is_one_of_ipv4(place):
+    wildcard = place.listen("0.0.0.0", 21, share=True)
+    mapped = place.listen("::ffff:127.0.0.1", 21, share=True)
+    assert place.receiver("127.0.0.1:1500", "127.0.0.1:21") == cookie_of(mapped)
+    assert place.receiver("127.0.0.1:1500", "127.0.0.2:21") == cookie_of(wildcard)
+    bound = place.listen("127.0.0.1", 21, share=True)
+    assert place.receiver("127.0.0.1:1500", "127.0.0.1:21") == cookie_of(bound)
+    every = place.listen("::ffff:0.0.0.0", 22)
+    assert place.receiver("127.0.0.1:1500", "127.0.0.1:22") == cookie_of(every)
+    assert "takes IPv4 only" in place.nobody("[::1]:1500", "[::1]:22")[0]
+
+
+def test_a_name_has_an_answer_for_each_of_its_addresses(place, tmp_path):
+    hosts = tmp_path / "hosts"
+    hosts.write_text("127.0.0.1 localhost\n::1 localhost\n")
+    four, six = place.listen("127.0.0.1", 21), place.listen("::1", 21)
+    inside = ["unshare", "--mount", "sh", "-c", f'mount --bind {hosts} /etc/hosts && exec "$0" "$@"']
+    answers = place.ask("localhost:1500", "localhost:21", prefix=inside)
+    assert {(answer["segment"]["local"], answer["cookie"]) for answer in answers} == {
+        ("127.0.0.1:21", cookie_of(four)), ("[::1]:21", cookie_of(six))}
+
+
+# Cases 10 to 13 and 36: groups.
+
+def test_the_member_of_a_group_is_the_one_that_accepts(place, root):
+    members = [place.listen("127.0.0.1", 21, share=True) for _ in range(4)]
+    chosen = []
+    for i in range(24):
+        if i == 16:
+            members.pop(1).close()  # which changes the choice for other pairs
+        client = place.socket()
+        client.bind(("127.0.0.1", 0))
+        chosen.append(place.receiver(end_of(client.getsockname()), "127.0.0.1:21"))
+        client.connect(("127.0.0.1", 21))
+        assert accepts(members, client) == chosen[-1]
+    assert len(set(chosen)) > 1
+    [answer] = place.ask("127.0.0.1:1500", "127.0.0.1:21")
+    assert sorted(answer["model"]["group"]) == sorted(map(cookie_of, members)) and answer["model"]["pair"] is None
+    assert answer["reasons"] == ["a hash of the socket pair chooses this member of the group"]
+
+
+def attach_random_choice(made):
+    """A program of classic BPF that takes one of two members, as it comes."""
+    instructions = [(0x20, 0, 0, 0xfffff000 + 56), (0x94, 0, 0, 2), (0x16, 0, 0, 0)]
+    code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *each) for each in instructions))
+    program = struct.pack("@HP", len(instructions), ctypes.addressof(code))
+    made.setsockopt(socket.SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, program)
+
+
+def test_a_group_whose_member_a_program_chooses_is_named_as_a_group(place, root):
+    members = [place.listen("127.0.0.1", 21, share=True) for _ in range(2)]
+    attach_random_choice(members[0])
+    [answer] = place.ask("127.0.0.1:1500", "127.0.0.1:21")
+    assert (answer["certainty"], answer["reasons"]) == ("group", ["a BPF program of the group decides"])
+    assert sorted(answer["model"]["group"]) == sorted(map(cookie_of, members))
+
+
+def test_a_group_whose_member_the_cpu_chooses_is_named_as_a_group(place):
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("there is one CPU only")
+    for cpu in sorted(os.sched_getaffinity(0))[:2]:
+        place.listen("127.0.0.1", 21, share=True).setsockopt(socket.SOL_SOCKET, SO_INCOMING_CPU, cpu)
+    [answer] = place.ask("127.0.0.1:1500", "127.0.0.1:21")
+    assert answer["certainty"] == "group" and answer["kernel"]["cpu_decides"]
+    assert "the CPU on which it comes in decides (SO_INCOMING_CPU)" in answer["reasons"]
+
+
+@pytest.fixture
+def stranger(root):
+    """The program where another user may run it, and what makes it run as that user."""
+    if not shutil.which("setpriv"):
+        pytest.skip("there is no program setpriv")
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        path = pathlib.Path(folder) / "forkport"
+        shutil.copy(FORKPORT, path)
+        path.chmod(0o755)
+        yield {"program": path, "prefix": ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]}
+
+
+def test_who_may_not_see_programs_says_so(place, stranger):
+    members = [place.listen("127.0.0.1", 21, share=True) for _ in range(2)]
+    alone = place.listen("127.0.0.1", 22)
+    [answer] = place.ask("127.0.0.1:1500", "127.0.0.1:21", **stranger)
+    assert answer["certainty"] == "group" and "unless the group has a BPF program" in answer["reasons"][0]
+    assert answer["cookie"] in map(cookie_of, members) and answer["kernel"]["programs"] is None
+    assert place.receiver("127.0.0.1:1500", "127.0.0.1:22", **stranger) == cookie_of(alone)
+    assert "not permitted to see" in place.run("127.0.0.1:1500", "127.0.0.1:22", **stranger).stdout
+    [answer] = place.ask("127.0.0.1:1500", "127.0.0.1:23", code=1, **stranger)
+    assert answer["reasons"] == ["nothing listens on port 23, and no connection has this pair",
+                                 "other network namespaces may not be looked into"]
+
+
+# Cases 14 to 17, 39, 40 and 44: devices.
+
+@pytest.mark.parametrize("last", ["bound", "unbound"])
+def test_of_a_socket_bound_to_the_device_and_another_the_last_to_listen_wins(wired, last):
+    place, _ = wired
+    made = {}
+    for name in sorted(["bound", "unbound"], reverse=last == "bound"):
+        made[name] = place.listen("0.0.0.0", 21, share=True, device="eth0" if name == "bound" else None)
+    assert place.receiver("10.0.0.2:1500", "10.0.0.1:21", "--interface", "eth0") == cookie_of(made[last])
+    client = place.connect("10.0.0.1", 21)
+    assert accepts(made.values(), client) == cookie_of(made[last])
+
+
+def test_a_device_gives_no_precedence_over_an_address(wired):
+    place, _ = wired
+    place.listen("0.0.0.0", 21, share=True, device="eth0")
+    bound = place.listen("10.0.0.1", 21, share=True)
+    assert place.receiver("10.0.0.2:1500", "10.0.0.1:21", "--interface", "eth0") == cookie_of(bound)
+
+
+def test_segments_of_the_host_itself_come_in_by_the_device_that_owns_the_address(wired):
+    place, _ = wired
+    ours, lo = place.listen("0.0.0.0", 21, device="eth0"), place.listen("0.0.0.0", 21, device="lo")
+    assert place.receiver("10.0.0.1:1500", "10.0.0.1:21") == cookie_of(ours)
+    assert place.receiver("127.0.0.1:1500", "127.0.0.1:21") == cookie_of(lo)
+    reasons = place.nobody("10.0.1.1:1500", "10.0.1.1:21")
+    assert any(reason.startswith("{*%eth0:21, *:*} is bound to an interface, and the segment comes in by eth1")
+               for reason in reasons)
+    six = place.listen("::", 22, device="eth1")
+    assert place.receiver("[fd00:1::1]:1500", "[fd00:1::1]:22") == cookie_of(six)
+
+
+def test_where_the_interface_decides_each_is_named(wired):
+    place, _ = wired
+    first, second = (place.listen("0.0.0.0", 21, device=f"eth{i}") for i in (0, 1))
+    [answer] = place.ask("10.0.0.2:1500", "10.0.0.1:21")
+    assert (answer["certainty"], answer["cookie"]) == ("depends", cookie_of(first))
+    [other] = answer["interfaces"]
+    assert (other["interface"], other["cookie"]) == ("eth1", cookie_of(second))
+    assert "where it comes in by eth1, it is {*%eth1:21, *:*}" in answer["reasons"]
+    for name, made in (("eth0", first), ("eth1", second)):
+        assert place.receiver("10.0.0.2:1500", "10.0.0.1:21", "--interface", name) == cookie_of(made)
+        assert place.receiver("10.0.0.2:1500", f"10.0.0.1%{name}:21") == cookie_of(made)
+
+
+def test_a_connection_bound_to_its_device_is_found(wired):
+    place, two = wired
+    listening = place.listen("0.0.0.0", 21, device="eth0")
+    with two.connect("10.0.0.1", 21) as client:
+        accepted = place.stack.enter_context(listening.accept()[0])
+        pair = end_of(client.getsockname()), "10.0.0.1:21"
+        assert place.receiver(*pair, "--interface", "eth0", "--flags", "ACK") == cookie_of(accepted)
+        assert place.receiver(*pair, "--flags", "ACK", certainty="depends") == cookie_of(accepted)
+
+
+def test_the_scope_is_a_part_of_a_link_local_address(wired):
+    place, _ = wired
+    for i in (0, 1):
+        place.host.run("ip", "-6", "addr", "add", "fe80::77/64", "dev", f"eth{i}", "nodad")
+    made = [place.listen("::", 21, device=f"eth{i}") for i in (0, 1)]
+    for i in (0, 1):
+        assert place.receiver(f"[fe80::99%eth{i}]:1500", f"[fe80::77%eth{i}]:21",
+                              "--interface", f"eth{i}") == cookie_of(made[i])
+
+
+# Cases 18 to 26 and 37: states.
+
+def test_a_connection_that_waits_to_be_accepted_is_its_listening_sockets(place):
+    place.listen("127.0.0.1", 21)
+    client = place.connect("127.0.0.1", 21)
+    [answer] = place.ask(end_of(client.getsockname()), "127.0.0.1:21", "--flags", "ACK")
+    assert (answer["answer"], answer["certainty"], answer["state"]) == ("connected", "exact", "ESTABLISHED")
+    assert [process["pid"] for process in answer["processes"]] == [os.getpid()]
+    assert "waiting for" in place.run(end_of(client.getsockname()), "127.0.0.1:21").stdout
+
+
+def test_a_connection_outlives_its_listening_socket(place):
+    listening = place.listen("127.0.0.1", 21)
+    client = place.connect("127.0.0.1", 21)
+    accepted = place.stack.enter_context(listening.accept()[0])
+    pair = end_of(client.getsockname()), "127.0.0.1:21"
+    [answer] = place.ask(*pair)
+    assert (answer["answer"], answer["reply"]) == ("connected", "ack")  # a SYN of a client that forgot: challenged
+    listening.close()
+    assert place.receiver(*pair, "--flags", "ACK") == cookie_of(accepted)
+    place.nobody("127.0.0.1:1500", "127.0.0.1:21")
+
+
+def test_a_syn_for_a_time_wait_depends_on_its_sequence_number(place):
+    listening = place.listen("127.0.0.1", 21)
+    client = place.connect("127.0.0.1", 21)
+    pair = end_of(client.getsockname()), "127.0.0.1:21"
+    with listening.accept()[0] as accepted:
+        accepted.shutdown(socket.SHUT_WR)
+        assert client.recv(1) == b""
+        client.close()
+        assert accepted.recv(1) == b""
+    def time_wait():
+        [answer] = place.ask(*pair)
+        return answer["answer"] == "time-wait" and answer
+    answer = until(time_wait)
+    assert (answer["certainty"], answer["processes"], answer["reply"]) == ("depends", [], "ack")
+    assert answer["reasons"][0].endswith("is a new one, for {127.0.0.1:21, *:*}")
+    [answer] = place.ask(*pair, "--flags", "ACK")
+    assert (answer["answer"], answer["certainty"]) == ("time-wait", "exact")
+    listening.close()
+    [answer] = place.ask(*pair)
+    assert (answer["answer"], answer["certainty"]) == ("time-wait", "exact")
+
+
+def test_a_connection_that_its_process_has_left_has_none(place):
+    listening = place.listen("127.0.0.1", 21)
+    client = place.connect("127.0.0.1", 21)
+    listening.accept()[0].close()
+    assert client.recv(1) == b""
+    [answer] = place.ask(end_of(client.getsockname()), "127.0.0.1:21", "--flags", "ACK")
+    assert (answer["answer"], answer["processes"]) == ("connected", []) and answer["state"].startswith("FIN-WAIT")
+    assert "no process" in place.run(end_of(client.getsockname()), "127.0.0.1:21", "--flags", "ACK").stdout
+
+
+def test_a_half_open_connection_lives_as_long_as_its_listening_socket(place):
+    listening = place.listen("127.0.0.1", 21)
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 30)
+    client = place.connect("127.0.0.1", 21)
+    pair = end_of(client.getsockname()), "127.0.0.1:21"
+    [answer] = place.ask(*pair, "--flags", "ACK")
+    assert (answer["answer"], answer["state"], answer["certainty"]) == ("syn-received", "SYN-RECEIVED", "exact")
+    [answer] = place.ask(*pair)
+    assert (answer["answer"], answer["reply"]) == ("syn-received", "syn-ack")
+    listening.close()
+    reasons = place.nobody(*pair, "--flags", "ACK")
+    assert "is half open, and its listening socket is closed" in reasons[0] or reasons[0].startswith("nothing listens")
+    client.send(b"x")
+    with pytest.raises(ConnectionResetError):
+        client.recv(1)
+
+
+def test_a_full_queue_drops_what_it_is_sent(place):
+    listening = place.listen("127.0.0.1", 21, backlog=0)
+    place.connect("127.0.0.1", 21)
+    [answer] = place.ask("127.0.0.1:1500", "127.0.0.1:21")
+    assert (answer["cookie"], answer["answer"], answer["reply"]) == (cookie_of(listening), "listening", "nothing")
+    assert "its queue is full: 1 connections wait to be accepted, and 0 may" in answer["reasons"]
+    with place.socket() as late:
+        late.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            late.connect(("127.0.0.1", 21))
+
+
+def test_a_socket_connected_to_itself_is_both_ends(place):
+    made = place.socket()
+    made.bind(("127.0.0.1", 2500))
+    made.connect(("127.0.0.1", 2500))
+    assert place.receiver("127.0.0.1:2500", "127.0.0.1:2500", "--flags", "ACK") == cookie_of(made)
+
+
+def test_a_port_of_a_client_and_of_a_server_at_once(place):
+    listening, other = place.listen("127.0.0.1", 21, share=True), place.listen("127.0.0.2", 22)
+    client = place.socket()
+    client.setsockopt(socket.SOL_SOCKET, SO_REUSEPORT, 1)
+    client.bind(("127.0.0.1", 21))
+    client.connect(("127.0.0.2", 22))
+    assert place.receiver("127.0.0.2:22", "127.0.0.1:21", "--flags", "ACK") == cookie_of(client)
+    assert place.receiver("127.0.0.2:23", "127.0.0.1:21") == cookie_of(listening)
+    assert place.receiver("127.0.0.1:1500", "127.0.0.2:22") == cookie_of(other)
+
+
+# Cases 27 to 30: owners.
+
+def test_all_the_processes_of_a_listening_socket_are_named(place):
+    listening = place.listen("127.0.0.1", 21)
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, pass_fds=[listening.fileno()]) as child:
+        [answer] = place.ask("127.0.0.1:1500", "127.0.0.1:21")
+        assert {process["pid"] for process in answer["processes"]} == {os.getpid(), child.pid}
+        child.stdin.close()
+
+
+def test_a_listening_socket_on_its_way_between_processes_still_receives(place):
+    listening = place.listen("127.0.0.1", 21)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        cookie = cookie_of(listening)
+        socket.send_fds(ours, [b"x"], [listening.fileno()])
+        listening.close()
+        [answer] = place.ask("127.0.0.1:1500", "127.0.0.1:21")
+        assert (answer["cookie"], answer["processes"]) == (cookie, [])
+
+
+def test_somebody_who_listens_in_another_network_is_found(network):
+    one, two = network.host("one"), network.host("two")
+    two.run("ip", "addr", "add", "192.0.2.77/32", "dev", "lo")
+    with contextlib.ExitStack() as stack:
+        here, there = Place(one, stack), Place(two, stack)
+        there.listen("127.0.0.1", 21)
+        there.listen("192.0.2.77", 22)
+        reasons = here.nobody("127.0.0.1:1500", "127.0.0.1:21")
+        assert reasons[0].startswith("nothing listens on port 21")
+        where = f"in the network namespace of process {two.process.pid} ("
+        assert any(reason.startswith(where) and reason.endswith("{127.0.0.1:21, *:*} would receive it")
+                   for reason in reasons), reasons
+        reasons = here.nobody("127.0.0.1:1500", "192.0.2.77:22", certainty="unknown")
+        assert reasons[0] == "its destination is no address of this host"
+        assert any(reason.startswith(where) and "{192.0.2.77:22, *:*} would" in reason for reason in reasons), reasons
+        reasons = here.nobody("127.0.0.1:1500", "192.0.2.77:23", certainty="unknown")
+        assert any(reason.startswith(where) and "nobody would receive it" in reason for reason in reasons), reasons
+        [answer] = here.ask("127.0.0.1:1500", "127.0.0.1:21", "--namespace", two.process.pid)
+        assert answer["pair"] == "{127.0.0.1:21, *:*}"
+
+
+def test_a_subflow_of_mptcp_is_its_sockets(place):
+    try:
+        listening = place.stack.enter_context(place.host.socket(V4, socket.SOCK_STREAM))
+        place.host.run("sysctl", "-qw", "net.mptcp.enabled=1")
+        made = subprocess.run([*place.host.prefix, "python3", "-c",
+                               "import socket; socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262)"],
+                              capture_output=True, check=False)
+    except subprocess.CalledProcessError:
+        pytest.skip("the kernel has no MPTCP")
+    if made.returncode:
+        pytest.skip("the kernel has no MPTCP")
+    listening.close()
+    code = ("import socket, sys; s = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262);"
+            "s.bind(('127.0.0.1', 21)); s.listen(); print(); sys.stdin.read()")
+    with subprocess.Popen([*place.host.prefix, "python3", "-uc", code], stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE) as server:
+        server.stdout.readline()
+        [answer] = place.ask("127.0.0.1:1500", "127.0.0.1:21")
+        assert [process["pid"] for process in answer["processes"]] == [server.pid]
+        server.stdin.close()
+
+
+# Cases 31 and 32: sk_lookup.
+
+def bpf(command, attributes):
+    buffer = ctypes.create_string_buffer(attributes, 128)
+    fd = LIBC.syscall(321 if os.uname().machine == "x86_64" else 280, command, buffer, 128)
+    if fd < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return fd
+
+
+def instruction(code, to=0, source=0, offset=0, value=0):
+    return struct.pack("=BBhi", code, to | source << 4, offset, value)
+
+
+@contextlib.contextmanager
+def lookup_program(host, *instructions):
+    """A program of the host's network namespace that decides who listens, while it is attached."""
+    code = ctypes.create_string_buffer(b"".join(instructions))
+    text = ctypes.create_string_buffer(b"GPL")
+    program = bpf(5, struct.pack("=IIQQIIQII16sII", 30, len(b"".join(instructions)) // 8, ctypes.addressof(code),
+                                 ctypes.addressof(text), 0, 0, 0, 0, 0, b"", 0, 36))
+    network = os.open(f"/proc/{host.process.pid}/ns/net", os.O_RDONLY)
+    link = bpf(28, struct.pack("=IIII", program, network, 36, 0))
+    try:
+        yield
+    finally:
+        for fd in (link, network, program):
+            os.close(fd)
+
+
+def redirect_to(made):
+    """Instructions that give every segment to this socket, and the map that holds it."""
+    sockmap = bpf(0, struct.pack("=IIIII", 15, 4, 8, 1, 0))
+    key, value = ctypes.create_string_buffer(4), ctypes.create_string_buffer(struct.pack("=Q", made.fileno()))
+    bpf(2, struct.pack("=IxxxxQQQ", sockmap, ctypes.addressof(key), ctypes.addressof(value), 0))
+    return sockmap, [
+        instruction(0xbf, 6, 1), instruction(0x62, 10, 0, -4, 0), instruction(0x18, 1, 1, 0, sockmap),
+        instruction(0), instruction(0xbf, 2, 10), instruction(0x07, 2, 0, 0, -4), instruction(0x85, value=1),
+        instruction(0x15, 0, 0, 7), instruction(0xbf, 7, 0), instruction(0xbf, 1, 6), instruction(0xbf, 2, 7),
+        instruction(0xb7, 3), instruction(0x85, value=124), instruction(0xbf, 1, 7), instruction(0x85, value=86),
+        instruction(0xb7, 0, value=1), instruction(0x95)]
+
+
+def test_a_program_of_the_namespace_decides_before_addresses_do(place, root):
+    target = place.listen("127.0.0.1", 9000)
+    bound = place.listen("127.0.0.9", 7777)
+    sockmap, instructions = redirect_to(target)
+    try:
+        with lookup_program(place.host, *instructions):
+            for local in ("127.0.0.77:4321", "127.0.0.9:7777"):
+                [answer] = place.ask("127.0.0.1:1500", local)
+                assert (answer["cookie"], answer["certainty"]) == (cookie_of(target), "group"), answer
+                assert (answer["agree"], answer["kernel"]["programs"]) == (False, 1)
+                assert "a BPF program of the network namespace (sk_lookup) decides who listens to it" in answer["reasons"]
+            with place.connect("127.0.0.77", 4321) as client:
+                assert accepts([target, bound], client) == cookie_of(target)
+            [answer] = place.ask("[::1]:1500", "[::1]:4321", code=1)  # an IPv4 socket takes no IPv6
+            assert answer["answer"] == "nobody"
+    finally:
+        os.close(sockmap)
+    with lookup_program(place.host, instruction(0xb7, 0, value=0), instruction(0x95)):
+        [answer] = place.ask("127.0.0.1:1500", "127.0.0.9:7777", code=1)
+        assert (answer["answer"], answer["certainty"], answer["reply"]) == ("nobody", "group", "reset")
+        with pytest.raises(ConnectionRefusedError):
+            place.connect("127.0.0.9", 7777)
+    assert place.receiver("127.0.0.1:1500", "127.0.0.9:7777") == cookie_of(bound)
+
+
+# Cases 33 to 35, 38 and 42: nobody, and what is done about it.
+
+def test_an_address_that_is_not_the_hosts_is_nobodys_here(place):
+    listening = place.listen("0.0.0.0", 21)
+    [answer] = place.ask("127.0.0.1:1500", "198.51.100.1:21", code=1)
+    assert (answer["answer"], answer["certainty"], answer["reply"]) == ("nobody", "unknown", "nothing")
+    assert [candidate["cookie"] for candidate in answer["candidates"]] == [cookie_of(listening)]
+    [answer] = place.ask("198.51.100.1:1500", "127.0.0.1:21", code=1)
+    assert (answer["certainty"], answer["reply"]) == ("depends", "nothing") and "route_localnet" in answer["reasons"][0]
+    [answer] = place.ask("[2001:db8::1]:1500", "[::1]:21", code=1)
+    assert answer["certainty"] == "exact"
+
+
+def test_bound_or_shut_down_is_not_listening(place):
+    bound, shut = place.listen("127.0.0.1", 21, listen=False), place.listen("127.0.0.1", 22)
+    shut.shutdown(socket.SHUT_RD)
+    for made in (bound, shut):
+        reasons = place.nobody("127.0.0.1:1500", end_of(made.getsockname()))
+        assert reasons[0].startswith(f"{{{end_of(made.getsockname())}, *:*}} has the port, but does not listen: ")
+        assert f"{os.getpid()} (fd {made.fileno()})" in reasons[0]
+        with pytest.raises(ConnectionRefusedError):
+            place.connect(*made.getsockname())
+    assert any("has another address" in reason for reason in place.nobody("127.0.0.1:1500", "127.0.0.2:21"))
+
+
+@pytest.mark.parametrize("flags, reply", [("SYN", "syn-ack"), ("ACK", "reset"), ("rst", "nothing"), ("FIN", "nothing"),
+                                          ("SYN,ACK", "reset"), ("RST,ACK", "nothing"), ("SYN,FIN", "nothing"),
+                                          ("none", "nothing")])
+def test_what_a_listening_socket_does_with_other_segments(place, flags, reply):
+    listening = place.listen("127.0.0.1", 21)
+    [answer] = place.ask("127.0.0.1:1500", "127.0.0.1:21", "--flags", flags)
+    assert (answer["answer"], answer["cookie"], answer["reply"]) == ("listening", cookie_of(listening), reply)
+    assert (flags == "ACK") == any("SYN cookie" in reason for reason in answer["reasons"]) or flags == "SYN,ACK"
+
+
+def test_nothing_is_changed_by_asking(place):
+    listening = place.listen("127.0.0.1", 21)
+    for flags in ("SYN", "RST", "FIN,ACK"):
+        place.ask("127.0.0.1:1500", "127.0.0.1:21", "--flags", flags)
+    client = place.connect("127.0.0.1", 21)
+    place.ask(end_of(client.getsockname()), "127.0.0.1:21", "--flags", "RST")
+    with listening.accept()[0] as accepted:
+        client.send(b"x")
+        assert accepted.recv(1) == b"x"
+
+
+@pytest.mark.parametrize("arguments, code, message", [
+    (["127.0.0.1:1500", "[::1]:21"], 65, "one is of IPv4 and the other of IPv6"),
+    (["127.0.0.1:1500", "127.0.0.1:21", "--flags", "SYN,X"], 64, "at column 5"),
+    (["127.0.0.1:1500", "127.0.0.1:21", "--interface", "nosuch"], 65, "there is none of this name"),
+    (["127.0.0.1:1500", "127.0.0.1"], 65, "cannot understand"),
+    (["127.0.0.1:1500"], 64, "FOREIGN and LOCAL"),
+    (["127.0.0.1:1500", "127.0.0.1:21", "--namespace", "nosuch"], 66, "cannot enter the network namespace"),
+])
+def test_what_cannot_be_asked_is_said(arguments, code, message):
+    result = subprocess.run([FORKPORT, "demux", *arguments], capture_output=True, text=True, timeout=DEADLINE,
+                            check=False)
+    assert (result.returncode, result.stdout) == (code, "") and message in result.stderr, result
