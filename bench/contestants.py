@@ -12,6 +12,7 @@ import shutil
 
 PROGRAM = "exec"  # group: a program for each connection
 PROGRAMS = {"dynamic": "program", "static": "program-static", "bare": "program-bare"}  # files in BUILD/bench
+SCRIPTS = ("dash", "bash", "perl", "python")  # files in programs/; each is found by its #! line
 CHILD = "child"  # group: the server's own code answers, in a process for each connection or in one
 
 
@@ -22,7 +23,7 @@ class Contestant:
     executable: str  # of a peer: its name; otherwise its path in the build folder
     arguments: str
     group: str = PROGRAM
-    programs: tuple = ("dynamic", "static", "bare")
+    programs: tuple = (*PROGRAMS, *SCRIPTS)
     package: str = ""  # Debian's
     on_path: bool = True  # whether the executable's name on PATH can only be this one
     ready: str = "answers"  # how the port is known: "answers" (given), "stdout" or "fd" (a pair is written)

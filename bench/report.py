@@ -15,6 +15,8 @@ GROUPS = (
     (contestants.PROGRAM, "dynamic", "forkport exec", "A program for each connection; the program is dynamic"),
     (contestants.PROGRAM, "static", "forkport exec", "A program for each connection; the program is static"),
     (contestants.PROGRAM, "bare", "forkport exec", "A program for each connection; the program has no C library"),
+    *((contestants.PROGRAM, name, "forkport exec", f"A program for each connection; the program is a script of {name}")
+      for name in contestants.SCRIPTS),
     (contestants.CHILD, None, "forkport handler", "The server's own code answers"),
 )
 
