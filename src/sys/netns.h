@@ -20,9 +20,8 @@ int netns_new(void);
 /* The thread goes into the namespace that a descriptor refers to, for good. */
 int netns_join(int fd);
 /*
- * The process, of one thread, goes into a user namespace of its own, for good: it keeps its user and group, and has
- * every privilege over the namespaces that it makes from now on, and none over others. -1 from the second step on, the
- * maps of user and group, leaves it in there without them.
+ * The process, of one thread, goes into a user namespace of its own, for good: it has every privilege over the
+ * namespaces that it makes from now on, and none over others. To the file system it is still the user that it was.
  */
 int netns_own_user(void);
 

@@ -6,6 +6,7 @@ import re
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import time
 import xml.etree.ElementTree
@@ -218,6 +219,24 @@ def test_a_port_that_is_taken_is_said_with_its_holder(network):
         taken.listen()
         error = run("--loopback", prefix=host.prefix, code=69)
         assert "cannot listen on 127.168.42.1:2121: Address already in use" in error
+
+
+def test_a_claim_that_does_not_hold_is_said_and_is_1(network):
+    """Somebody else's connection with the server's local port is there before the story begins."""
+    host = network.host("here")
+    with host.socket() as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(("127.0.0.9", 2121))
+        listening.listen()
+        client = host.connect("127.0.0.9", 2121)
+        accepted, _ = listening.accept()
+    with client, accepted:
+        text = run("--loopback", "--ascii", prefix=host.prefix, code=1)
+        assert "FAILED 2.14 There are three sockets with the same local port." in text
+        assert "2121 = 2121 = 2121 = 2121; they are 4" in words(text)
+        assert re.search(r"^21 claims, [1-9]\d* failed\n\Z", text, re.MULTILINE)
+        story = json.loads(run("--loopback", "--json", prefix=host.prefix, code=1))
+        assert story["failed"] == len([claim for claim in story["claims"] if not claim["holds"]])
 
 
 def test_it_takes_less_than_three_seconds(network):
