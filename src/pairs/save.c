@@ -54,9 +54,9 @@ static uint64_t number_of(const json_t *object, const char *key, uint64_t most)
 
 static bool parse_state(const char *name, uint8_t *ret_state)
 {
-    for (uint8_t state = DIAG_ESTABLISHED; state <= DIAG_BOUND; state++) {
-        if (strcmp(diag_state_name(state), name) == 0) {
-            *ret_state = state;
+    for (unsigned state = DIAG_ESTABLISHED; state <= DIAG_BOUND; state++) {
+        if (strcmp(diag_state_name((uint8_t)state), name) == 0) {
+            *ret_state = (uint8_t)state;
             return true;
         }
     }

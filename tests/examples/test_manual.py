@@ -77,7 +77,7 @@ def test_help_of_a_command_has_its_options(command):
     assert set(re.findall(r"^  --([a-z-]+)", shown, re.MULTILINE)) - {"help"} == {name for name, _ in table(command)}
 
 
-@pytest.mark.parametrize("command", ["connect", "pairs", "figures"])
+@pytest.mark.parametrize("command", ["connect", "pairs", "demux", "figures"])
 def test_the_manual_of_a_command_has_its_options(installed, command):
     shown = words(page_text(installed, f"forkport-{command}.1"))
     for name, placeholder in table(command):

@@ -104,7 +104,7 @@ def test_summary(capture):
     half = packets.Talk(("10.0.0.5", 5), SERVER)
     frames += half.open() + [half.send(0, FIN | ACK)]
     reset = packets.Talk(("10.0.0.6", 6), SERVER)
-    frames += reset.open() + [reset.send(1, RST | ACK)]
+    frames += reset.open() + [reset.send(1, RST | ACK, sequence=3)]
     endpoints, counts, error = summary(capture(frames))
     assert error == ""
     listening = endpoints["{10.0.0.2:21, *:*}"]
@@ -116,8 +116,15 @@ def test_summary(capture):
     assert (to_server["first"], to_server["last"]) == ("1970-01-01T00:00:00.000000000Z", "1970-01-01T00:00:00.010000000Z")
     assert endpoints["{10.0.0.2:21, 10.0.0.5:5}"]["end"] == "half closed"
     assert endpoints["{10.0.0.2:21, 10.0.0.6:6}"]["end"] == "reset by local"
-    assert endpoints["{10.0.0.6:6, 10.0.0.2:21}"]["end"] == "reset by foreign"
+    to_reset = endpoints["{10.0.0.6:6, 10.0.0.2:21}"]
+    assert (to_reset["end"], to_reset["repeated"]) == ("reset by foreign", 0)
     assert (counts["frames"], counts["connections"], counts["nobody"]) == (len(frames), 4, 0)
+
+
+def numbers_of_tshark(path):
+    result = subprocess.run(["tshark", "-r", path, "-T", "fields", "-e", "tcp.stream"], check=True, text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=3 * DEADLINE)
+    return [int(line) for line in result.stdout.split()]
 
 
 @pytest.mark.parametrize("seed", [1, 2, random.SystemRandom().getrandbits(32)])
@@ -126,12 +133,43 @@ def test_same_connections_as_tshark(capture, seed):
         pytest.skip("there is no program tshark")
     print("seed", seed)
     path = capture(list(packets.traffic(seed, 20000)))
-    result = subprocess.run(["tshark", "-r", path, "-T", "fields", "-e", "tcp.stream"], check=True, text=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=3 * DEADLINE)
-    theirs = [int(line) for line in result.stdout.split()]
+    theirs = numbers_of_tshark(path)
     ours = [line["connection"] for line in lines(path)]
     assert len(ours) == 20000 and max(ours) > 500
     assert ours == theirs
+
+
+# What the connections of a pair are counted as, from the first: (end, flags, sequence, acknowledgement), with the number.
+C, S = 0, 1
+AS_TSHARK = [
+    [(C, SYN, 100, 0, 0), (C, SYN, 100, 0, 0), (S, SYN | ACK, 500, 101, 0), (C, SYN, 100, 0, 0)],
+    [(C, SYN, 100, 0, 0), (S, SYN | ACK, 500, 101, 0), (C, ACK, 101, 501, 0), (C, SYN, 9000, 0, 1)],
+    [(C, SYN, 100, 0, 0), (S, RST | ACK, 0, 101, 0), (C, SYN, 100, 0, 0), (C, SYN, 200, 0, 1)],
+    [(C, ACK, 101, 501, 0), (C, SYN, 100, 0, 0), (C, SYN, 101, 0, 1)],
+    [(S, ACK, 501, 101, 0), (C, SYN, 100, 0, 0), (C, SYN, 101, 0, 1)],
+    [(C, SYN, 100, 0, 0), (S, SYN | ACK, 500, 101, 0), (S, SYN | ACK, 700, 101, 0), (C, ACK, 101, 701, 0)],
+    [(C, SYN, 100, 0, 0), (S, SYN, 500, 0, 0), (C, SYN | ACK, 100, 501, 0), (S, SYN | ACK, 500, 101, 0)],
+    [(S, RST, 0, 0, 0), (S, SYN, 7, 0, 1)],
+    [(C, SYN, 100, 0, 0), (C, SYN | RST, 200, 0, 1), (C, SYN | FIN, 300, 0, 2)],
+    [(S, SYN | ACK, 500, 101, 0), (C, SYN, 100, 0, 0), (S, SYN | ACK, 600, 101, 0), (C, SYN, 200, 0, 1)],
+    [(C, 0, 100, 0, 0), (C, SYN, 99, 0, 0), (C, 0, 55, 0, 0)],
+]
+
+
+def test_when_a_connection_is_another(capture):
+    frames, expected = [], []
+    for port, case in enumerate(AS_TSHARK, 1):
+        for end, flags, sequence, acknowledgement, number in case:
+            talk = packets.Talk((CLIENT[0], port), SERVER)
+            talk.next[1 - end] = acknowledgement
+            frames.append(talk.send(end, flags, sequence=sequence))
+            expected.append((port, number))
+    path = capture(frames)
+    found = [line["connection"] for line in lines(path)]
+    first = {port: number for (port, _), number in reversed(list(zip(expected, found)))}
+    assert [(port, number - first[port]) for (port, _), number in zip(expected, found)] == expected
+    if shutil.which("tshark"):
+        assert numbers_of_tshark(path) == found
 
 
 def test_vlan_directions_and_fragments(capture):
@@ -157,6 +195,9 @@ def test_vlan_directions_and_fragments(capture):
     assert (endpoints[PAIR]["segments"], endpoints[PAIR]["bytes"]) == (2, 60)
     assert (counts["fragments"], counts["fragments_without_first"]) == (1, 1)
     assert "1 fragment without its first" in forkport.run("demux", "--read", path)[2]
+    # The same identification half a minute later is another datagram's.
+    for seconds, number in (29, 1), (31, 0):
+        assert summary(capture([(0, fragments[0]), (seconds, fragments[1])], link=packets.RAW))[1]["fragments"] == number
 
 
 def test_what_cannot_be_read(capture, tmp_path):
@@ -238,6 +279,7 @@ def test_the_idlest_makes_room(capture):
     frames = [frame for talk in talks[:3] for frame in talk.open()]
     frames += talks[1].close() + [talks[0].send(0, PSH | ACK, b"x")] + talks[3].open() + [talks[2].send(0), talks[0].send(0)]
     found = lines(capture(frames), "--max-pairs", 3)
+    assert summary(capture(frames), "--max-pairs", 3)[1]["given_up"] == 0
     # The closed one has gone, those that are open have not.
     assert [line["connection"] for line in found[-2:]] == [2, 0]
     frames += packets.Talk(("10.0.1.9", 5), SERVER).open() + [talks[3].send(0)]
@@ -293,6 +335,17 @@ def test_table(capture, table):
         ("listening", "exact", ["four"], []), ("nobody", "exact", [], []), ("listening", "unknown", [], [])]
     assert found[4]["accepted_from"] == "{10.0.0.2:21, *:*}"
     assert found[5]["pair"] == "{*:21, *:*}"
+
+
+def test_table_of_ipv6(capture, table):
+    """A socket for both families takes IPv4 and IPv6, one for IPv6 alone does not; scopes are another host's business."""
+    frames = [packets.Talk(CLIENT, SERVER).send(0, SYN), packets.Talk(("2001:db8::1", 1), ("2001:db8::2", 21)).send(0, SYN),
+              packets.Talk(("fe80::1", 1), ("fe80::2", 22)).send(1)]
+    talk = row("tcp6", "ESTABLISHED", "{[fe80::1%eth7]:1, [fe80::2%eth7]:22}", 7)
+    for proto, expected in ("tcp46", [1, 1, 7]), ("tcp6", [None, 1, 7]), ("tcp4", [1, None, 7]):
+        found = lines(capture(frames), "--table", table(row(proto, "LISTEN", "{*:21, *:*}", 1), talk))
+        pids = [line["processes"][0]["pid"] if line["processes"] else None for line in found]
+        assert pids == expected, proto
 
 
 def test_bad_tables(capture, tmp_path):
