@@ -3,6 +3,7 @@
 LINE_SCRIPTS are shells and interpreters with a script that answers a line. DAEMONS are classes: an instance prepares
 what its program needs in a folder, has the command to serve, and uses a server of it as an operator's users would.
 """
+import collections
 import hashlib
 import os
 import pathlib
@@ -27,6 +28,14 @@ LINE_SCRIPTS = {
     "python": ["/usr/bin/python3", SCRIPTS / "line.py"],
     "python-imports": ["/usr/bin/python3", SCRIPTS / "imports.py"],
     "by-its-first-line": [SCRIPTS / "line.sh"],
+}
+
+# Of the same program: static; dynamic, but not entered by way of the C library; linked as a C program is.
+GoBuild = collections.namedtuple("GoBuild", "fits env flags")
+GO_BUILDS = {
+    "static": GoBuild(False, {"CGO_ENABLED": "0"}, []),
+    "dynamic": GoBuild(False, {"CGO_ENABLED": "1"}, []),
+    "linked-as-c": GoBuild(True, {"CGO_ENABLED": "1"}, ["-ldflags=-linkmode=external"]),
 }
 
 

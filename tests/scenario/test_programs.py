@@ -47,15 +47,17 @@ def script(request):
     return command
 
 
-@pytest.fixture(scope="module")
-def go_program():
-    """The same in Go, whose programs are static and have several threads before they do anything."""
+@pytest.fixture(scope="module", params=programs.GO_BUILDS)
+def go_program(request):
+    """A Go program's command, and whether it can be a template."""
+    build = programs.GO_BUILDS[request.param]
     if reason := programs.why_missing("go"):
         pytest.skip(reason)
     with tempfile.TemporaryDirectory() as folder:
-        subprocess.run(["go", "build", "-o", f"{folder}/line", programs.SCRIPTS / "line.go"], check=True,
-                       env={**os.environ, "GOCACHE": f"{folder}/cache", "GO111MODULE": "off"}, timeout=120)
-        yield [f"{folder}/line"]
+        env = {**os.environ, **build.env, "GOCACHE": f"{folder}/cache", "GO111MODULE": "off"}
+        subprocess.run(["go", "build", *build.flags, "-o", f"{folder}/line", programs.SCRIPTS / "line.go"], check=True,
+                       env=env, timeout=120)
+        yield [f"{folder}/line"], build.fits
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +122,14 @@ def check_many(server):
     assert pids == {end["connection"]: end["pid"] for end in server.log.find("end")}
 
 
+def check_who(server):
+    for _ in range(3):
+        with server.connect() as client:
+            client.sendall(b"who\n")
+            host, port = client.getsockname()
+            assert forkport.read_to_end(client) == f"answer {host}:{port}\n".encode()
+
+
 def check_stream(server):
     """Bytes of every value, half a megabyte and more, and what stands behind the line stays for who comes next."""
     data = random.Random(2).randbytes(700001)
@@ -153,6 +163,10 @@ def test_a_script_for_fifty_at_once(serve, script):
     check_many(serve_script(serve, script))
 
 
+def test_a_script_knows_whose_connection_it_serves(serve, script):
+    check_who(serve_script(serve, script))
+
+
 def test_a_script_and_a_stream(serve, script):
     check_stream(serve_script(serve, script))
 
@@ -162,9 +176,11 @@ def test_a_script_whose_client_goes_away(serve, script):
 
 
 def test_go(serve, go_program):
-    check_many(serve_script(serve, go_program, fits=False))
-    check_stream(serve_script(serve, go_program, fits=False))
-    check_gone(serve_script(serve, go_program, "--max", 1, fits=False))
+    command, fits = go_program
+    check_many(serve_script(serve, command, fits=fits))
+    check_who(serve_script(serve, command, fits=fits))
+    check_stream(serve_script(serve, command, fits=fits))
+    check_gone(serve_script(serve, command, "--max", 1, fits=fits))
 
 
 def test_cat_and_a_hundred_megabytes(serve, files):
