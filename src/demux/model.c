@@ -107,7 +107,7 @@ static bool same_group(const struct pairs_table *table, const struct model_candi
         return false;
     if (one->group != 0 && other->group != 0)
         return one->group == other->group;
-    return other->shared && a->family == b->family && a->v6only == b->v6only && a->uid == b->uid &&
+    return other->shared && a->family == b->family && a->v6only == b->v6only &&
            a->interface == b->interface && same_address(&a->pair.local, &b->pair.local);
 }
 

@@ -120,9 +120,13 @@ static void make_member(struct random *random, const struct recipe *recipe, stru
         return;
     }
     set_option(member->fd, SOL_SOCKET, SO_REUSEPORT, shared);
-    snprintf(member->key, sizeof(member->key), "%s%%%s%s%s user %u", end->host, device,
-             shared ? " reuseport" : "", v6only ? " v6only" : "", user);
-    snprintf(member->text, sizeof(member->text), "%s%s %s", member->key, late ? " late" : "",
+    char key[sizeof(member->key)];
+    /* An IPv6 socket that is bound to an address is one of IPv6 alone whatever it says. */
+    v6only = v6only && strcmp(end->host, "::") == 0;
+    snprintf(key, sizeof(key), "%s%%%s%s%s user %u", end->host, device, shared ? " reuseport" : "",
+             v6only ? " v6only" : "", user);
+    memcpy(member->key, key, sizeof(key));
+    snprintf(member->text, sizeof(member->text), "%s%s %s", key, late ? " late" : "",
              (const char *[]){"listens", "bound", "closed", "shut"}[member->fate]);
     member->cookie = socket_cookie(member->fd);
     set->count++;

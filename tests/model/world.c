@@ -65,8 +65,10 @@ static const char server_commands[] =
     "  ip link add wire$i type veth peer name wire$i netns $CLIENT\n"
     "  ip addr add 10.0.$i.1/24 dev wire$i; ip -6 addr add fd00:$i::1/64 dev wire$i nodad\n"
     "  ip link set wire$i up\n"
+    "  sysctl -qw net.ipv4.conf.wire$i.rp_filter=0\n"
     "done\n"
-    "ip addr add 10.0.0.2/24 dev wire0\n";
+    "sysctl -qw net.ipv4.conf.all.rp_filter=0\n"
+    "ip addr add 10.0.0.2/24 dev wire0; ip addr add 10.0.1.3/24 dev wire1\n";
 static const char client_commands[] =
     "set -e; sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0\n"
     "ip link set lo up\n"
@@ -75,7 +77,10 @@ static const char client_commands[] =
     "  ip addr add 10.0.$i.9/24 dev wire$i; ip -6 addr add fd00:$i::9/64 dev wire$i nodad\n"
     "  ip route add 10.0.0.0/16 dev wire$i metric $((100 + i))\n"
     "  ip -6 route add fd00::/16 via fd00:$i::1 dev wire$i metric $((100 + i))\n"
-    "done\n";
+    "  sysctl -qw net.ipv4.conf.wire$i.rp_filter=0\n"
+    "done\n"
+    "sysctl -qw net.ipv4.conf.all.rp_filter=0\n"
+    "ip route add 10.0.1.3 dev wire0 src 10.0.1.9\n";
 
 static int open_own(void)
 {
@@ -123,11 +128,12 @@ const char *world_make(void)
 
 int world_client_socket(int family, unsigned wire)
 {
-    char device[IFNAMSIZ];
+    char device[IFNAMSIZ] = "";
 
     join(client_host);
     int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    snprintf(device, sizeof(device), "wire%u", wire);
+    if (wire != WORLD_ANY_WIRE)
+        snprintf(device, sizeof(device), "wire%u", wire);
     if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, device, (socklen_t)strlen(device)) < 0)
         die("make a client's socket on %s", device);
     join(home);

@@ -30,6 +30,13 @@ bool random_percent(struct random *random, uint32_t percent);
 
 /* Makes the hosts. Returns NULL, or why it cannot be done here. */
 const char *world_make(void);
+/*
+ * A socket of the clients' host, bound to its end of a wire, or where its routes lead it: those to WORLD_CROSSED, which
+ * the server's host has on wire1, lead by wire0, though all that comes from WORLD_CROSSING should come in by wire1.
+ */
+#define WORLD_ANY_WIRE WIRES
+#define WORLD_CROSSED  "10.0.1.3"
+#define WORLD_CROSSING "10.0.1.9"
 int world_client_socket(int family, unsigned wire);
 uint32_t world_device(const char *name);
 
