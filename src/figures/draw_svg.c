@@ -13,10 +13,12 @@ enum {
     LINE = 19,
 };
 
-/* A picture in a page does not know the page's colours; it knows whether its reader wants dark ones. */
+/* A picture in a page does not know the page's colours, so it has a ground of its own; it knows whether its reader
+ * wants dark ones. */
 static const char style[] =
     "<style>\n"
     "text { font: 14px ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace; fill: #1f2328; }\n"
+    ".ground { fill: #ffffff; }\n"
     ".title { font-weight: bold; }\n"
     ".quiet { fill: #59636e; }\n"
     ".host { fill: none; stroke: #818b98; stroke-width: 1.5; }\n"
@@ -26,6 +28,7 @@ static const char style[] =
     ".head { fill: #0969da; }\n"
     "@media (prefers-color-scheme: dark) {\n"
     "text { fill: #e6edf3; }\n"
+    ".ground { fill: #0d1117; }\n"
     ".quiet { fill: #9198a1; }\n"
     ".host { stroke: #6e7681; }\n"
     ".box { fill: #151b23; stroke: #e6edf3; }\n"
@@ -186,6 +189,7 @@ void draw_svg(const struct drawing *drawing, struct text *text)
     text_string(text, "</title>\n");
     describe(drawing, text);
     text_string(text, style);
+    put_rectangle(text, 0, 0, WIDTH, TOP + inside + MARGIN, "ground");
     text_printf(text, "<text x=\"%u\" y=\"24\" class=\"title\">", MARGIN);
     put_title(drawing, text);
     text_string(text, "</text>\n");

@@ -224,7 +224,7 @@ static const struct contradiction {
     {CHANGE(the_child_is_no_child), {"The server forks a copy", "Each connection is handled"}},
     {CHANGE(the_child_keeps_the_listening_socket), {"The listening socket and the connected"}},
     {CHANGE(the_two_sockets_are_one), {"The listening socket and the connected"}},
-    {CHANGE(the_listening_port_is_another), {"The connected socket uses the same local port"}},
+    {CHANGE(the_listening_port_is_another), {"The connected socket has the same local port"}},
     {CHANGE(the_local_address_was_there_before), {"The local address is filled in"}},
     {CHANGE(a_port_is_used_twice), {"TCP on the client host assigns"}},
     {CHANGE(the_second_client_was_given_no_port), {"TCP on the client host assigns"}},
@@ -251,7 +251,7 @@ static const struct contradiction {
     {CHANGE(nothing_was_captured), {"Every segment went"}},
     {CHANGE(there_is_no_listening_socket),
      {"The server does a passive open", "It waits for a connection request on any", "Its request is for",
-      "The listening socket and", "The connected socket uses", "The local address is", "All other",
+      "The listening socket and", "The connected socket has", "The local address is", "All other",
       "A connection request from port 1502", "Every segment"}},
 };
 
@@ -284,6 +284,8 @@ static void test_all_hold_of_the_story_of_the_section(void **state)
         if (!claim_check(&claims[i], &story, proof))
             fail_msg("%s: %s", claims[i].says, proof);
         assert_string_not_equal(proof, "");
+        /* A line of the report has room for it. */
+        assert_in_range(strlen(claims[i].says), 1, 68);
     }
     assert_int_equal(claims_failed(&story), 0);
 }
