@@ -143,9 +143,10 @@ static bool fills_gap(struct stream_end *end, uint32_t from, uint32_t to)
 {
     if (is_before(from, end->gap) || is_before(end->gap_end, to))
         return false;
+    /* In its middle: there is one gap to remember, and what is left of it on both sides is new when it comes. */
     if (to == end->gap_end)
         end->gap_end = from;
-    else
+    else if (from == end->gap)
         end->gap = to;
     return true;
 }
@@ -202,9 +203,7 @@ enum stream_answer stream_receive(struct stream *stream, unsigned sender, const 
     struct stream_end *end = &stream->ends[sender];
 
     learn_numbers(stream, sender, segment);
-    /* The sequence number of a reset is often nobody's. */
-    if ((segment->flags & SEGMENT_RST) == 0)
-        count_numbers(end, segment);
+    count_numbers(end, segment);
     learn_flags(stream, sender, segment);
     end->segments += result != STREAM_LISTENING;
     end->bytes += segment->length;

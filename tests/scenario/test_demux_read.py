@@ -121,6 +121,17 @@ def test_summary(capture):
     assert (counts["frames"], counts["connections"], counts["nobody"]) == (len(frames), 4, 0)
 
 
+@pytest.mark.parametrize("order,repeated", [
+    ("abcd", 0), ("dabc", 0), ("dcba", 0), ("dbac", 0), ("adcb", 0), ("aabcd", 1), ("adbcb", 1), ("adcbc", 1), ("abdcbd", 2)])
+def test_repeated_is_what_was_seen_before(capture, order, repeated):
+    """In whatever order segments come; sequence numbers go round on the way."""
+    talk = packets.Talk(CLIENT, SERVER, (2**32 - 5, 7))
+    frames = talk.open()
+    sent = {name: talk.send(0, ACK, name.encode() * 3) for name in "abcd"}
+    endpoints, _, _ = summary(capture(frames + [sent[name] for name in order]))
+    assert (endpoints[PAIR]["repeated"], endpoints[PAIR]["bytes"]) == (repeated, 3 * len(order))
+
+
 def numbers_of_tshark(path):
     result = subprocess.run(["tshark", "-r", path, "-T", "fields", "-e", "tcp.stream"], check=True, text=True,
                             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=3 * DEADLINE)
@@ -180,9 +191,10 @@ def test_vlan_directions_and_fragments(capture):
         return struct.pack(">HHH8sH", kind, 1, 6, bytes(8), 0x0800) + frame[14:]
     talk = packets.Talk(CLIENT, SERVER)
     opened = talk.open()
-    found = lines(capture([cooked(0, opened[0]), cooked(4, opened[1]), cooked(3, opened[2])], link=packets.COOKED))
+    found = lines(capture([cooked(0, opened[0]), cooked(4, opened[1]), cooked(3, opened[2]), cooked(1, opened[2])],
+                          link=packets.COOKED))
     assert [(line["answer"], line.get("direction")) for line in found] == [
-        ("listening", None), ("connected", "outgoing"), ("nobody", "for another host")]
+        ("listening", None), ("connected", "outgoing"), ("nobody", "for another host"), ("nobody", "broadcast")]
 
     segment = packets.tcp(1500, 21, 101, 501, ACK, b"a" * 60)
     fragments = [packets.ip("10.0.0.1", "10.0.0.2", segment[:40], 0x2000), packets.ip("10.0.0.1", "10.0.0.2", segment[40:], 5),
@@ -289,7 +301,7 @@ def test_the_idlest_makes_room(capture):
 
 def test_write(capture, tmp_path):
     talk = packets.Talk(CLIENT, SERVER)
-    frames = talk.open() + [b"\xff" * 60]
+    frames = talk.open() + [b"\xff" * 60, b"\xff" * 50000]
     kept = tmp_path / "kept"
     path = capture(frames)
     before = forkport.run("demux", "--read", path, "--write", kept)
@@ -297,7 +309,7 @@ def test_write(capture, tmp_path):
     assert list(packets.read_pcapng(kept.read_bytes())) == [
         (frames[0], "{10.0.0.2:21, 10.0.0.1:1500} listening {10.0.0.2:21, *:*} (unknown)"),
         (frames[1], "{10.0.0.1:1500, 10.0.0.2:21} connected"),
-        (frames[2], "{10.0.0.2:21, 10.0.0.1:1500} syn-received"), (frames[3], None)]
+        (frames[2], "{10.0.0.2:21, 10.0.0.1:1500} syn-received"), (frames[3], None), (frames[4], None)]
     assert forkport.run("demux", "--read", kept) == before
     assert forkport.run("demux", "--read", path, "--write", tmp_path / "no" / "folder")[0] == 66
 
