@@ -255,7 +255,7 @@ static bool own_children(const struct story *story, struct text *proof)
     static const uint16_t ports[] = {STORY_PORT_1, STORY_PORT_2};
     bool holds = story->pids[ROLE_CHILD_1] != story->pids[ROLE_CHILD_2];
 
-    for (size_t i = 0; i < 2; i++) {
+    for (unsigned i = 0; i < 2; i++) {
         const struct story_socket *socket =
             need_connected(story, SCENE_SECOND, STAGE_SERVER, ports[i], proof);
         if (socket == NULL)
@@ -338,7 +338,7 @@ static uint64_t received(const struct story *story, enum story_scene scene, uint
 }
 
 /* The kernel's look-up, its counts and the process that read the line all say so. */
-static bool delivered(const struct story *story, size_t which, struct text *proof)
+static bool delivered(const struct story *story, unsigned which, struct text *proof)
 {
     static const uint16_t ports[] = {STORY_PORT_1, STORY_PORT_2};
     enum story_role child = ROLE_CHILD_1 + which;

@@ -79,7 +79,7 @@ static void fill_box(struct drawing_box *box, const struct story *story, const s
 
 static bool is_server_child(const struct story *story, const struct story_socket *socket)
 {
-    for (size_t role = ROLE_CHILD_1; role <= ROLE_CHILD_2; role++) {
+    for (enum story_role role = ROLE_CHILD_1; role <= ROLE_CHILD_2; role++) {
         if (story_holds_alone(story, role, socket))
             return story->parents[role] == story->pids[ROLE_SERVER];
     }

@@ -184,19 +184,17 @@ static bool says_up(const struct nlmsghdr *header, int index)
     return false;
 }
 
+/* An answer and an announcement are a datagram with a message each. */
 static int read_state(int fd, int index)
 {
     _Alignas(struct nlmsghdr) char bytes[8192];
+    const struct nlmsghdr *header = (const struct nlmsghdr *)bytes;
     ssize_t received = recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT);
 
     if (received < 0)
         return -1;
-    int left = (int)received;
-    for (const struct nlmsghdr *at = (void *)bytes; NLMSG_OK(at, left); at = NLMSG_NEXT(at, left)) {
-        if (says_up(at, index))
-            return 1;
-    }
-    return 0;
+    return (size_t)received >= sizeof(*header) && header->nlmsg_len <= (size_t)received &&
+           says_up(header, index);
 }
 
 /* The answer to the question looks as the announcements of changes do, so both are read alike, in any order. */
