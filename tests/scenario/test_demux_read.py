@@ -303,14 +303,15 @@ def test_write(capture, tmp_path):
     talk = packets.Talk(CLIENT, SERVER)
     frames = talk.open() + [b"\xff" * 60, b"\xff" * 50000]
     kept = tmp_path / "kept"
-    path = capture(frames)
-    before = forkport.run("demux", "--read", path, "--write", kept)
+    path = capture([(1800000000 + number, frame) for number, frame in enumerate(frames)])
+    before = forkport.run("demux", "--json", "--read", path, "--write", kept)
     assert before[0] == 0 and kept.stat().st_mode & 0o777 == 0o600
     assert list(packets.read_pcapng(kept.read_bytes())) == [
         (frames[0], "{10.0.0.2:21, 10.0.0.1:1500} listening {10.0.0.2:21, *:*} (unknown)"),
         (frames[1], "{10.0.0.1:1500, 10.0.0.2:21} connected"),
         (frames[2], "{10.0.0.2:21, 10.0.0.1:1500} syn-received"), (frames[3], None), (frames[4], None)]
-    assert forkport.run("demux", "--read", kept) == before
+    assert "2027-01-15T08:00:01.000000000Z" in before[1]
+    assert forkport.run("demux", "--json", "--read", kept) == before
     assert forkport.run("demux", "--read", path, "--write", tmp_path / "no" / "folder")[0] == 66
 
 
