@@ -29,6 +29,7 @@ class Contestant:
     ready: str = "answers"  # how the port is known: "answers" (given), "stdout" or "fd" (a pair is written)
     files: dict = dataclasses.field(default_factory=dict)
     half_close: bool = False  # the server answers until the end of the stream
+    resting: int = 1  # processes there are without a connection
 
 
 SERVE = "serve 127.0.0.1:0 --ready-fd {ready_fd} --log-file {files}/log --max 100000 --max-per-source 100000 "
@@ -56,6 +57,10 @@ service bench
 
 CONTESTANTS = (
     Contestant("forkport exec", "forkport", "forkport", SERVE + "-- {program}", ready="fd"),
+    Contestant("forkport fork", "forkport", "forkport", SERVE + "--engine fork -- {program}",
+               programs=("dynamic", *SCRIPTS), ready="fd", resting=2),
+    Contestant("forkport fork x2", "forkport", "forkport", SERVE + "--engine fork --templates 2 -- {program}",
+               programs=("dynamic", *SCRIPTS), ready="fd", resting=3),
     Contestant("forkport handler", "forkport", "bench/handler", "127.0.0.1:0 {files}/log", group=CHILD,
                programs=("dynamic",), ready="stdout"),
     Contestant("forkport echo", "forkport", "forkport", SERVE + "--builtin echo", group=CHILD,

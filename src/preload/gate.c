@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "preload/gate.h"
 
+#include "preload/files.h"
 #include "preload/image.h"
 #include "sys/child.h"
 
@@ -16,18 +17,12 @@
 #include <sys/socket.h>
 #include <time.h>
 
-/* Out of the way of the numbers that the program gets for its own. */
-#define CONTROL_LEAST 200
+/* Out of the way of the numbers that the program gets for its own; from 64 on, a table of them costs more to copy. */
+#define CONTROL_LEAST 56
 #define RETRY_NS      1000000
 #define OWN_PRELOAD   "LD_PRELOAD="
 
 extern char **environ;
-
-/* What an order comes in. Not on the stack: a worker's stack is the program's. */
-struct mail {
-    struct template_order order;
-    char fds[CMSG_SPACE(TEMPLATE_ORDER_FDS * sizeof(int))] __attribute__((aligned(sizeof(size_t))));
-};
 
 static struct {
     bool ahead;
@@ -42,14 +37,24 @@ static struct {
     uint32_t variable_count;
     char *text; /* and their texts, in the block that the kernel made */
     size_t text_bytes;
-    char *own_preload; /* "LD_PRELOAD=" as the worker shall have it, or NULL */
-    char **environ;    /* as it was when the program started */
-    struct mail mail;
+    char *own_preload;     /* "LD_PRELOAD=" as the worker shall have it, or NULL */
+    char **environ;        /* as it was when the program started */
+    unsigned char *random; /* 16 bytes that the kernel gave the program */
 } gate;
 
 bool gate_is_ahead(enum template_gate kind)
 {
     return gate.ahead && gate.kind == kind;
+}
+
+bool gate_is_behind(void)
+{
+    return gate.pid != 0 && !gate.ahead;
+}
+
+void gate_can_be_probed(void)
+{
+    __atomic_store_n(&gate.board->stand, TEMPLATE_PROBED, __ATOMIC_RELEASE);
 }
 
 static void leave(enum template_refusal refusal)
@@ -145,72 +150,78 @@ void gate_open(void)
     gate.peer = move_up((int)marker.peer);
     if (!find_room(room))
         leave(TEMPLATE_REFUSAL_LAYOUT);
+    gate.random = (unsigned char *)getauxval(AT_RANDOM);
     gate.pid = (int)child_call(__NR_getpid, 0, 0, 0, 0);
     gate.ahead = true;
 }
 
-/* Terminated variables from an order into the block that the environment was in from the first; what is left over is zero. */
-static void fill_environment(const struct template_order *order)
+/* The program has changed its environment, and so moved it away from where we fill it in. */
+static void set_variables(uint32_t count)
 {
-    size_t length = order->text_length;
-    const char *at = gate.text;
-    uint32_t i = 0;
+    char name[64];
 
-    if (length > gate.text_bytes || order->variables > gate.variable_count)
-        child_exit(70);
-    memcpy(gate.text, order->text, length);
-    for (; i < order->variables; i++) {
-        gate.variables[i] = (char *)at;
-        at += strlen(at) + 1;
-    }
-    if (gate.own_preload != NULL && i < gate.variable_count)
-        gate.variables[i++] = gate.own_preload;
-    gate.variables[i] = NULL;
-    /* The program has changed its environment: it has moved away from where we fill it in. */
-    if (environ == gate.environ)
-        return;
-    int saved = errno;
-    for (i = 0; i < order->variables; i++) {
-        char name[64];
+    for (uint32_t i = 0; i < count; i++) {
         const char *equals = strchr(gate.variables[i], '=');
-        if (equals == NULL || (size_t)(equals - gate.variables[i]) >= sizeof(name))
+        size_t length = equals != NULL ? (size_t)(equals - gate.variables[i]) : sizeof(name);
+        if (length >= sizeof(name))
             continue;
-        memcpy(name, gate.variables[i], (size_t)(equals - gate.variables[i]));
-        name[equals - gate.variables[i]] = '\0';
+        memcpy(name, gate.variables[i], length);
+        name[length] = '\0';
         setenv(name, equals + 1, 1);
     }
-    errno = saved;
+}
+
+/* The texts came to where the environment was from the first; what an earlier one left behind it is no worker's to read. */
+static void point_to_variables(const struct template_order_head *order, size_t *used)
+{
+    uint32_t i = 0;
+
+    for (size_t at = order->text_length; at < *used; at++)
+        ((volatile char *)gate.text)[at] = '\0';
+    *used = order->text_length;
+    for (size_t start = 0, at = 0; at < order->text_length; at++) {
+        if (gate.text[at] != '\0')
+            continue;
+        gate.variables[i++] = gate.text + start;
+        start = at + 1;
+    }
+    if (gate.own_preload != NULL)
+        gate.variables[i++] = gate.own_preload;
+    gate.variables[i] = NULL;
 }
 
 /*
- * The stack canary, and the random bytes that the kernel gave the program, are the template's and so all its workers':
- * one that is guessed byte by byte from one would hold for the next. Where functions are on the stack that will
- * return, the canary must stay (gate read); so must it on arm64, where the C library keeps it in memory that is read-only by now.
+ * The stack canary, and the random bytes that the kernel gave the program, would be the same in all workers: one that is
+ * guessed byte by byte from one would hold for the next. So each has its own, which stand nowhere else once the next is made.
  */
-static void renew_random(bool before_main)
+static uint64_t renew_random(void)
 {
-    unsigned char *random = (unsigned char *)getauxval(AT_RANDOM);
-    uint64_t bytes[3];
+    uint64_t bytes[3] = {0};
 
-    if (child_call(__NR_getrandom, (long)bytes, sizeof(bytes), 0, 0) != (long)sizeof(bytes))
-        return;
-    if (random != NULL)
-        memcpy(random, &bytes[1], 2 * sizeof(bytes[1]));
+    child_call(__NR_getrandom, (long)bytes, sizeof(bytes), 0, 0);
+    if (gate.random != NULL)
+        memcpy(gate.random, &bytes[1], 16);
+    return bytes[0];
+}
+
+/* Its first byte is zero, which ends a string. On arm64 the C library keeps it in memory that is read-only by now. */
+static inline void set_canary(uint64_t canary)
+{
 #if defined(__x86_64__)
-    if (before_main)
-        /* Its first byte is zero, which ends a string. */
-        __asm__ volatile("movq %0, %%fs:0x28" : : "r"(bytes[0] & ~UINT64_C(0xff)));
+    __asm__ volatile("movq %0, %%fs:0x28" : : "r"(canary & ~UINT64_C(0xff)));
 #else
-    (void)before_main;
+    (void)canary;
 #endif
 }
 
-/* In the worker. */
-static void become_worker(bool before_main)
+/*
+ * In the worker. Nothing of the C library is called here, and little is written: each page that the program would not come to by
+ * itself costs as much as several system calls. What can be is done in the template, before.
+ */
+static void become_worker(const struct template_order_head *order, bool before_main)
 {
     const struct image_thread *thread = &gate.thread;
 
-    gate.ahead = false;
     child_setsid();
     child_call(__NR_close, gate.control, 0, 0, 0);
     child_call(__NR_prctl, PR_SET_DUMPABLE, gate.dumpable, 0, 0);
@@ -218,8 +229,13 @@ static void become_worker(bool before_main)
         child_call(__NR_set_robust_list, (long)thread->robust_list, (long)thread->robust_bytes, 0, 0);
     if (thread->cleared != thread->tid)
         child_call(__NR_set_tid_address, (long)thread->cleared, 0, 0, 0);
-    renew_random(before_main);
-    fill_environment(&gate.mail.order);
+    /* Before main() nothing has changed it, and nobody asks for the gate again. */
+    if (before_main)
+        return;
+    gate.ahead = false;
+    child_default_signal(TEMPLATE_PROBE_SIGNAL);
+    if (environ != gate.environ)
+        set_variables(order->variables);
 }
 
 /*
@@ -241,22 +257,23 @@ static long fork_worker(int32_t *answer)
 }
 
 /* The oldest order, which stays in the queue; its descriptors become 0, 1 and 2, which are free. */
-static bool look_at_order(struct mail *mail)
+static bool look_at_order(struct template_order_head *order)
 {
-    struct iovec part = {.iov_base = &mail->order, .iov_len = sizeof(mail->order)};
-    struct msghdr message = {
-        .msg_iov = &part,
-        .msg_iovlen = 1,
-        .msg_control = mail->fds,
-        .msg_controllen = sizeof(mail->fds),
-    };
+    char fds[CMSG_SPACE(TEMPLATE_ORDER_FDS * sizeof(int))] __attribute__((aligned(sizeof(size_t))));
+    struct iovec parts[] = {{.iov_base = order, .iov_len = sizeof(*order)},
+                            {.iov_base = gate.text, .iov_len = gate.text_bytes}};
+    struct msghdr message = {.msg_iov = parts,
+                             .msg_iovlen = 2,
+                             .msg_control = fds,
+                             .msg_controllen = sizeof(fds)};
     long result;
 
     do
         result = child_call(__NR_recvmsg, gate.control, (long)&message, MSG_PEEK, 0);
     while (result == -EINTR);
-    return result > 0 && (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0 &&
-           message.msg_controllen == sizeof(mail->fds) && template_order_check(&mail->order, (size_t)result);
+    return result > (long)sizeof(*order) && (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0 &&
+           message.msg_controllen == sizeof(fds) && order->variables < gate.variable_count + 1 &&
+           template_order_check(order, gate.text, (size_t)result);
 }
 
 static void forget_order(void)
@@ -267,17 +284,21 @@ static void forget_order(void)
         ;
 }
 
-/* Until the supervisor closes its end. Returns in workers only. */
-static void serve_orders(bool before_main)
+/* Until the supervisor closes its end. Returns in workers only, with a canary. */
+static uint64_t serve_orders(bool before_main)
 {
     const struct timespec a_moment = {.tv_nsec = RETRY_NS};
+    struct template_order_head order;
+    size_t used = 0;
 
-    while (look_at_order(&gate.mail)) {
-        int32_t *answer = &gate.board->answers[gate.mail.order.sequence % TEMPLATE_ORDERS];
-        long pid = fork_worker(answer);
+    while (look_at_order(&order)) {
+        point_to_variables(&order, &used);
+        files_renew();
+        uint64_t canary = renew_random();
+        long pid = fork_worker(&gate.board->answers[order.sequence % TEMPLATE_ORDERS]);
         if (pid == 0) {
-            become_worker(before_main);
-            return;
+            become_worker(&order, before_main);
+            return canary;
         }
         child_close_range(0, 2);
         if (pid > 0)
@@ -294,6 +315,8 @@ static void arrive(void)
     if (gate.thread.tid == NULL)
         leave(TEMPLATE_REFUSAL_LIBRARY);
     enum template_refusal refusal = image_refusal();
+    if (refusal == TEMPLATE_REFUSAL_NONE)
+        refusal = files_note();
     if (refusal != TEMPLATE_REFUSAL_NONE)
         leave(refusal);
     /* Nobody of the same user may look into it or change it: what is done to it is done to all later workers. */
@@ -311,6 +334,9 @@ void gate_pass(bool before_main)
         return;
     int saved = errno;
     arrive();
-    serve_orders(before_main);
+    uint64_t canary = serve_orders(before_main);
+    /* Where functions are on the stack that will return, it must stay what they found. */
+    if (before_main)
+        set_canary(canary);
     errno = saved;
 }

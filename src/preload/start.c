@@ -6,6 +6,7 @@
  * function of ours in the place of main(), and goes on with the library's.
  */
 #include "preload/gate.h"
+#include "preload/reads.h"
 #include "sys/child.h"
 
 #include <dlfcn.h>
@@ -19,7 +20,23 @@ typedef int start_function(main_function *main, int argc, char **argv, void (*in
 __attribute__((visibility("default")))
 start_function __libc_start_main; /* NOLINT: the name is the C library's */
 
+#pragma weak reads_open
+
 static main_function *program_main;
+
+/* glibc runs constructors before it enters the program, musl after: whichever comes first. */
+__attribute__((constructor)) static void loaded(void)
+{
+    static bool was_here;
+
+    if (was_here)
+        return;
+    was_here = true;
+    gate_open();
+    /* Not in the library for gate main. */
+    if (reads_open != NULL)
+        reads_open();
+}
 
 static int gated_main(int argc, char **argv, char **envp)
 {
@@ -35,15 +52,11 @@ int __libc_start_main(main_function *main, int argc, char **argv, void (*init)(v
 
     if (symbol == NULL)
         child_exit(70);
+    loaded();
     memcpy(&real, &symbol, sizeof(real));
     if (gate_is_ahead(TEMPLATE_GATE_MAIN)) {
         program_main = main;
         main = gated_main;
     }
     return real(main, argc, argv, init, fini, rtld_fini, stack_end);
-}
-
-__attribute__((constructor)) static void loaded(void)
-{
-    gate_open();
 }

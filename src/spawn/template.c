@@ -232,8 +232,8 @@ static void fill_order(struct template_order *order, struct template_pad *pad,
 
     environment_fill(environment, request, pad->scratch, order->text);
     const char *last = pad->scratch[environment->count + ENVIRONMENT_CONNECTION_COUNT - 1];
-    order->variables = ENVIRONMENT_CONNECTION_COUNT;
-    order->text_length = (uint32_t)(last + strlen(last) + 1 - order->text);
+    order->head.variables = ENVIRONMENT_CONNECTION_COUNT;
+    order->head.text_length = (uint32_t)(last + strlen(last) + 1 - order->text);
 }
 
 enum fp_status template_order(struct template *template, const struct spawn_plan *plan,
@@ -249,11 +249,12 @@ enum fp_status template_order(struct template *template, const struct spawn_plan
     if (stderr_fd < 0)
         return error_set(err, FP_SYSTEM, errno, "make", "a standard error");
     fill_order(&order, template->pad, request);
-    order.sequence = template->sent;
+    order.head.sequence = template->sent;
     const int fds[TEMPLATE_ORDER_FDS] = {request->fd, request->fd, stderr_fd};
     uint32_t at = template->sent % TEMPLATE_ORDERS;
     __atomic_store_n(&template->board->answers[at], 0, __ATOMIC_RELEASE);
-    if (passing_send(template->send_fd, &order, template_order_bytes(&order), fds, TEMPLATE_ORDER_FDS) < 0)
+    if (passing_send(template->send_fd, &order, template_order_bytes(&order.head), fds, TEMPLATE_ORDER_FDS) <
+        0)
         return error_set(err, FP_SYSTEM, errno, "reach", "a template of %s", plan->path);
     if (template_open_orders(template) == 0)
         template->moved_ns = now_ns;
@@ -289,14 +290,14 @@ bool template_take_back(struct template *template, uint64_t *ret_key, int *ret_f
 
     for (;;) {
         ssize_t got = passing_receive(template->claim_fd, &order, sizeof(order), fds);
-        if (got < 0)
+        if (got <= 0)
             return false;
         for (size_t i = 1; i < PASSING_FDS_MAX; i++)
             fd_close(fds[i]);
         /* Order N of those that are open: one before them has its worker, and was only not taken out of the queue yet. */
-        if (template_order_check(&order, (size_t)got) && fds[0] >= 0 &&
-            order.sequence - template->answered < template_open_orders(template)) {
-            *ret_key = template->keys[order.sequence % TEMPLATE_ORDERS];
+        if (template_order_check(&order.head, order.text, (size_t)got) && fds[0] >= 0 &&
+            order.head.sequence - template->answered < template_open_orders(template)) {
+            *ret_key = template->keys[order.head.sequence % TEMPLATE_ORDERS];
             *ret_fd = fds[0];
             return true;
         }

@@ -3,7 +3,9 @@
 
 #include "spawn/fit.h"
 #include "spawn/report.h"
+#include "sys/child.h"
 #include "sys/fd.h"
+#include "sys/procfs.h"
 #include "sys/program.h"
 
 #include "version.h"
@@ -12,6 +14,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define MS_NS     INT64_C(1000000)
@@ -21,12 +24,15 @@
 #define LOOK_LATE_NS (50 * MS_NS)
 #define LATE_NS      (500 * MS_NS)
 /* With orders open: an answer is late after this, and after that the template is taken for stuck. */
+/* How often one is looked at that may be asked whether it waits for its input. */
+#define PROBE_NS  (5 * MS_NS)
 #define ANSWER_NS (1 * MS_NS)
 #define STUCK_NS  (3 * SECOND_NS)
 /* So many that did not come to their gate, one after the other, are enough. */
 #define STILLBORN_MAX 2
 
-#define LIBRARY "libforkport-preload.so"
+#define LIBRARY      "libforkport-preload.so"
+#define LIBRARY_READ "libforkport-preload-read.so"
 
 #define FORMATS(text, first) __attribute__((format(printf, text, first)))
 
@@ -82,8 +88,9 @@ void templates_init(struct templates *templates, const struct spawn_plan *plan)
     for (size_t i = 0; i < TEMPLATES_MAX; i++)
         templates->items[i] = (struct template){.pid = -1, .send_fd = -1, .claim_fd = -1};
     pace_init(&templates->pace, 100 * MS_NS, 60 * SECOND_NS);
+    const char *library = plan->gate == TEMPLATE_GATE_READ ? LIBRARY_READ : LIBRARY;
     templates->library_fd =
-        program_open_companion(LIBRARY, FORKPORT_LIBRARY_FOLDER, FORKPORT_LIBRARY_INSTALLED);
+        program_open_companion(library, FORKPORT_LIBRARY_FOLDER, FORKPORT_LIBRARY_INSTALLED);
     if (templates->library_fd < 0)
         do_without(templates, "cannot be a template, since " LIBRARY " is not where it was installed");
     else if (reason != NULL)
@@ -156,13 +163,35 @@ static void welcome(struct templates *templates, struct template *template, int6
         now_ns - template->started_ns;
 }
 
+/*
+ * Does it wait in a read of descriptor 0 that our library did not see? The signal is for those alone: it would cut short what
+ * else a program sleeps in. Where the kernel does not tell, it is asked anyway.
+ */
+static bool may_wait_for_input(pid_t pid)
+{
+    char text[160];
+    char *end;
+
+    if (procfs_read(pid, "syscall", text, sizeof(text)) == 0)
+        return true;
+    long call = strtol(text, &end, 10);
+    return end != text && strncmp(end, " 0x0 ", 5) == 0 && child_call_reads(call);
+}
+
 static void look_at_unready(struct templates *templates, struct template *template, int64_t now_ns)
 {
     uint32_t stand = __atomic_load_n(&template->board->stand, __ATOMIC_ACQUIRE);
 
     if (stand == TEMPLATE_AT_GATE) {
         welcome(templates, template, now_ns);
-    } else if (now_ns - template->started_ns >= templates->plan->template_start_ns) {
+        return;
+    }
+    if (stand == TEMPLATE_PROBED && now_ns - template->moved_ns >= PROBE_NS) {
+        template->moved_ns = now_ns;
+        if (may_wait_for_input(template->pid))
+            process_signal_one(template->pid, TEMPLATE_PROBE_SIGNAL);
+    }
+    if (now_ns - template->started_ns >= templates->plan->template_start_ns) {
         char reason[80];
         snprintf(reason, sizeof(reason), "did not come to its gate within %lld s",
                  (long long)(templates->plan->template_start_ns / SECOND_NS));

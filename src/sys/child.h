@@ -56,6 +56,12 @@ struct child_sigaction {
     uint64_t mask;
 };
 
+/* Is this the number of a call that reads, from the descriptor that is its first argument? */
+static inline int child_call_reads(long number)
+{
+    return number == __NR_read || number == __NR_readv || number == __NR_recvfrom || number == __NR_recvmsg;
+}
+
 static inline long child_setsid(void)
 {
     return child_call(__NR_setsid, 0, 0, 0, 0);

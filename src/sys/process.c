@@ -53,6 +53,11 @@ void process_signal(pid_t pid, int number)
         kill(pid, number);
 }
 
+void process_signal_one(pid_t pid, int number)
+{
+    kill(pid, number);
+}
+
 void process_kill(pid_t pid)
 {
     kill(pid, SIGKILL);

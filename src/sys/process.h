@@ -36,6 +36,8 @@ int process_reap(struct process_end *ret_end);
 
 /* Sends a signal to every process of the group that `pid` leads, and to `pid` where it leads none yet. */
 void process_signal(pid_t pid, int number);
+/* Sends a signal to one process. */
+void process_signal_one(pid_t pid, int number);
 /* Ends one process at once. */
 void process_kill(pid_t pid);
 /* Is it a child of this thread that nobody has waited for yet? */

@@ -60,21 +60,21 @@ bool template_marker_parse(const char *text, struct template_marker *ret_marker)
     return numbers[4] <= TEMPLATE_GATE_READ;
 }
 
-size_t template_order_bytes(const struct template_order *order)
+size_t template_order_bytes(const struct template_order_head *head)
 {
-    return offsetof(struct template_order, text) + order->text_length;
+    return sizeof(*head) + head->text_length;
 }
 
-bool template_order_check(const struct template_order *order, size_t bytes)
+bool template_order_check(const struct template_order_head *head, const char *text, size_t bytes)
 {
     uint32_t zeros = 0;
 
-    if (bytes < offsetof(struct template_order, text) || order->text_length > TEMPLATE_TEXT_BYTES ||
-        bytes != template_order_bytes(order))
+    if (bytes < sizeof(*head) || head->text_length > TEMPLATE_TEXT_BYTES ||
+        bytes != template_order_bytes(head))
         return false;
-    for (uint32_t i = 0; i < order->text_length; i++)
-        zeros += order->text[i] == '\0';
-    return zeros == order->variables && (zeros == 0 || order->text[order->text_length - 1] == '\0');
+    for (uint32_t i = 0; i < head->text_length; i++)
+        zeros += text[i] == '\0';
+    return zeros == head->variables && (zeros == 0 || text[head->text_length - 1] == '\0');
 }
 
 const char *template_refusal_text(uint32_t refusal)

@@ -28,10 +28,14 @@
 /* Descriptors that come with an order. */
 #define TEMPLATE_ORDER_FDS 3
 
-struct template_order {
+struct template_order_head {
     uint32_t sequence;
     uint32_t variables;   /* how many, each terminated, in the text */
     uint32_t text_length; /* the last byte is a zero */
+};
+
+struct template_order {
+    struct template_order_head head;
     char text[TEMPLATE_TEXT_BYTES];
 };
 
@@ -45,13 +49,21 @@ enum template_gate { TEMPLATE_GATE_MAIN, TEMPLATE_GATE_READ };
     REFUSAL(PROC, "it cannot look at its descriptors in /proc")               \
     REFUSAL(THREADS, "it has several threads at its gate")                    \
     REFUSAL(URING, "it has an io_uring, which a fork would share")            \
-    REFUSAL(EPOLL, "it has an epoll instance, which all its workers would share")
+    REFUSAL(FILES, "it has more files and epoll instances open than can be kept apart")
 
 #define REFUSAL(id, text) TEMPLATE_REFUSAL_##id,
 enum template_refusal { TEMPLATE_REFUSALS(REFUSAL) TEMPLATE_REFUSAL_COUNT };
 #undef REFUSAL
 
-enum template_stand { TEMPLATE_STARTS, TEMPLATE_AT_GATE, TEMPLATE_REFUSES };
+/* By this the supervisor asks a template whether it waits where it cannot see it: the last of the kernel's signals. */
+#define TEMPLATE_PROBE_SIGNAL 64
+
+enum template_stand {
+    TEMPLATE_STARTS,
+    TEMPLATE_PROBED, /* starts, and may be asked by the signal */
+    TEMPLATE_AT_GATE,
+    TEMPLATE_REFUSES
+};
 
 struct template_board {
     uint32_t stand;   /* enum template_stand */
@@ -74,10 +86,10 @@ struct template_marker {
 /* The marker's text, without the variable's name; `size` 64 is enough. */
 void template_marker_format(const struct template_marker *marker, char *text, size_t size);
 bool template_marker_parse(const char *text, struct template_marker *ret_marker);
-/* Are these bytes an order, whole? */
-bool template_order_check(const struct template_order *order, size_t bytes);
+/* Is what came, so many bytes, an order and whole? Its text may lie elsewhere than in it. */
+bool template_order_check(const struct template_order_head *head, const char *text, size_t bytes);
 /* How many bytes of an order are sent. */
-size_t template_order_bytes(const struct template_order *order);
+size_t template_order_bytes(const struct template_order_head *head);
 /* The text of a refusal; also of one that is none. */
 const char *template_refusal_text(uint32_t refusal);
 

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: MIT */
+#include "preload/files.h"
+
+#include "preload/lines.h"
+#include "sys/child.h"
+
+#include <fcntl.h>
+#include <linux/stat.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#define FILES_MAX      16
+#define MEMBERS_MAX    32
+#define AT_EMPTY_PATH_ 0x1000
+
+struct member {
+    int fd;
+    struct epoll_event event;
+};
+
+struct file {
+    int fd;
+    bool is_epoll;
+    int flags;      /* of open(2); of an epoll instance 0 */
+    int close_flag; /* O_CLOEXEC or 0 */
+    int64_t offset;
+    unsigned first; /* of its members */
+    unsigned count;
+};
+
+static struct {
+    struct file items[FILES_MAX];
+    unsigned count;
+    struct member members[MEMBERS_MAX];
+    unsigned member_count;
+    bool too_many;
+} files;
+
+/* "/proc/self/fdinfo/5"; room for 32. */
+static const char *path_of(const char *folder, int fd, char *path)
+{
+    char digits[12];
+    size_t length = strlen(folder);
+    size_t count = 0;
+
+    memcpy(path, folder, length);
+    do
+        digits[count++] = (char)('0' + fd % 10);
+    while ((fd /= 10) != 0);
+    while (count > 0)
+        path[length++] = digits[--count];
+    path[length] = '\0';
+    return path;
+}
+
+/* "tfd:        5 events:       19 data:     7ffc  pos:..." */
+static void note_member(const char *line, void *data)
+{
+    struct member member = {0};
+
+    (void)data;
+    if (strncmp(line, "tfd:", 4) != 0 || !lines_skip(&line, "tfd:"))
+        return;
+    for (; *line >= '0' && *line <= '9'; line++)
+        member.fd = member.fd * 10 + (*line - '0');
+    if (!lines_skip(&line, "events:"))
+        return;
+    member.event.events = (uint32_t)lines_hexadecimal(&line);
+    if (!lines_skip(&line, "data:"))
+        return;
+    member.event.data.u64 = lines_hexadecimal(&line);
+    if (files.member_count < MEMBERS_MAX)
+        files.members[files.member_count++] = member;
+    else
+        files.too_many = true;
+}
+
+static void note_epoll(struct file *file)
+{
+    char path[40];
+
+    file->is_epoll = true;
+    file->first = files.member_count;
+    lines_read(path_of("/proc/self/fdinfo/", file->fd, path), note_member, NULL);
+    file->count = files.member_count - file->first;
+}
+
+static bool is_regular(int fd)
+{
+    struct statx status = {0};
+
+    return child_call5(__NR_statx, fd, (long)"", AT_EMPTY_PATH_, STATX_TYPE, (long)&status) == 0 &&
+           (status.stx_mode & S_IFMT) == S_IFREG;
+}
+
+static enum template_refusal note(int folder, const char *name)
+{
+    char target[64];
+    struct file file = {0};
+    long length = child_call(__NR_readlinkat, folder, (long)name, (long)target, sizeof(target) - 1);
+
+    for (; *name >= '0' && *name <= '9'; name++)
+        file.fd = file.fd * 10 + (*name - '0');
+    if (length <= 0 || file.fd == folder)
+        return TEMPLATE_REFUSAL_NONE;
+    target[length] = '\0';
+    if (strcmp(target, "anon_inode:[io_uring]") == 0)
+        return TEMPLATE_REFUSAL_URING;
+    if (strcmp(target, "anon_inode:[eventpoll]") == 0)
+        note_epoll(&file);
+    else if (!is_regular(file.fd))
+        return TEMPLATE_REFUSAL_NONE;
+    file.flags = (int)child_call(__NR_fcntl, file.fd, F_GETFL, 0, 0);
+    file.close_flag = child_call(__NR_fcntl, file.fd, F_GETFD, 0, 0) != 0 ? O_CLOEXEC : 0;
+    file.offset = child_call(__NR_lseek, file.fd, 0, 1 /* SEEK_CUR */, 0);
+    if (files.count == FILES_MAX || files.too_many)
+        return TEMPLATE_REFUSAL_FILES;
+    files.items[files.count++] = file;
+    return TEMPLATE_REFUSAL_NONE;
+}
+
+/* As the kernel has it: linux_dirent64 of getdents(2). */
+struct entry {
+    uint64_t inode;
+    int64_t offset;
+    uint16_t length;
+    uint8_t type;
+    char name[];
+};
+
+enum template_refusal files_note(void)
+{
+    char entries[2048] __attribute__((aligned(8)));
+    enum template_refusal refusal = TEMPLATE_REFUSAL_NONE;
+    long got = 0;
+    int folder =
+        (int)child_call(__NR_openat, AT_FDCWD, (long)"/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+
+    if (folder < 0)
+        return TEMPLATE_REFUSAL_PROC;
+    while (refusal == TEMPLATE_REFUSAL_NONE &&
+           (got = child_call(__NR_getdents64, folder, (long)entries, sizeof(entries), 0)) > 0) {
+        for (long at = 0; at < got && refusal == TEMPLATE_REFUSAL_NONE;) {
+            const struct entry *entry = (const struct entry *)(entries + at);
+            at += entry->length;
+            if (entry->name[0] != '.')
+                refusal = note(folder, entry->name);
+        }
+    }
+    child_call(__NR_close, folder, 0, 0, 0);
+    return refusal;
+}
+
+static long open_epoll(const struct file *file)
+{
+    long fd = child_call(__NR_epoll_create1, O_CLOEXEC, 0, 0, 0);
+
+    for (unsigned i = 0; fd >= 0 && i < file->count; i++) {
+        struct member *member = &files.members[file->first + i];
+        child_call(__NR_epoll_ctl, fd, EPOLL_CTL_ADD, member->fd, (long)&member->event);
+    }
+    return fd;
+}
+
+static long open_file(const struct file *file)
+{
+    char path[40];
+    int flags = (file->flags & ~(O_CREAT | O_EXCL | O_TRUNC)) | O_CLOEXEC;
+    long fd = child_call(__NR_openat, AT_FDCWD, (long)path_of("/proc/self/fd/", file->fd, path), flags, 0);
+
+    if (fd >= 0)
+        child_call(__NR_lseek, fd, file->offset, 0 /* SEEK_SET */, 0);
+    return fd;
+}
+
+void files_renew(void)
+{
+    for (unsigned i = 0; i < files.count; i++) {
+        const struct file *file = &files.items[i];
+        long fresh = file->is_epoll ? open_epoll(file) : open_file(file);
+        if (fresh < 0)
+            continue;
+        child_call(__NR_dup3, fresh, file->fd, file->close_flag, 0);
+        child_call(__NR_close, fresh, 0, 0, 0);
+    }
+}
+
+static void find_input(const char *line, void *data)
+{
+    if (strncmp(line, "tfd:", 4) == 0 && lines_skip(&line, "tfd:") && line[0] == '0' && line[1] == ' ')
+        *(bool *)data = true;
+}
+
+bool files_epoll_has_input(int fd)
+{
+    bool found = false;
+    char path[40];
+
+    if (fd >= 0)
+        lines_read(path_of("/proc/self/fdinfo/", fd, path), find_input, &found);
+    return found;
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * preload/lines.h - files of /proc, line by line, by bare system calls.
+ *
+ * lines_read() calls for each line that ends, without its newline; of one that is longer than its buffer, nothing. The numbers
+ * are taken from the front of a text, which is moved on. False where the file cannot be read to its end.
+ */
+#ifndef PRELOAD_LINES_H
+#define PRELOAD_LINES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+bool lines_read(const char *path, void (*call)(const char *line, void *data), void *data);
+uint64_t lines_hexadecimal(const char **at);
+/* Moves on to behind `word` first; false where it is not there. */
+bool lines_skip(const char **at, const char *word);
+
+#endif
