@@ -124,7 +124,7 @@ static void take_connection(struct attribute *attribute, const struct socket_eve
         name(socket, ways[event->kind], event);
 }
 
-/* It is in the table from the next look on, its process from the one after that. */
+/* It is in the table from the next look on. */
 static void take_listener(struct attribute *attribute, const struct socket_event *event)
 {
     struct live_socket *socket = socket_of(attribute, event, true);
@@ -191,6 +191,7 @@ static struct live_socket *take_socket(struct attribute *attribute, const struct
 /* A row of the table that is the newest one now. */
 static void take_row(struct attribute *attribute, const struct pairs_row *row)
 {
+    const struct live_listening *listening = &attribute->listening;
     struct live_process holders[LIVE_PROCESSES];
     struct live_socket *socket = take_socket(attribute, &row->socket);
 
@@ -198,7 +199,7 @@ static void take_row(struct attribute *attribute, const struct pairs_row *row)
         return;
     if (row->owner == OWNER_HELD)
         live_socket_name(socket, LIVE_HELD, holders,
-                         live_listening_holders(&attribute->listening, row, holders));
+                         live_holders_add(&listening->holders, &listening->table, row, holders, 0));
     socket->passive |= row->owner == OWNER_WAITING;
     socket->seen = true;
     attribute->wants_look |= row->owner == OWNER_HELD && socket->way == LIVE_UNKNOWN;
@@ -233,7 +234,7 @@ static enum fp_status look(struct attribute *attribute, struct fp_error *err)
     attribute->wants_look = attribute->new_listener = false;
     enum fp_status status = gather(&table, err);
     if (status == FP_OK)
-        status = live_listening_set(&attribute->listening, &table, err);
+        status = live_listening_set(&attribute->listening, &table, start_ns, err);
     pairs_done(&table);
     if (status != FP_OK)
         return status;
@@ -353,7 +354,7 @@ static bool is_local(struct attribute *attribute, const struct address *address,
     return route.local;
 }
 
-/* Its processes are those that were seen to hold it twice; until then who has made it listen, if that was told. */
+/* Who has made it listen, where nobody is seen to hold it. */
 static void name_listener(const struct attribute *attribute, const struct live_listener *listener,
                           struct attribute_answer *answer)
 {

@@ -68,6 +68,11 @@ static void end(struct live *live, enum fp_status status)
         live->status = status;
 }
 
+static bool has_enough(const struct live *live)
+{
+    return live->options->count != 0 && live->segments >= live->options->count;
+}
+
 static void put_line(struct live *live, struct text *text)
 {
     text_end(text);
@@ -167,8 +172,7 @@ static void tell(struct live *live, const struct held *held)
     put_line(live, &text);
     keep(live, held, &result, &receiver, &sender);
     live->segments += result.class == PACKET_SEGMENT;
-    if (live->options->count != 0 && live->segments >= live->options->count)
-        live->ending = true;
+    live->ending |= has_enough(live);
 }
 
 static void tell_first(struct live *live)
@@ -188,7 +192,7 @@ static void tell_until(struct live *live, int64_t time_ns)
 {
     attribute_drain(live->attribute);
     while (live->first != NULL && live->status == FP_OK && live->first->frame.time_ns <= time_ns &&
-           (live->options->count == 0 || live->segments < live->options->count))
+           !has_enough(live))
         tell_first(live);
 }
 
@@ -267,21 +271,28 @@ static void notice_segment(struct live *live, const struct capture_frame *frame)
     attribute_notice(live->attribute, &segment);
 }
 
-static void frames_are_there(void *data)
+/* False: there is none now, or it is younger than that. */
+static bool take_frame(struct live *live, int64_t until_ns)
 {
-    struct live *live = data;
     struct capture_frame frame;
-    enum capture_item item = CAPTURE_FRAME;
 
-    for (int i = 0; i < FRAMES_A_TURN && !live->ending; i++) {
-        item = capture_next(live->capture, &frame);
-        if (item != CAPTURE_FRAME)
-            break;
+    enum capture_item item = capture_next(live->capture, &frame);
+    if (item == CAPTURE_FRAME && frame.time_ns <= until_ns) {
         notice_segment(live, &frame);
         hold(live, &frame);
+        return true;
     }
     if (item == CAPTURE_BROKEN || item == CAPTURE_END)
         end(live, capture_fail(live->capture, &live->err));
+    return false;
+}
+
+static void frames_are_there(void *data)
+{
+    struct live *live = data;
+
+    for (int i = 0; i < FRAMES_A_TURN && !live->ending && take_frame(live, INT64_MAX);)
+        i++;
 }
 
 static void events_are_there(void *data)
@@ -315,12 +326,15 @@ static enum fp_status open_sources(struct live *live, int signals, struct fp_err
     return FP_OK;
 }
 
-/* What the kernel has captured already belongs to it too. */
+/* What the kernel has captured until now belongs to it too. */
 static void finish(struct live *live)
 {
-    live->ending = false;
-    if (live->status == FP_OK)
-        frames_are_there(live);
+    int64_t now_ns = clock_realtime_ns();
+
+    if (live->status == FP_OK && !has_enough(live)) {
+        while (take_frame(live, now_ns))
+            continue;
+    }
     tell_until(live, INT64_MAX);
     say_losses(live);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "demux/live_listening.h"
 
-#include <stdlib.h>
+#include <errno.h>
 #include <string.h>
 
 static struct in6_addr mapped(const struct address *address)
@@ -31,16 +31,17 @@ static enum fp_status add(struct live_listening *listening, uint32_t row, struct
 }
 
 enum fp_status live_listening_set(struct live_listening *listening, struct pairs_table *take_table,
-                                  struct fp_error *err)
+                                  int64_t now_ns, struct fp_error *err)
 {
     fp_demux_free(listening->demux);
-    pairs_done(&listening->before);
-    listening->before = listening->table;
+    pairs_done(&listening->table);
     listening->table = *take_table;
     *take_table = (struct pairs_table){.count = 0};
     listening->demux = fp_demux_new(err);
     if (listening->demux == NULL)
         return FP_SYSTEM;
+    if (!live_holders_look(&listening->holders, &listening->table, now_ns))
+        return error_set(err, FP_SYSTEM, ENOMEM, "remember", "who holds sockets");
     for (size_t i = 0; i < listening->table.count; i++) {
         if (listening->table.rows[i].socket.state != DIAG_LISTEN)
             continue;
@@ -56,7 +57,7 @@ void live_listening_done(struct live_listening *listening)
     fp_demux_free(listening->demux);
     listening->demux = NULL;
     pairs_done(&listening->table);
-    pairs_done(&listening->before);
+    live_holders_done(&listening->holders);
 }
 
 static uint32_t find(const struct live_listening *listening, const struct pair *pair, uint32_t interface)
@@ -72,66 +73,6 @@ static uint32_t find(const struct live_listening *listening, const struct pair *
     memcpy(&key.local, pair->local.bytes, sizeof(key.local));
     memcpy(&key.foreign, pair->foreign.bytes, sizeof(key.foreign));
     return fp_demux_find6(listening->demux, &key, interface);
-}
-
-static size_t add_process(struct live_process *processes, size_t count, const struct pairs_table *table,
-                          pid_t pid)
-{
-    const struct pairs_process *process = pairs_process(table, pid);
-
-    for (size_t i = 0; i < count && i < LIVE_PROCESSES; i++) {
-        if (processes[i].pid == pid)
-            return count;
-    }
-    if (count < LIVE_PROCESSES) {
-        processes[count] = (struct live_process){.pid = pid};
-        if (process != NULL)
-            memcpy(processes[count].name, process->name, sizeof(process->name));
-    }
-    return count + 1;
-}
-
-static int compare_rows(const void *left, const void *right)
-{
-    return pairs_compare(left, right);
-}
-
-static bool held_before(const struct live_listening *listening, const struct pairs_row *row, pid_t pid)
-{
-    const struct pairs_table *before = &listening->before;
-    const struct descriptor *descriptor;
-
-    if (before->count == 0)
-        return false;
-    struct pairs_cursor cursor = {.row =
-                                      bsearch(row, before->rows, before->count, sizeof(*row), compare_rows)};
-    while (cursor.row != NULL && (descriptor = pairs_next_holder(before, &cursor)) != NULL) {
-        if (descriptor->pid == pid)
-            return true;
-    }
-    return false;
-}
-
-/* A process may hold it by several descriptors, which follow each other. */
-static size_t add_holders(const struct live_listening *listening, const struct pairs_row *row,
-                          struct live_process *processes, size_t count)
-{
-    struct pairs_cursor cursor = {.row = row};
-    const struct descriptor *descriptor;
-    pid_t last = 0;
-
-    while ((descriptor = pairs_next_holder(&listening->table, &cursor)) != NULL) {
-        if (descriptor->pid != last && held_before(listening, row, descriptor->pid))
-            count = add_process(processes, count, &listening->table, descriptor->pid);
-        last = descriptor->pid;
-    }
-    return count;
-}
-
-size_t live_listening_holders(const struct live_listening *listening, const struct pairs_row *row,
-                              struct live_process ret_processes[LIVE_PROCESSES])
-{
-    return add_holders(listening, row, ret_processes, 0);
 }
 
 static bool is_shared(const struct diag_socket *a, const struct diag_socket *b)
@@ -157,7 +98,7 @@ bool live_listening_find(const struct live_listening *listening, const struct pa
         row--;
     listener.cookie = table->rows[row].socket.cookie;
     for (; row < table->count && is_shared(socket, &table->rows[row].socket); row++) {
-        count = add_holders(listening, &table->rows[row], listener.processes, count);
+        count = live_holders_add(&listening->holders, table, &table->rows[row], listener.processes, count);
         listener.not_permitted |= table->rows[row].owner == OWNER_NOT_PERMITTED;
         listener.sockets++;
     }

@@ -6,22 +6,20 @@
  * socket has: a SYN, and what comes to a connection that nobody has accepted yet. The rules are those of the library's
  * table (forkport/demux.h). Of sockets that share their address and port all are meant, since which of them the kernel
  * takes is its own affair: their processes are given together. The answer is as old as the table, so whoever owns this
- * gives it a new one when a socket begins or ceases to listen. The only failure is of memory.
- *
- * A process counts as a holder when it was one in the table before too: for a moment each forked child holds all that
- * its parent does, and a look at the right time would find it with sockets that it never has to do with.
+ * gives it a new one when a socket begins or ceases to listen. Who counts as a holder: demux/live_holders.h. The only
+ * failure is of memory.
  */
 #ifndef DEMUX_LIVE_LISTENING_H
 #define DEMUX_LIVE_LISTENING_H
 
-#include "demux/live_sockets.h"
-#include "pairs/pairs.h"
+#include "base/error.h"
+#include "demux/live_holders.h"
 
 #include <forkport/demux.h>
 
 struct live_listening {
     struct pairs_table table;
-    struct pairs_table before;
+    struct live_holders holders;
     struct fp_demux *demux; /* its endpoints are rows of the table */
 };
 
@@ -37,14 +35,10 @@ struct live_listener {
 
 /* The table is taken, also on failure. */
 enum fp_status live_listening_set(struct live_listening *listening, struct pairs_table *take_table,
-                                  struct fp_error *err);
+                                  int64_t now_ns, struct fp_error *err);
 void live_listening_done(struct live_listening *listening);
 /* `interface`: by which the segment of this pair comes in. False: nobody listens there. */
 bool live_listening_find(const struct live_listening *listening, const struct pair *pair, uint32_t interface,
                          struct live_listener *ret_listener);
-
-/* Each process that holds a row of the table, and has held it before, once; the first of them, and how many there are. */
-size_t live_listening_holders(const struct live_listening *listening, const struct pairs_row *row,
-                              struct live_process ret_processes[LIVE_PROCESSES]);
 
 #endif
