@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Of one segment: the model's order where the kernel's real sockets seldom get to (SO_REUSEPORT taken back), and what
+ * is made of model and kernel: kind, certainty, reply and words. tests/model has the rest, on real sockets.
+ */
+#include "demux/explain.h"
+#include "demux/judge.h"
+
+#include <arpa/inet.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define ETH0 2
+#define ETH1 3
+
+static struct address address(const char *host, uint16_t port)
+{
+    struct address made = {.family = strchr(host, ':') != NULL ? AF_INET6 : AF_INET, .port = port};
+
+    assert_int_equal(inet_pton(made.family, host, made.bytes), 1);
+    return made;
+}
+
+static struct segment segment(const char *foreign, const char *local)
+{
+    return (struct segment){.pair = {.local = address(local, 21), .foreign = address(foreign, 1500)},
+                            .flags = SEGMENT_SYN,
+                            .interface = ETH0};
+}
+
+/* A listening socket, in the order in which the kernel would list it; its cookie is its number, from 1. */
+static void listen_at(struct pairs_table *table, int family, const char *host, uint32_t interface)
+{
+    struct diag_socket socket = {.pair.local = address(host, 21),
+                                 .family = family,
+                                 .state = DIAG_LISTEN,
+                                 .cookie = table->count + 1,
+                                 .send_queue = 16,
+                                 .interface = interface};
+
+    if (family == AF_INET6 && strcmp(host, "::") == 0)
+        socket.pair.local.family = AF_UNSPEC;
+    assert_true(pairs_append(table, &socket));
+}
+
+static void connect_at(struct pairs_table *table, const struct pair *pair, uint8_t state, uint32_t interface)
+{
+    struct diag_socket socket = {.pair = *pair,
+                                 .family = pair->local.family,
+                                 .state = state,
+                                 .cookie = table->count + 1,
+                                 .interface = interface};
+
+    assert_true(pairs_append(table, &socket));
+}
+
+/* The cookies of the candidates in order, as digits; a group within parentheses. */
+static const char *order_of(const struct pairs_table *table, const struct segment *asked,
+                            const struct model_steering *steering)
+{
+    static char room[64];
+    struct model model;
+    struct text text;
+
+    text_init(&text, room, sizeof(room));
+    assert_true(model_find(table, asked, steering, &model));
+    for (size_t i = 0; i < model.count; i++) {
+        if (i != 0 && model.items[i].rank != model.items[i - 1].rank)
+            text_string(&text, " ");
+        text_unsigned(&text, table->rows[model.items[i].row].socket.cookie);
+    }
+    text_end(&text);
+    model_done(&model);
+    return room;
+}
+
+static const struct model_steering unknown;
+
+static void test_scores_decide_where_nothing_is_shared(void **state)
+{
+    const struct steering alone[] = {{.cookie = 1}, {.cookie = 2}, {.cookie = 3}, {.cookie = 4}};
+    const struct model_steering known = {.items = alone, .count = 4, .known = true};
+    struct segment four = segment("10.0.0.2", "10.0.0.1");
+    struct segment six = segment("fd00::2", "fd00::1");
+    struct pairs_table table = {.count = 0};
+
+    (void)state;
+    listen_at(&table, AF_INET6, "::", 0);
+    listen_at(&table, AF_INET6, "::", ETH0);
+    listen_at(&table, AF_INET, "0.0.0.0", 0);
+    listen_at(&table, AF_INET, "0.0.0.0", ETH0);
+    assert_string_equal(order_of(&table, &four, &known), "4 2 3 1");
+    assert_string_equal(order_of(&table, &six, &known), "2 1");
+    assert_string_equal(order_of(&table, &four, &unknown), "1 2 3 4");
+    four.interface = ETH1;
+    assert_string_equal(order_of(&table, &four, &known), "3 1");
+    pairs_done(&table);
+}
+
+static void test_the_first_that_is_shared_and_better_ends_the_search(void **state)
+{
+    const struct steering some[] = {{.cookie = 1}, {.cookie = 2, .shared = true}, {.cookie = 3}};
+    const struct model_steering known = {.items = some, .count = 3, .known = true};
+    struct segment four = segment("10.0.0.2", "10.0.0.1");
+    struct pairs_table table = {.count = 0};
+
+    (void)state;
+    listen_at(&table, AF_INET6, "::", 0);
+    listen_at(&table, AF_INET, "0.0.0.0", 0);
+    listen_at(&table, AF_INET, "0.0.0.0", ETH0);
+    assert_string_equal(order_of(&table, &four, &known), "2 3 1");
+    pairs_done(&table);
+}
+
+static void test_groups_are_the_kernels_where_it_tells(void **state)
+{
+    const struct steering some[] = {{.cookie = 1, .group = 7, .shared = true},
+                                    {.cookie = 2, .group = 8, .shared = true},
+                                    {.cookie = 3, .group = 7, .shared = true}};
+    const struct model_steering known = {.items = some, .count = 3, .known = true};
+    struct segment four = segment("10.0.0.2", "10.0.0.1");
+    struct pairs_table table = {.count = 0};
+
+    (void)state;
+    for (unsigned i = 0; i < 3; i++)
+        listen_at(&table, AF_INET, "0.0.0.0", 0);
+    assert_string_equal(order_of(&table, &four, &known), "13 2");
+    assert_string_equal(order_of(&table, &four, &unknown), "123");
+    table.rows[1].socket.v6only = true;
+    assert_string_equal(order_of(&table, &four, &unknown), "13 2");
+    pairs_done(&table);
+}
+
+static void test_connected_comes_first_and_must_match_whole(void **state)
+{
+    struct segment four = segment("10.0.0.2", "10.0.0.1");
+    struct segment other = segment("10.0.0.3", "10.0.0.1");
+    struct pairs_table table = {.count = 0};
+
+    (void)state;
+    listen_at(&table, AF_INET, "10.0.0.1", 0);
+    connect_at(&table, &four.pair, DIAG_ESTABLISHED, ETH1);
+    connect_at(&table, &four.pair, DIAG_ESTABLISHED, ETH0);
+    connect_at(&table, &four.pair, DIAG_ESTABLISHED, 0);
+    connect_at(&table, &other.pair, DIAG_ESTABLISHED, 0);
+    connect_at(&table, &four.pair, DIAG_BOUND, 0);
+    assert_string_equal(order_of(&table, &four, &unknown), "3 4 1");
+    four.pair.foreign.port = 1501;
+    assert_string_equal(order_of(&table, &four, &unknown), "1");
+    four.pair.local.port = 22;
+    assert_string_equal(order_of(&table, &four, &unknown), "");
+    pairs_done(&table);
+}
+
+/* An answer about the rows of a table, in which the kernel says `kernel`. */
+static struct answer answer_of(const struct pairs_table *table, const struct segment *asked, uint32_t kernel)
+{
+    struct answer answer = {.segment = *asked,
+                            .way = WAY_HERE,
+                            .table = *table,
+                            .kernel = kernel,
+                            .agree = true,
+                            .cpus_all = true};
+
+    assert_true(model_find(table, asked, &unknown, &answer.model));
+    return answer;
+}
+
+static void test_what_each_state_does_with_each_segment(void **state)
+{
+    static const struct {
+        uint8_t state;
+        const char *flags;
+        enum answer_kind kind;
+        enum answer_reply reply;
+    } cases[] = {
+        {DIAG_ESTABLISHED, "SYN", ANSWER_CONNECTED, REPLY_ACK},
+        {DIAG_ESTABLISHED, "ACK", ANSWER_CONNECTED, REPLY_NOTHING},
+        {DIAG_ESTABLISHED, "PSH,ACK", ANSWER_CONNECTED, REPLY_ACK},
+        {DIAG_CLOSE_WAIT, "FIN,ACK", ANSWER_CONNECTED, REPLY_ACK},
+        {DIAG_ESTABLISHED, "RST", ANSWER_CONNECTED, REPLY_NOTHING},
+        {DIAG_ESTABLISHED, "none", ANSWER_CONNECTED, REPLY_NOTHING},
+        {DIAG_SYN_SENT, "SYN", ANSWER_CONNECTED, REPLY_SYN_ACK},
+        {DIAG_SYN_SENT, "SYN,ACK", ANSWER_CONNECTED, REPLY_ACK},
+        {DIAG_SYN_SENT, "ACK", ANSWER_CONNECTED, REPLY_RESET},
+        {DIAG_SYN_SENT, "RST", ANSWER_CONNECTED, REPLY_NOTHING},
+        {DIAG_SYN_RECEIVED, "SYN", ANSWER_NOBODY, REPLY_RESET}, /* nobody listens any more */
+        {DIAG_TIME_WAIT, "ACK", ANSWER_TIME_WAIT, REPLY_NOTHING},
+        {DIAG_TIME_WAIT, "SYN", ANSWER_TIME_WAIT, REPLY_ACK},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct segment asked = segment("10.0.0.2", "10.0.0.1");
+        struct pairs_table table = {.count = 0};
+        assert_int_equal(segment_flags_parse(cases[i].flags, &asked.flags, NULL), FP_OK);
+        connect_at(&table, &asked.pair, cases[i].state, 0);
+        struct answer answer = answer_of(&table, &asked, 0);
+        judge(&answer);
+        print_message("%s in state %u\n", cases[i].flags, cases[i].state);
+        assert_int_equal(answer.kind, cases[i].kind);
+        assert_int_equal(answer.reply, cases[i].reply);
+        assert_int_equal(answer.certainty, CERTAINTY_EXACT);
+        answer_done(&answer);
+    }
+}
+
+static void add_line(void *data, const char *line)
+{
+    struct text *text = data;
+
+    text_string(text, line);
+    text_string(text, "\n");
+}
+
+static const char *reasons_of(const struct answer *answer)
+{
+    static char room[4096];
+    struct text text;
+
+    text_init(&text, room, sizeof(room));
+    explain_reasons(answer, add_line, &text);
+    text_end(&text);
+    return room;
+}
+
+static void test_a_difference_is_shown_and_never_exact(void **state)
+{
+    struct segment asked = segment("10.0.0.2", "10.0.0.1");
+    struct pairs_table table = {.count = 0};
+
+    (void)state;
+    listen_at(&table, AF_INET, "0.0.0.0", 0);
+    listen_at(&table, AF_INET, "10.0.0.1", 0);
+    struct answer answer = answer_of(&table, &asked, 0);
+    answer.agree = false;
+    answer.programs = -1;
+    judge(&answer);
+    assert_int_equal(answer.certainty, CERTAINTY_UNKNOWN);
+    assert_int_equal(answer.row, 0);
+    assert_string_equal(
+        reasons_of(&answer),
+        "the kernel says {*:21, *:*}, but by the rules it would be {10.0.0.1:21, *:*}; sk_lookup "
+        "programs, if there are any, may not be seen\n");
+    answer.kernel = ANSWER_NONE;
+    judge(&answer);
+    assert_int_equal(answer.kind, ANSWER_NOBODY);
+    assert_int_equal(answer.certainty, CERTAINTY_UNKNOWN);
+    answer_done(&answer);
+}
+
+static void test_what_is_certain_of_a_group(void **state)
+{
+    struct steering items[] = {{.cookie = 1, .group = 7, .shared = true, .cpu = -1},
+                               {.cookie = 2, .group = 7, .shared = true, .cpu = -1}};
+    struct segment asked = segment("10.0.0.2", "10.0.0.1");
+    struct pairs_table table = {.count = 0};
+
+    (void)state;
+    listen_at(&table, AF_INET, "0.0.0.0", 0);
+    listen_at(&table, AF_INET, "0.0.0.0", 0);
+    struct answer answer = answer_of(&table, &asked, 1);
+    judge(&answer);
+    assert_int_equal(answer.certainty, CERTAINTY_GROUP);
+    struct answer told = answer;
+    told.steering = (struct model_steering){.items = items, .count = 2, .known = true};
+    judge(&told);
+    assert_int_equal(told.certainty, CERTAINTY_EXACT);
+    items[0].cpu = 1;
+    judge(&told);
+    assert_int_equal(told.certainty, CERTAINTY_EXACT); /* asked on all CPUs, and the answers are the same */
+    told.cpus_all = false;
+    judge(&told);
+    assert_int_equal(told.certainty, CERTAINTY_GROUP);
+    items[0].cpu = -1;
+    items[1].program = true;
+    judge(&told);
+    assert_int_equal(told.certainty, CERTAINTY_GROUP);
+    told.steering.count = 1; /* one that came since */
+    judge(&told);
+    assert_int_equal(told.certainty, CERTAINTY_GROUP);
+    answer_done(&answer);
+}
+
+static void test_what_never_comes_to_tcp(void **state)
+{
+    struct segment asked = segment("10.0.0.2", "10.0.0.1");
+    struct pairs_table table = {.count = 0};
+
+    (void)state;
+    listen_at(&table, AF_INET, "0.0.0.0", 0);
+    struct answer answer = answer_of(&table, &asked, 0);
+    answer.way = WAY_FOREIGN;
+    judge(&answer);
+    assert_int_equal(answer.kind, ANSWER_NOBODY);
+    assert_int_equal(answer.certainty, CERTAINTY_UNKNOWN);
+    assert_int_equal(answer.reply, REPLY_NOTHING);
+    answer.way = WAY_MARTIAN;
+    judge(&answer);
+    assert_int_equal(answer.certainty, CERTAINTY_DEPENDS);
+    assert_int_equal(answer.row, ANSWER_NONE);
+    answer.segment.pair.local.family = AF_INET6;
+    judge(&answer);
+    assert_int_equal(answer.certainty, CERTAINTY_EXACT);
+    answer_done(&answer);
+}
+
+static void test_flags(void **state)
+{
+    char room[SEGMENT_FLAGS_SIZE];
+    struct fp_error err;
+    struct text text;
+    uint8_t flags;
+
+    (void)state;
+    assert_int_equal(segment_flags_parse("ack,Psh,syn,FIN,RST", &flags, &err), FP_OK);
+    text_init(&text, room, sizeof(room));
+    segment_flags_format(flags, &text);
+    assert_true(text_end(&text) < sizeof(room));
+    assert_string_equal(room, "SYN,FIN,RST,PSH,ACK");
+    for (const char *const *bad = (const char *const[]){"", ",", "SYN,", "SYN ACK", "URG", "S", "SYNN", NULL};
+         *bad; bad++) {
+        flags = 0x55;
+        assert_int_equal(segment_flags_parse(*bad, &flags, &err), FP_USAGE);
+        assert_int_equal(flags, 0x55);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_scores_decide_where_nothing_is_shared),
+        cmocka_unit_test(test_the_first_that_is_shared_and_better_ends_the_search),
+        cmocka_unit_test(test_groups_are_the_kernels_where_it_tells),
+        cmocka_unit_test(test_connected_comes_first_and_must_match_whole),
+        cmocka_unit_test(test_what_each_state_does_with_each_segment),
+        cmocka_unit_test(test_a_difference_is_shown_and_never_exact),
+        cmocka_unit_test(test_what_is_certain_of_a_group),
+        cmocka_unit_test(test_what_never_comes_to_tcp),
+        cmocka_unit_test(test_flags),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
