@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 import xml.etree.ElementTree
 
@@ -29,17 +30,15 @@ def run(*arguments, prefix=(), code=0, env=None, **more):
 
 
 @pytest.fixture(name="public_forkport")
-def forkport_where_nobody_may_run_it(tmp_path_factory, monkeypatch):
-    """The program where every user may run it."""
-    folder = tmp_path_factory.mktemp("public")
-    for path in [folder, *folder.parents]:
-        if path.stat().st_uid == os.geteuid() and path.name.startswith(("public", "pytest-")):
-            path.chmod(0o755)
-    program = folder / "forkport"
-    shutil.copy(FORKPORT, program)
-    program.chmod(0o755)
-    monkeypatch.setitem(globals(), "FORKPORT", program)
-    return program
+def forkport_where_nobody_may_run_it(monkeypatch):
+    """The program where every user may run it; the build and pytest's folders may lie behind closed doors."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        program = pathlib.Path(folder) / "forkport"
+        shutil.copy(FORKPORT, program)
+        program.chmod(0o755)
+        monkeypatch.setitem(globals(), "FORKPORT", program)
+        yield program
 
 
 def left():
