@@ -28,7 +28,7 @@ struct elsewhere {
     bool looked;
     bool permitted;  /* to enter them */
     bool incomplete; /* some processes may not be looked into, or their namespaces not be entered */
-    size_t count; /* of the places found; the first of them are kept */
+    size_t count;    /* of the places found; the first of them are kept */
     struct elsewhere_place places[ELSEWHERE_MAX];
 };
 
