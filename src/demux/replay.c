@@ -199,14 +199,15 @@ static void match_known(const struct known *known, bool is_new, struct replay_re
         }
         return;
     }
+    /* What is over went to nobody, though its end still listens. */
+    if (!is_new && result->answer == STREAM_NOBODY) {
+        result->receiver = NULL;
+        return;
+    }
     result->is_accepted = !is_new;
     result->certainty = group ? REPLAY_GROUP : is_new ? REPLAY_EXACT : REPLAY_DEPENDS;
-    if (result->answer == STREAM_NOBODY) {
-        if (is_new)
-            result->answer = STREAM_LISTENING;
-        else
-            result->receiver = NULL;
-    }
+    if (is_new)
+        result->answer = STREAM_LISTENING;
 }
 
 /* Frames that the host's TCP does not take, whatever is in them. */

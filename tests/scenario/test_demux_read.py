@@ -350,6 +350,19 @@ def test_table(capture, table):
     assert found[5]["pair"] == "{*:21, *:*}"
 
 
+def test_table_and_what_is_over(capture, table):
+    """A segment that comes after the end is nobody's, whoever listens; and a SYN that was refused before is not now."""
+    talk, refused = packets.Talk(CLIENT, SERVER), packets.Talk(("10.0.0.3", 9), SERVER)
+    frames = talk.open() + [talk.send(0, RST), talk.send(1), refused.send(0, SYN), refused.send(1, RST | ACK)]
+    frames += [refused.send(0, SYN, sequence=7), talk.send(0)]
+    path, sockets = capture(frames), table(row("tcp4", "LISTEN", "{*:21, *:*}", 1))
+    found = lines(path, "--table", sockets)
+    assert [(line["answer"], line["pair"], len(line["processes"])) for line in found[4:]] == [
+        ("nobody", None, 0), ("listening", "{*:21, *:*}", 1), ("connected", "{10.0.0.3:9, 10.0.0.2:21}", 0),
+        ("listening", "{*:21, *:*}", 1), ("nobody", None, 0)]
+    assert forkport.run("demux", "--read", path, "--table", sockets)[0] == 0
+
+
 def test_table_of_ipv6(capture, table):
     """A socket for both families takes IPv4 and IPv6, one for IPv6 alone does not; scopes are another host's business."""
     frames = [packets.Talk(CLIENT, SERVER).send(0, SYN), packets.Talk(("2001:db8::1", 1), ("2001:db8::2", 21)).send(0, SYN),
