@@ -1,0 +1,393 @@
+#!@PYTHON@
+# SPDX-License-Identifier: MIT
+"""forkport for programs in Python: the gate, the connection's data, and an end that costs little.
+
+    import forkport
+    connection = forkport.gate()   # all above is done once, all below for each connection
+    print(connection.pair)
+    forkport.end()
+
+gate() is where `forkport serve --engine fork --gate read` forks the program. Under another engine or another server it returns
+at once, so that one program serves them all. end() does what an interpreter does at its end that anybody else can see, and
+leaves the rest: to free its memory piece by piece is what makes the end of a forked interpreter dear.
+
+Run as a program (forkport-python) it does both for a script that knows nothing of them: see forkport-python(1).
+"""
+import sys
+
+STARTED_WITH = frozenset(sys.modules)
+
+# pylint: disable=wrong-import-position
+import gc
+import io
+import os
+import weakref
+from collections import namedtuple
+
+__all__ = ["Connection", "connection", "end", "gate"]
+
+Connection = namedtuple("Connection", "pair number foreign local")
+Connection.__doc__ = """What the server said of a connection; None for what it did not say.
+
+pair: the socket pair, local end first, as in the log; number: from 1, as in the log; foreign, local: (address, port)."""
+
+STANDARD = ("stdin", "stdout", "stderr", "__stdin__", "__stdout__", "__stderr__")
+LOST_OUTPUT = 120  # the interpreter's exit status where standard output could not be written
+
+
+class _State:
+    """Of this process."""
+    asked = False
+    ctypes = None
+    early_files = ()  # that were open at the gate
+
+
+def connection():
+    """The connection that this process serves, as the environment has it: forkport's, or another server's."""
+    def end_of(name):
+        address, port = os.environ.get(f"TCP{name}IP"), os.environ.get(f"TCP{name}PORT", "")
+        return (address, int(port)) if address and port.isdecimal() else None
+
+    number = os.environ.get("FORKPORT_CONNECTION", "")
+    return Connection(os.environ.get("FORKPORT_PAIR"), int(number) if number.isdecimal() else None,
+                      end_of("REMOTE"), end_of("LOCAL"))
+
+
+def gate():
+    """Waits for a connection, if a gate is ahead; returns it, in a process of its own that is forked here."""
+    if not _State.asked:
+        _State.asked = True
+        library = _library()
+        if hasattr(library, "fp_gate"):
+            _wait(library, _State.ctypes)
+    return connection()
+
+
+def _library():
+    """What the process has loaded, with the C library; a server puts fp_gate() into a template."""
+    if _State.ctypes is None:
+        try:
+            import ctypes
+        except ImportError:
+            return None
+        _State.ctypes = ctypes
+    return _State.ctypes.PyDLL(None)
+
+
+def _wait(library, ctypes):
+    """The fork is not Python's, so what belongs to one is done here: the locks, the hooks, a new seed for random."""
+    _State.early_files = [weakref.ref(file) for file in _open_files()]
+    for file in _early_files():
+        file.flush()
+    # What there is now is nobody's garbage later on, and would be copied by looking whether it is.
+    gc.collect()
+    gc.freeze()
+    library.PyOS_BeforeFork()
+    if library.fp_gate():
+        library.PyOS_AfterFork_Child()
+        _take_environment(ctypes.POINTER(ctypes.c_char_p).in_dll(library, "environ"))
+        _start_anew()
+    else:
+        library.PyOS_AfterFork_Parent()
+
+
+def _take_environment(entries):
+    """os.environ is a copy from when the interpreter started, without the variables of a connection."""
+    found, at = [], 0
+    while entries[at] is not None:
+        found.append(entries[at].partition(b"="))
+        at += 1
+    for name, _, value in found:
+        if os.environb.get(name) != value:
+            os.environb[name] = value
+
+
+def _start_anew():
+    """What modules have noted when they were loaded, and mean of the process."""
+    threading, logging = sys.modules.get("threading"), sys.modules.get("logging")
+    if hasattr(threading, "main_thread"):
+        threading.main_thread()._set_native_id()
+    if hasattr(logging, "_startTime"):
+        import time
+        logging._startTime = type(logging._startTime)(  # a time in seconds, or in nanoseconds
+            time.time() if isinstance(logging._startTime, float) else time.time_ns())
+
+
+def end(status=0):
+    """Ends the process as the interpreter does, with all that others can see of it, and no more."""
+    _leave(status, vars(sys.modules["__main__"]))
+
+
+def _leave(status, names=None):
+    """`names` are the program's own where it is in the middle of itself. A negative status is a signal's."""
+    _finish("threading", "_shutdown")
+    _finish("atexit", "_run_exitfuncs")
+    whole = _flush_standard()
+    _close_files(names)
+    whole = whole and _flush_standard()
+    library = _library()
+    if library:
+        library.fflush(None)
+    if status < 0:
+        import signal
+        signal.signal(-status, signal.SIG_DFL)
+        os.kill(os.getpid(), -status)
+    os._exit(status if whole else LOST_OUTPUT)
+
+
+def _finish(module, name):
+    """Calls a function by which the interpreter ends a module, where that is loaded."""
+    function = getattr(sys.modules.get(module), name, None)
+    try:
+        if function:
+            function()
+    except BaseException:  # pylint: disable=broad-except
+        _complain(function)
+
+
+def _complain(about):
+    """An exception that nobody can catch any more, told as the interpreter does."""
+    error = sys.exc_info()[1]
+    try:
+        print(f"Exception ignored in: {about!r}", file=sys.stderr)
+        _show(sys.__excepthook__, error, error.__traceback__.tb_next)
+    except Exception:  # pylint: disable=broad-except
+        pass
+
+
+def _flush_standard():
+    """False: somebody will not have all that was printed."""
+    whole = True
+    for file in (sys.stdout, sys.stderr):
+        try:
+            if file is not None and not getattr(file, "closed", False):
+                file.flush()
+        except Exception:  # pylint: disable=broad-except
+            whole = False
+            if file is sys.stdout:
+                _complain(file)
+    return whole
+
+
+def _close_files(names):
+    """What the program held ends: __del__ is called, files are closed. Then those files that something else still holds."""
+    for file in _early_files() + _open_files():
+        _try(file.flush)
+    _forget_main(names)
+    standard = [getattr(sys, name, None) for name in STANDARD]
+    standard += [getattr(file, "buffer", None) for file in standard]
+    for file in _early_files() + _open_files():
+        if not any(file is one for one in standard):
+            _try(file.close)
+
+
+def _forget_main(names):
+    """As the interpreter does it: the module goes; where something holds it, its names go, those of one underscore first."""
+    sys.last_exc = sys.last_type = sys.last_value = sys.last_traceback = None
+    main = weakref.ref(sys.modules.pop("__main__"))
+    gc.collect()
+    if names is None and main() is not None:
+        names = vars(main())
+    if names is None:
+        return
+    for private in (True, False):
+        for name in list(names):
+            if (name[:1] == "_" and name[1:2] != "_") == private and name != "__builtins__":
+                names[name] = None
+    gc.collect()
+
+
+def _try(function):
+    try:
+        function()
+    except Exception:  # pylint: disable=broad-except
+        pass
+
+
+def _early_files():
+    return [file for file in (known() for known in _State.early_files) if file is not None]
+
+
+def _open_files():
+    """Those that may hold bytes back, the outer ones first: what is written to one may end up in the other."""
+    inner = (io.BufferedWriter, io.BufferedRandom)
+    found = [item for item in gc.get_objects()
+             if issubclass(type(item), io.IOBase) and not issubclass(type(item), io.RawIOBase)]
+    found = [file for file in found if not file.closed]
+    return sorted(found, key=lambda file: (not isinstance(file, io.TextIOBase), type(file) in inner))
+
+
+# The program: forkport-python SCRIPT [ARGUMENT...]
+
+USAGE = "usage: forkport-python [--import MODULE[,MODULE...]] SCRIPT [ARGUMENT...]"
+
+
+class _Usage(Exception):
+    """A command line that cannot be understood."""
+
+
+def _parse(words):
+    """The modules that are asked for, and the script with its arguments."""
+    modules = []
+    while words and words[0].startswith("-"):
+        word, *words = words
+        if word == "--":
+            break
+        name, equals, value = word.partition("=")
+        if name != "--import":
+            raise _Usage(f"there is no option {word}")
+        if not equals:
+            if not words:
+                raise _Usage("--import needs the name of a module")
+            value, *words = words
+        modules += value.split(",")
+    if not words:
+        raise _Usage("there is no script to run")
+    return modules, words
+
+
+def _leading_imports(tree, ast):
+    """The import statements that come before all else and ask for modules of the standard library alone."""
+    library = set(getattr(sys, "stdlib_module_names", ()))
+    # At their import they say something, make what workers should not share, or are somebody's tests.
+    library -= {"antigravity", "this", "multiprocessing", "idlelib", "turtledemo", "test"}
+    body = tree.body[1:] if ast.get_docstring(tree, False) is not None else tree.body
+    for statement in body:
+        if isinstance(statement, ast.Import):
+            names = {alias.name.partition(".")[0] for alias in statement.names}
+        elif isinstance(statement, ast.ImportFrom) and statement.level == 0:
+            names = {statement.module.partition(".")[0]}
+        else:
+            return
+        if not names <= library:
+            return
+        if names != {"__future__"}:
+            yield ast.Module([statement], [])
+
+
+def _load(statements, warnings):
+    """Executes import statements, up to one that has something to say: that is for the script to hear."""
+    for statement in statements:
+        loaded = set(sys.modules)
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("default")
+            try:
+                exec(compile(statement, "", "exec"), {})  # pylint: disable=exec-used
+            except Exception as error:  # pylint: disable=broad-except
+                said.append(error)
+        if said:
+            for name in set(sys.modules) - loaded:
+                del sys.modules[name]
+            return
+
+
+def _load_early(statements, warnings, finder):
+    """Loads what the script imports first, where it would get the same then."""
+    path, library = sys.path[:], os.path.dirname(os.__file__)
+    if library not in path:
+        return
+    first, sys.path[:] = path[:path.index(library)], path[path.index(library):]
+    _load(statements, warnings)
+    sys.path[:] = path
+    # A file beside the script may have the name of a module that is loaded by now: then the script is to get that.
+    names = set(sys.modules) - STARTED_WITH - {__name__}
+    if any(finder.find_spec(name, first) for name in names if "." not in name):
+        for name in names:
+            del sys.modules[name]
+
+
+def _prepare(modules, words):
+    """The script's code and first names, with sys as it is in an interpreter that was started with the script."""
+    # All that this needs, while files beside the script are not found yet.
+    import ast
+    import importlib
+    import importlib.machinery
+    import warnings
+    _library()
+    script = os.path.join(os.getcwd(), words[0])
+    with open(script, "rb") as file:
+        source = file.read()
+    sys.orig_argv[-len(sys.argv):] = words
+    sys.argv[:] = words
+    if not getattr(sys.flags, "safe_path", sys.flags.isolated):
+        sys.path[0] = os.path.dirname(os.path.realpath(script))
+    code = compile(source, script, "exec", dont_inherit=True)
+    _load_early(_leading_imports(ast.parse(source), ast), warnings, importlib.machinery.PathFinder)
+    for name in modules:
+        importlib.import_module(name)
+    # Should the script know of us after all: it is to find this module, which knows that the gate is behind it.
+    sys.modules.setdefault("forkport", sys.modules["__main__"])
+    loader = importlib.machinery.SourceFileLoader("__main__", script)
+    return code, {"__builtins__": sys.modules["builtins"], "__annotations__": {}, "__loader__": loader,
+                  "__file__": script, "__cached__": None}
+
+
+def _show(hook, error, trace):
+    hook(type(error), error.with_traceback(trace), trace)
+
+
+def _tell(error, trace):
+    """An exception that nobody caught, told as the interpreter does."""
+    sys.last_exc = sys.last_value = error
+    sys.last_type, sys.last_traceback = type(error), trace
+    failure = None
+    try:
+        _show(sys.excepthook, error, trace)
+    except Exception as another:  # pylint: disable=broad-except
+        failure = another
+    if failure:
+        print("Error in sys.excepthook:", file=sys.stderr)
+        _show(sys.__excepthook__, failure, failure.__traceback__.tb_next.tb_next)
+        print("\nOriginal exception was:", file=sys.stderr)
+        _show(sys.__excepthook__, error, trace)
+
+
+def _status(code):
+    """What SystemExit says, as an exit status."""
+    if code is None:
+        return 0
+    if isinstance(code, int):
+        return code & 0xff
+    print(code, file=sys.stderr)
+    return 1
+
+
+def _run(code, names):
+    """The script; returns its exit status, negative a signal's."""
+    caught = None
+    # Not made before: the collector would not see any more what it leads to.
+    main = sys.modules["__main__"] = type(sys)("__main__")
+    vars(main).update(names)
+    del main
+    try:
+        exec(code, vars(sys.modules["__main__"]))  # pylint: disable=exec-used
+    except BaseException as error:  # pylint: disable=broad-except
+        caught = error
+    if caught is None:
+        return 0
+    if isinstance(caught, SystemExit):
+        return _status(caught.code)
+    _tell(caught, caught.__traceback__.tb_next)
+    return -2 if isinstance(caught, KeyboardInterrupt) else 1
+
+
+def _main():
+    code, names = None, {}
+    try:
+        modules, words = _parse(sys.argv[1:])
+        code, names = _prepare(modules, words)
+    except _Usage as error:
+        print(f"forkport-python: {error}\n{USAGE}", file=sys.stderr)
+        sys.exit(64)
+    except OSError as error:
+        print(f"forkport-python: cannot open {error.filename}: {error.strerror}", file=sys.stderr)
+        sys.exit(2)  # as the interpreter
+    except (SyntaxError, ValueError) as error:
+        _tell(error, None)
+        sys.exit(1)
+    gate()
+    _leave(_run(code, names))
+
+
+if __name__ == "__main__":
+    _main()

@@ -1,0 +1,296 @@
+"""Scripts in Python that know nothing of forkport, run by forkport-python: what they do is what python3 makes of them.
+
+The measure is always the script itself, executed by the same python3 for each connection.
+"""
+import os
+import re
+import signal
+
+import pytest
+
+import forkport
+
+RUNNER = forkport.BUILD / "forkport-python"
+PYTHON = RUNNER.read_text().partition("\n")[0].removeprefix("#!")
+MODULE = forkport.ROOT / "python"
+FORK = ["--engine", "fork", "--gate", "read"]
+WAYS = {"exec": [], "fork": FORK}
+
+
+class Script:
+    """A script in a folder of its own, and the ways to serve it."""
+
+    def __init__(self, serve, folder):
+        self.serve = serve
+        self.folder = folder / "script"
+        self.folder.mkdir()
+        self.path = self.folder / "script.py"
+
+    def run(self, text, *arguments, way=None, data=b"", options=(), broken=False):
+        """What came back, how it ended, and what it wrote to standard error; under python3 without a way."""
+        self.path.write_text(text)
+        server = self.start(*arguments, way=way, options=options, broken=broken)
+        answer = server.ask(data)
+        end = server.log.wait("end")
+        errors = [re.sub("0x[0-9a-f]{8,}", "0x", event["text"]) for event in server.log.find("stderr", connection=1)]
+        return answer, end.get("exit"), end.get("signal"), errors
+
+    def start(self, *arguments, way=None, options=(), broken=False):
+        program = [PYTHON] if way is None else [RUNNER, *options]
+        server = self.serve("127.0.0.1:0", *WAYS.get(way, []), worker=[*program, self.path, *arguments])
+        if way == "fork" and not broken:
+            assert server.log.find("template"), server.log.read()
+        return server
+
+
+@pytest.fixture
+def script(serve, tmp_path):
+    return Script(serve, tmp_path)
+
+
+@pytest.fixture(params=WAYS)
+def way(request):
+    return request.param
+
+
+# Each is run by python3, and by forkport-python, and does the same: the answer, the status, standard error.
+SAME = {
+    "text": "print(input().upper())",
+    "binary": "import sys\nsys.stdout.buffer.write(sys.stdin.buffer.read()[::-1])",
+    "not flushed": "import sys\nsys.stdout.write('without an end')\nsys.stderr.write('nor this')",
+    "says nothing": "import sys",
+    "empty": "",
+    "exit 3": "import sys\nprint('so far')\nsys.exit(3)",
+    "exit nothing": "import sys\nsys.exit()",
+    "exit text": "import sys\nsys.exit('a reason')",
+    "exit -1": "import sys\nsys.exit(-1)",
+    "exit 300": "import sys\nsys.exit(300)",
+    "exit true": "raise SystemExit(True)",
+    "exit at once": "import os\nprint('lost')\nos._exit(5)",
+    "exception": "import json\ndef f():\n    raise ValueError('no')\nprint('so far')\nf()",
+    "exception from another": "try:\n    1 / 0\nexcept Exception as e:\n    raise KeyError('k') from e",
+    "exception in a library": "import json\njson.loads('{')",
+    "exception group": "raise ExceptionGroup('many', [ValueError(1)])",
+    "interrupted": "import atexit\natexit.register(print, 'at exit')\nraise KeyboardInterrupt",
+    "killed": "import os, signal\nprint('x', flush=True)\nos.kill(os.getpid(), signal.SIGTERM)",
+    "own hook": "import sys\nsys.excepthook = lambda *a: print('hook', a[0], a[1], a[2].tb_lineno)\n1 / 0",
+    "hook fails": "import sys\ndef hook(*a): raise KeyError('h')\nsys.excepthook = hook\n1 / 0",
+    "syntax": "print('never'\nx = = 1\n",
+    "return": "print('never')\nreturn 1\n",
+    "encoding": "# -*- coding: latin-1 -*-\nprint('\u00e9')",
+    "last": "import atexit, sys\ntry:\n    raise ValueError\nexcept ValueError as e:\n    pass\n"
+            "atexit.register(lambda: print(sys.last_type, sys.last_value))\n1 / 0",
+    "at exit": "import atexit\natexit.register(print, 'first')\natexit.register(print, 'second')\nprint('main')",
+    "at exit fails": "import atexit\natexit.register(lambda: 1 / 0)\natexit.register(print, 'second')",
+    "output is lost": "import os\nprint('x')\nos.close(1)",
+    "del": "class C:\n    def __del__(self):\n        print('del', self.name)\nc = C()\nc.name = 'c'\n"
+           "_d = C()\n_d.name = '_d'\ne = C()\ne.name = 'cycle'\ne.self = e",
+    "thread": "import threading, time\ndef late():\n    gate.wait()\n    print('late')\n"
+              "gate = threading.Event()\nthreading.Thread(target=late).start()\n"
+              "threading.Timer(0.05, gate.set).start()\nprint('main')",
+    "pool of threads": "from concurrent.futures import ThreadPoolExecutor as P\np = P(2)\n"
+                       "print(list(p.map(abs, [-1, -2])))\np.submit(print, 'later')",
+    "daemon thread": "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()\nprint(1)",
+    "threads": "import os, threading\nprint(threading.main_thread().native_id == os.getpid(), threading.active_count(),"
+               " threading.current_thread() is threading.main_thread(), threading.get_native_id() == os.getpid())",
+    "process": "import subprocess\nprint(subprocess.run(['echo', 'x'], capture_output=True).stdout)\n"
+               "subprocess.run(['echo', 'y'])",
+    "fork": "import os\nif os.fork():\n    print(os.wait()[1])\nelse:\n    print('child')",
+    "processes": "import multiprocessing as m\nm.set_start_method('fork')\nif __name__ == '__main__':\n"
+                 "    with m.Pool(1) as p: print(p.map(abs, [-3]))",
+    "asyncio": "import asyncio\nasync def f():\n    await asyncio.sleep(0)\n    return 7\nprint(asyncio.run(f()))",
+    "names": "import sys\nprint(__name__, __file__, __doc__, __spec__, __package__, sorted(globals()), sys.argv,"
+             " sys.path, sys.orig_argv[1:], sys.flags, type(__loader__), __loader__.path, __builtins__)",
+    "itself": "'''doc'''\nimport __main__, inspect, pickle\nclass C: pass\n"
+              "print(__doc__, pickle.loads(pickle.dumps(C)) is __main__.C, inspect.getsource(C))",
+    "future": "'''doc'''\nfrom __future__ import annotations\nimport json\ndef f(x: nothing): pass\nprint(f.__annotations__)",
+    "source": "import linecache, sys\nprint(linecache.getline(__file__, 1), sys._getframe().f_code.co_filename)",
+    "warning": "import warnings\nimport cgi, json\nwarnings.warn('w', DeprecationWarning)",
+    "no module": "import sys\nimport antimony\n",
+    "import of nothing": "from json import nothing",
+    "signals": "import signal\nprint([signal.getsignal(n) for n in range(1, 32)],"
+               " signal.pthread_sigmask(signal.SIG_BLOCK, []))\n"
+               "print([l for l in open('/proc/self/status') if l.startswith(('SigBlk', 'SigIgn', 'SigCgt'))])",
+    "descriptors": "import os\nprint(sorted(os.listdir('/proc/self/fd')))",
+    "standard files": "import sys\nprint(sys.stdin, sys.stdout, sys.stderr, sys.stdin.fileno(), sys.stdout.line_buffering)",
+    "limits": "import resource, os\nprint([resource.getrlimit(n) for n in range(16)], os.getcwd(), os.umask(0))",
+    "session": "import os\nprint(os.getsid(0) == os.getpid() == os.getpgrp())",
+    "environment": "import os, subprocess\ncut = {k: v for k, v in os.environ.items() if 'PORT' not in k}\n"
+                   "print(cut)\nprint(subprocess.run('env | cut -d= -f1 | sort', shell=True, capture_output=True).stdout)",
+    "memory": "import gc\nprint(gc.isenabled(), gc.get_threshold(), gc.garbage)",
+    "clock": "import logging, time\nprint(logging.LogRecord('', 0, '', 0, '', None, None).relativeCreated < 3000,"
+             " time.process_time() < 2)",
+    "beside": "import beside\nprint(beside.VALUE)",
+}
+
+
+@pytest.mark.parametrize("text", SAME.values(), ids=SAME)
+def test_a_script_does_as_under_python(script, way, text):
+    (script.folder / "beside.py").write_text("VALUE = 'of the file beside it'")
+    # What is not read makes TCP reset the connection.
+    data = b"some\nlines \xc3\xa9\n" if "stdin.b" in text else b"a line\n" if "input" in text else b""
+    broken = "never" in text
+    assert script.run(text, "a", "-b", way=way, data=data, broken=broken) == script.run(text, "a", "-b", data=data)
+
+
+FILES = """
+import gzip, io, os, sys, tempfile
+os.chdir(sys.argv[1])
+text = open("text", "w")
+text.write("text")
+binary = open("binary", "wb")
+binary.write(b"binary")
+packed = io.TextIOWrapper(gzip.open("packed", "wb"))
+packed.write("packed")
+cycle = [open("cycle", "w")]
+cycle.append(cycle)
+cycle[0].write("cycle")
+os.held = open("held", "w")
+os.held.write("held by a module")
+def held_by_a_frame():
+    file = open("frame", "w")
+    file.write("frame")
+    sys.exit()
+named = tempfile.NamedTemporaryFile(dir=".")
+folder = tempfile.TemporaryDirectory(dir=".")
+held_by_a_frame()
+"""
+
+
+def test_files_left_open_are_written(script, way, tmp_path):
+    for kind in (None, way):
+        folder = tmp_path / f"files of {kind}"
+        folder.mkdir()
+        assert script.run(FILES, folder, way=kind) == (b"", 0, None, [])
+        packed = folder / "packed"
+        assert os.waitstatus_to_exitcode(os.system(f"gzip -dc '{packed}' >'{folder}/unpacked'")) == 0
+        packed.unlink()
+        assert {path.name: path.read_text() for path in folder.iterdir()} == {
+            "text": "text", "binary": "binary", "unpacked": "packed", "cycle": "cycle", "held": "held by a module",
+            "frame": "frame"}
+
+
+@pytest.mark.parametrize("name", ["json", "re", "enum", "ctypes", "ast", "warnings", "weakref"])
+def test_a_module_beside_the_script_comes_first(script, way, name):
+    """Also where the library has one of its name, which the runner itself or another module of the library needs."""
+    if name in ("json", "ctypes", "ast"):
+        (script.folder / f"{name}.py").write_text("VALUE = 'beside'")
+        text = f"import {name}\nprint({name}.VALUE)"
+    else:
+        (script.folder / f"{name}.py").write_text("print('beside')")
+        text = f"import {name}, json"
+    assert script.run(text, way=way) == script.run(text)
+
+
+# What each of two workers prints is the only one of its kind.
+UNIQUE = {
+    "random": "import random\nprint(random.random())",
+    "random, drawn from": "import random\nrandom.seed()\nprint(random.getrandbits(128))",
+    "secrets": "import secrets\nprint(secrets.token_hex())",
+    "uuid1": "import uuid\nprint(uuid.uuid1())",
+    "uuid4": "import uuid\nprint(uuid.uuid4())",
+    "tempfile": "import tempfile\nprint(next(tempfile._get_candidate_names()))",
+    "ssl": "import ssl\nprint(ssl.RAND_bytes(16))",
+    "multiprocessing": "import multiprocessing\nprint(bytes(multiprocessing.current_process().authkey))",
+    "pid": "import os\nprint(os.getpid())",
+    "connection": "import os\nprint(os.environ['FORKPORT_CONNECTION'])",
+    "numbers of the C library": "import ctypes\nb = bytes(16)\nctypes.CDLL(None).getentropy(b, 16)\nprint(b)",
+}
+
+
+@pytest.mark.parametrize("text", UNIQUE.values(), ids=UNIQUE)
+def test_workers_draw_numbers_of_their_own(script, text):
+    script.path.write_text(text)
+    server = script.start(way="fork")
+    answers = [server.ask() for _ in range(3)]
+    assert all(answers) and len(set(answers)) == 3
+
+
+def test_a_hash_seed_is_shared_by_the_workers_of_a_template(script):
+    """As the manual says."""
+    script.path.write_text("print(hash('word'))")
+    server = script.start(way="fork")
+    assert server.ask() == server.ask()
+
+
+def test_the_script_is_read_once(script):
+    script.path.write_text("print('old')")
+    server = script.start(way="fork")
+    script.path.write_text("print('new')")
+    assert server.ask() == b"old\n"
+
+
+@pytest.mark.parametrize("text", ["print('never'\n", None], ids=["does not compile", "is not there"])
+def test_a_broken_script_is_said_once_and_served_as_python_does(script, text):
+    if text:
+        script.path.write_text(text)
+    server = script.serve("127.0.0.1:0", *FORK, worker=[RUNNER, script.path])
+    notice = server.log.wait("notice")
+    assert "forkport-python" in notice["error"] and "each connection executes it instead" in notice["error"]
+    assert server.ask() == b""
+    assert server.log.wait("end")["exit"] == (1 if text else 2)
+    said = " ".join(event["text"] for event in server.log.find("stderr", connection=1))
+    assert ("SyntaxError: '(' was never closed" if text else "cannot open") in said
+
+
+def test_modules_that_are_asked_for_are_loaded_before(script):
+    (script.folder / "heavy.py").write_text("import os\nPID = os.getpid()")
+    text = "import os, heavy\nprint(heavy.PID == os.getpid())"
+    assert script.run(text, way="fork")[0] == b"True\n"
+    assert script.run(text, way="fork", options=["--import", "heavy"])[0] == b"False\n"
+    assert script.run(text, way="fork", options=["--import=json,heavy", "--"])[0] == b"False\n"
+
+
+@pytest.mark.parametrize("words", [[], ["--import"], ["--no"]])
+def test_usage(words):
+    done = forkport.subprocess.run([RUNNER, *words], capture_output=True, text=True, timeout=forkport.DEADLINE, check=False)
+    assert done.returncode == 64 and "usage: forkport-python" in done.stderr and done.stdout == ""
+
+
+BY_HAND = """
+import atexit, os, sys, forkport
+early = open(sys.argv[1], "a")
+early.write("once\\n")
+before = os.getpid()
+connection = forkport.gate()
+assert forkport.gate() == connection
+early.write(f"{connection.number}\\n")
+atexit.register(print, "at exit")
+print(connection.pair, *connection.foreign, *connection.local, before == os.getpid())
+forkport.end(7)
+"""
+
+
+def test_a_program_opens_the_gate_itself(script, tmp_path):
+    script.path.write_text(BY_HAND)
+    answers = []
+    for options in ([], FORK):
+        early = tmp_path / f"early{len(options)}"
+        server = script.serve("127.0.0.1:0", *options, worker=[PYTHON, script.path, early],
+                              env={**os.environ, "PYTHONPATH": str(MODULE)})
+        for number in (1, 2):
+            answers.append(server.ask().decode())
+            assert server.log.wait("end", connection=number)["exit"] == 7
+            pair = server.log.find("accept", connection=number)[0]["pair"]
+            foreign = re.search(r", (.*):(.*)\}", pair).groups()
+            once = not options
+            assert answers[-1] == f"{pair} {' '.join(foreign)} 127.0.0.1 {server.port} {once}\nat exit\n"
+        assert early.read_text() == ("once\n1\n2\n" if options else "once\n1\nonce\n2\n")
+
+
+def test_without_a_server_there_is_no_connection():
+    done = forkport.subprocess.run(
+        [PYTHON, "-c", "import forkport; print(*forkport.gate())"], capture_output=True, text=True, check=False,
+        timeout=forkport.DEADLINE, env={"PYTHONPATH": str(MODULE), "TCPREMOTEIP": "::1", "TCPREMOTEPORT": "7"})
+    assert done.stdout == "None None ('::1', 7) None\n", done.stderr
+
+
+def test_a_worker_is_interrupted_like_any_other(script, way):
+    """By an operator, in the middle of a read."""
+    script.path.write_text("import sys\nprint('ready', flush=True)\nsys.stdin.readline()")
+    server = script.start(way=way)
+    with server.connect() as client:
+        forkport.read_line(client)
+        os.kill(server.log.wait("start")["pid"], signal.SIGINT)
+        assert forkport.read_to_end(client) == b""
+    assert server.log.wait("end")["signal"] == "INT"
