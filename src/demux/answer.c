@@ -193,48 +193,64 @@ static bool is_concerned(const struct diag_socket *socket, const struct segment 
     return model_takes_family(socket, segment) && model_takes_address(socket, segment);
 }
 
-/* Interfaces that nobody is bound to are all the same: one stands for the others. */
-static bool is_worth_asking(const struct answer *answer, const struct route_interface *interface,
-                            bool *other_asked)
+static bool may_come_by(const struct answer *answer, const struct route_interface *interface)
 {
-    if (!interface->up || interface->loopback || interface->number == answer->segment.interface)
-        return false;
-    for (size_t i = 0; i < answer->table.count; i++) {
-        const struct diag_socket *socket = &answer->table.rows[i].socket;
-        if (socket->interface == interface->number && is_concerned(socket, &answer->segment))
-            return true;
-    }
-    if (*other_asked)
-        return false;
-    *other_asked = true;
-    return true;
+    return interface->up && !interface->loopback && interface->number != answer->segment.interface;
 }
 
+static bool has_bound(const struct answer *answer, uint32_t interface)
+{
+    for (size_t i = 0; i < answer->table.count; i++) {
+        const struct diag_socket *socket = &answer->table.rows[i].socket;
+        if (socket->interface == interface && is_concerned(socket, &answer->segment))
+            return true;
+    }
+    return false;
+}
+
+static enum fp_status ask_interface(struct answer *answer, const struct ask *ask,
+                                    const struct route_interface *interface, bool others,
+                                    struct fp_error *err)
+{
+    struct answer_interface *next = &answer->interfaces[answer->interface_count];
+    struct segment segment = answer->segment;
+
+    segment.interface = interface->number;
+    enum fp_status status = ask_row(answer, ask, &segment, &next->row, err);
+    if (status != FP_OK || next->row == answer->kernel)
+        return status;
+    next->number = interface->number;
+    next->others = others;
+    memcpy(next->name, interface->name, sizeof(next->name));
+    answer->interface_count++;
+    return FP_OK;
+}
+
+/* Each that a socket is bound to; of the others, which are all the same, one. */
 static enum fp_status ask_interfaces(struct answer *answer, const struct ask *ask,
                                      const struct route_interface *interfaces, size_t count,
                                      struct fp_error *err)
 {
-    struct segment segment = answer->segment;
-    bool other_asked = false;
+    const struct route_interface *other = NULL;
+    enum fp_status status = FP_OK;
+    bool others = false;
 
     answer->interfaces = calloc(count + 1, sizeof(*answer->interfaces));
     if (answer->interfaces == NULL)
         return error_set(err, FP_SYSTEM, ENOMEM, "ask for", "each interface");
-    for (size_t i = 0; i < count; i++) {
-        struct answer_interface *next = &answer->interfaces[answer->interface_count];
-        if (!is_worth_asking(answer, &interfaces[i], &other_asked))
+    for (size_t i = 0; i < count && status == FP_OK; i++) {
+        if (!may_come_by(answer, &interfaces[i]))
             continue;
-        segment.interface = interfaces[i].number;
-        enum fp_status status = ask_row(answer, ask, &segment, &next->row, err);
-        if (status != FP_OK)
-            return status;
-        if (next->row == answer->kernel)
-            continue;
-        next->number = interfaces[i].number;
-        memcpy(next->name, interfaces[i].name, sizeof(next->name));
-        answer->interface_count++;
+        if (has_bound(answer, interfaces[i].number)) {
+            status = ask_interface(answer, ask, &interfaces[i], false, err);
+        } else {
+            others = other != NULL;
+            other = &interfaces[i];
+        }
     }
-    return FP_OK;
+    if (status == FP_OK && other != NULL)
+        status = ask_interface(answer, ask, other, others, err);
+    return status;
 }
 
 static enum fp_status make(struct answer *answer, const struct ask *ask,

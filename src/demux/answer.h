@@ -49,6 +49,7 @@ struct answer_interface {
     uint32_t number;
     char name[IF_NAMESIZE];
     uint32_t row; /* ANSWER_NONE: nobody */
+    bool others;  /* there are more, to which nobody is bound either, with the same answer */
 };
 
 struct answer {

@@ -4,6 +4,7 @@
 #include "demux/judge.h"
 #include "demux/misses.h"
 
+#include <net/if.h>
 #include <string.h>
 
 const char *explain_kind(enum answer_kind kind)
@@ -89,6 +90,14 @@ void explain_sender(const struct answer *answer, struct text *text)
         text_string(text, acknowledgement(answer));
         break;
     }
+}
+
+void explain_interface(const struct segment *segment, struct text *text)
+{
+    char name[IF_NAMESIZE];
+
+    if (segment->interface != 0 && if_indextoname(segment->interface, name) != NULL)
+        text_escape(text, name, strlen(name));
 }
 
 /* A candidate before this one in its stage is in its way. */
@@ -238,7 +247,7 @@ static void explain_interfaces(const struct answer *answer, struct speaker *spea
         struct text *text = begin(speaker);
         text_string(text, "where it comes in by ");
         text_escape(text, answer->interfaces[i].name, strlen(answer->interfaces[i].name));
-        text_string(text, ", it is ");
+        text_string(text, answer->interfaces[i].others ? " or by one of the others, it is " : ", it is ");
         format_row(answer, answer->interfaces[i].row, text);
         say(speaker);
     }

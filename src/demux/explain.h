@@ -2,7 +2,8 @@
  *
  * demux/explain.h - an answer in words: why this one, why not the others, and what the sender sees.
  *
- * Everything is said of an answer that has been judged (demux/judge.h), from what it holds; nothing is asked any more.
+ * Everything is said of an answer that has been judged (demux/judge.h), from what it holds; only names of interfaces are
+ * asked for.
  * The words are those of doc/demultiplexing.md. Names of processes and devices pass the escaper. A reason is one line
  * without a newline, given to a function of the caller's one by one, the most important first; a text that does not
  * fit its buffer is cut. Nothing fails.
@@ -22,6 +23,8 @@ const char *explain_reply(enum answer_reply reply);
 
 /* "SYN,ACK", or "nothing: the SYN is dropped, and will be sent again" */
 void explain_sender(const struct answer *answer, struct text *text);
+/* The name of the interface by which the segment comes in; nothing where none is known. */
+void explain_interface(const struct segment *segment, struct text *text);
 /* Why the candidate stands where it stands. */
 void explain_candidate(const struct answer *answer, const struct model_candidate *candidate,
                        struct text *text);

@@ -4,21 +4,10 @@
 #include "demux/explain.h"
 #include "pairs/render.h"
 
-#include <net/if.h>
 #include <string.h>
 
 /* With more sockets at one port nobody reads on. */
 #define MISSES_MAX 16
-
-static void format_interface(uint32_t number, struct text *text)
-{
-    char name[IF_NAMESIZE];
-
-    if (number == 0 || if_indextoname(number, name) == NULL)
-        text_string(text, "no interface");
-    else
-        text_escape(text, name, strlen(name));
-}
 
 /* Why the segment is not for this socket; false: it is not about the socket. */
 static bool explain_miss(const struct answer *answer, const struct diag_socket *socket, struct text *text)
@@ -37,7 +26,9 @@ static bool explain_miss(const struct answer *answer, const struct diag_socket *
         text_string(text, "has another address");
     else if (model_is_elsewhere(socket, segment)) {
         text_string(text, "is bound to an interface, and the segment comes in by ");
-        format_interface(segment->interface, text);
+        if (segment->interface == 0)
+            text_string(text, "none that is up");
+        explain_interface(segment, text);
     } else if (socket->state == DIAG_BOUND)
         text_string(text, "has the port, but does not listen");
     else

@@ -54,6 +54,10 @@ void render_answer(const struct answer *answer, struct text *text)
     address_format(&answer->segment.pair.foreign, text);
     text_string(text, " to ");
     address_format(&answer->segment.pair.local, text);
+    if (answer->segment.interface != 0 && (answer->interface_given || answer->way == WAY_REMOTE)) {
+        text_string(text, " by ");
+        explain_interface(&answer->segment, text);
+    }
     text_string(text, "\n  receiver  ");
     if (answer->row != ANSWER_NONE)
         format_row(answer, answer->row, text);

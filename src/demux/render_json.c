@@ -49,6 +49,11 @@ static void format_device(const void *what, struct text *text)
     text_escape(text, what, strlen(what));
 }
 
+static void format_interface(const void *what, struct text *text)
+{
+    explain_interface(what, text);
+}
+
 static json_t *cookie_value(uint64_t cookie)
 {
     unsigned long long number = cookie;
@@ -72,6 +77,7 @@ static json_t *segment_value(const struct answer *answer)
     add(object, "foreign", string_of(format_end, &segment->pair.foreign));
     add(object, "local", string_of(format_end, &segment->pair.local));
     add(object, "flags", string_of(format_flags, &segment->flags));
+    add(object, "interface", segment->interface != 0 ? string_of(format_interface, segment) : json_null());
     return object;
 }
 
@@ -133,6 +139,7 @@ static json_t *interfaces_value(const struct answer *answer)
         const struct answer_interface *interface = &answer->interfaces[i];
         json_t *object = json_object();
         add(object, "interface", string_of(format_device, interface->name));
+        add(object, "others", json_boolean(interface->others));
         if (interface->row != ANSWER_NONE)
             add_socket(object, &answer->table.rows[interface->row].socket);
         else

@@ -7,17 +7,17 @@
 static const struct flag {
     const char *name;
     uint8_t bit;
-} flags[] = {
+} known[] = {
     {"SYN", SEGMENT_SYN}, {"FIN", SEGMENT_FIN}, {"RST", SEGMENT_RST},
     {"PSH", SEGMENT_PSH}, {"ACK", SEGMENT_ACK},
 };
-#define FLAG_COUNT (sizeof(flags) / sizeof(flags[0]))
+#define FLAG_COUNT (sizeof(known) / sizeof(known[0]))
 
 static uint8_t find(const char *name, size_t length)
 {
     for (size_t i = 0; i < FLAG_COUNT; i++) {
-        if (strlen(flags[i].name) == length && strncasecmp(flags[i].name, name, length) == 0)
-            return flags[i].bit;
+        if (strlen(known[i].name) == length && strncasecmp(known[i].name, name, length) == 0)
+            return known[i].bit;
     }
     return 0;
 }
@@ -47,15 +47,15 @@ enum fp_status segment_flags_parse(const char *string, uint8_t *ret_flags, struc
     return FP_OK;
 }
 
-void segment_flags_format(uint8_t bits, struct text *text)
+void segment_flags_format(uint8_t flags, struct text *text)
 {
     const char *before = "";
 
     for (size_t i = 0; i < FLAG_COUNT; i++) {
-        if ((bits & flags[i].bit) == 0)
+        if ((flags & known[i].bit) == 0)
             continue;
         text_string(text, before);
-        text_string(text, flags[i].name);
+        text_string(text, known[i].name);
         before = ",";
     }
     if (before[0] == '\0')

@@ -126,7 +126,8 @@ def test_a_bound_address_comes_before_the_wildcard(place):
     assert place.receiver("127.0.0.1:1500", "127.0.0.1:21") == cookie_of(bound)
     assert place.receiver("127.0.0.1:1500", "127.0.0.2:21") == cookie_of(wildcard)
     [answer] = place.ask("127.0.0.1:1500", "127.0.0.1:21")
-    assert answer["segment"] == {"foreign": "127.0.0.1:1500", "local": "127.0.0.1:21", "flags": "SYN"}
+    assert answer["segment"] == {"foreign": "127.0.0.1:1500", "local": "127.0.0.1:21", "flags": "SYN",
+                                 "interface": "lo"}
     assert [(c["pair"], c["rank"]) for c in answer["candidates"]] == [("{127.0.0.1:21, *:*}", 1), ("{*:21, *:*}", 2)]
     assert answer["candidates"][0]["why"] == "listens on the segment's own address"
     assert (answer["answer"], answer["pair"], answer["reply"]) == ("listening", "{127.0.0.1:21, *:*}", "syn-ack")
@@ -292,6 +293,14 @@ def test_where_the_interface_decides_each_is_named(wired):
     [other] = answer["interfaces"]
     assert (other["interface"], other["cookie"]) == ("eth1", cookie_of(second))
     assert "where it comes in by eth1, it is {*%eth1:21, *:*}" in answer["reasons"]
+    assert place.run("10.0.0.2:1500", "10.0.0.1:21").stdout.startswith("SYN from 10.0.0.2:1500 to 10.0.0.1:21 by eth0\n")
+    second.close()
+    place.host.run("ip", "link", "add", "more0", "type", "veth", "peer", "name", "more1")
+    for name in ("more0", "more1"):
+        place.host.run("ip", "link", "set", name, "up")
+    [answer] = place.ask("10.0.0.2:1500", "10.0.0.1:21")
+    assert [(other["pair"], other["others"]) for other in answer["interfaces"]] == [(None, True)]
+    second = place.listen("0.0.0.0", 21, device="eth1")
     for name, made in (("eth0", first), ("eth1", second)):
         assert place.receiver("10.0.0.2:1500", "10.0.0.1:21", "--interface", name) == cookie_of(made)
         assert place.receiver("10.0.0.2:1500", f"10.0.0.1%{name}:21") == cookie_of(made)
