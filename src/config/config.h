@@ -15,7 +15,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-enum config_engine { ENGINE_EXEC, ENGINE_FORK };
+enum config_engine { ENGINE_EXEC, ENGINE_FORK, ENGINE_POOL };
 /* In the order of enum template_gate. */
 enum config_gate { GATE_MAIN, GATE_READ };
 enum config_stderr { STDERR_LOG, STDERR_SOCKET, STDERR_INHERIT };
@@ -50,6 +50,8 @@ struct config {
     uint32_t template_connections;
     uint32_t template_age_s;
     uint32_t template_start_s;
+    uint32_t pool_min;
+    uint32_t pool_max;
     uint32_t backlog;
     int ready_fd; /* -1: none */
     struct config_limits limits;

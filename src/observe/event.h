@@ -61,6 +61,7 @@ struct event {
     uint64_t bytes_in;
     uint64_t bytes_out;
     uint64_t delay_ms;
+    uint64_t waiting;
     uint64_t live;
     uint64_t served;
     uint64_t refused;

@@ -26,7 +26,8 @@ extern char **environ;
 
 static struct {
     bool ahead;
-    int pid; /* of the template: what it forks by itself is not one */
+    bool is_worker; /* it goes on itself, with the one order that it takes */
+    int pid;        /* of the template: what it forks by itself is not one */
     enum template_gate kind;
     int control;
     int peer;
@@ -142,6 +143,7 @@ void gate_open(void)
         return;
     gate.environ = environ;
     gate.kind = marker.gate;
+    gate.is_worker = marker.is_worker;
     if (!map_board((int)marker.board))
         child_exit(0);
     child_call(__NR_close, (int)marker.board, 0, 0, 0);
@@ -309,6 +311,42 @@ static uint64_t serve_orders(bool before_main)
     child_exit(0);
 }
 
+/* What one waits with, and what it says before: the board is not to be in what becomes the worker. */
+static void arrive_as_worker(void)
+{
+    struct template_board *board = gate.board;
+
+    gate.dumpable = (int)child_call(__NR_prctl, PR_GET_DUMPABLE, 0, 0, 0);
+    child_call(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0);
+    child_call(__NR_close, gate.peer, 0, 0, 0);
+    child_close_range(0, 2);
+    gate.board = NULL;
+    __atomic_store_n(&board->stand, TEMPLATE_AT_GATE, __ATOMIC_RELEASE);
+    child_call(__NR_munmap, (long)board, sizeof(*board), 0, 0);
+}
+
+/*
+ * This process is its worker. The order is in the queue until all that can fail is done: should the process be killed
+ * before, the supervisor gives the connection to another one.
+ */
+static void take_order(void)
+{
+    struct template_order_head order;
+    size_t used = 0;
+
+    if (!look_at_order(&order))
+        child_exit(0);
+    point_to_variables(&order, &used);
+    gate.ahead = false;
+    if (gate.kind == TEMPLATE_GATE_READ)
+        child_default_signal(TEMPLATE_PROBE_SIGNAL);
+    if (environ != gate.environ)
+        set_variables(order.variables);
+    child_call(__NR_prctl, PR_SET_DUMPABLE, gate.dumpable, 0, 0);
+    forget_order();
+    child_call(__NR_close, gate.control, 0, 0, 0);
+}
+
 static void arrive(void)
 {
     image_thread(&gate.thread);
@@ -333,6 +371,12 @@ void gate_pass(bool before_main)
     if (!gate.ahead || child_call(__NR_getpid, 0, 0, 0, 0) != gate.pid)
         return;
     int saved = errno;
+    if (gate.is_worker) {
+        arrive_as_worker();
+        take_order();
+        errno = saved;
+        return;
+    }
     arrive();
     uint64_t canary = serve_orders(before_main);
     /* Where functions are on the stack that will return, it must stay what they found. */

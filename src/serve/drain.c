@@ -28,6 +28,7 @@ static void begin(struct supervisor *supervisor)
     supervisor->phase = PHASE_DRAINING;
     acceptor_update(supervisor);
     listeners_close(supervisor->listeners);
+    engine_close(&supervisor->engine);
     EVENT_SET(&event, LIVE, live, admit_live(&supervisor->admit));
     supervisor_event(supervisor, &event);
     set_timer(supervisor, supervisor->config->drain_s * SECOND_NS);

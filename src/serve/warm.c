@@ -5,16 +5,19 @@
 
 static void say(struct supervisor *supervisor, const struct spawn_news *news)
 {
-    struct event event = {.kind = EVENT_TEMPLATE};
+    struct event event = {.kind = news->kind == SPAWN_NEWS_POOL ? EVENT_POOL : EVENT_TEMPLATE};
 
     if (news->kind == SPAWN_NEWS_NOTICE) {
         supervisor_notice(supervisor, "%s", news->text);
         return;
     }
-    EVENT_SET(&event, PID, pid, (uint64_t)news->pid);
+    if (news->pid > 0)
+        EVENT_SET(&event, PID, pid, (uint64_t)news->pid);
     EVENT_SET(&event, REASON, reason, news->text);
     if (news->duration_ns >= 0)
         EVENT_SET(&event, DURATION, duration_ns, (uint64_t)news->duration_ns);
+    if (news->count >= 0)
+        EVENT_SET(&event, WAITING, waiting, (uint64_t)news->count);
     supervisor_event(supervisor, &event);
 }
 
@@ -42,7 +45,7 @@ void warm_turn(struct supervisor *supervisor)
 {
     struct loop *loop = &supervisor->loop;
 
-    if (supervisor->engine.templates == NULL)
+    if (!engine_is_warm(&supervisor->engine))
         return;
     warm_collect(supervisor);
     if (engine_due_ns(&supervisor->engine) <= loop_now_ns(loop))

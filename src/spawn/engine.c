@@ -21,6 +21,14 @@ enum fp_status engine_init(struct engine *engine, const struct spawn_plan *plan,
             return error_set(err, FP_SYSTEM, errno, "prepare", "the fork engine");
         templates_init(engine->templates, plan);
     }
+    if (plan->path != NULL && plan->pool_max > 0) {
+        engine->pool = memory_map_private(sizeof(*engine->pool));
+        if (engine->pool == NULL)
+            return error_set(err, FP_SYSTEM, errno, "prepare", "the pool engine");
+        enum fp_status status = pool_init(engine->pool, plan, err);
+        if (status != FP_OK)
+            return status;
+    }
     return executes(plan) ? exec_init(engine, err) : FP_OK;
 }
 
@@ -31,13 +39,25 @@ void engine_done(struct engine *engine)
         memory_unmap(engine->templates, sizeof(*engine->templates));
         engine->templates = NULL;
     }
+    if (engine->pool != NULL) {
+        pool_done(engine->pool);
+        memory_unmap(engine->pool, sizeof(*engine->pool));
+        engine->pool = NULL;
+    }
     exec_done(engine);
+}
+
+bool engine_is_warm(const struct engine *engine)
+{
+    return engine->templates != NULL || engine->pool != NULL;
 }
 
 bool engine_has_room(const struct engine *engine)
 {
     if (engine->templates != NULL && templates_are_ready(engine->templates))
         return templates_choose(engine->templates) != NULL;
+    if (engine->pool != NULL && pool_has_waiting(engine->pool))
+        return true;
     return !executes(engine->plan) || exec_has_room(engine);
 }
 
@@ -52,6 +72,12 @@ enum fp_status engine_start(struct engine *engine, const struct spawn_request *r
             *ret_pid = 0;
         return status;
     }
+    if (engine->pool != NULL && pool_has_waiting(engine->pool)) {
+        enum fp_status status = pool_order(engine->pool, request, now_ns, err);
+        if (status == FP_OK)
+            *ret_pid = 0;
+        return status;
+    }
     if (executes(engine->plan))
         return exec_start(engine, request, ret_pid, err);
     return handler_start(engine->plan, request, ret_pid, err);
@@ -59,11 +85,15 @@ enum fp_status engine_start(struct engine *engine, const struct spawn_request *r
 
 bool engine_outcome(struct engine *engine, int64_t now_ns, struct spawn_outcome *ret_outcome)
 {
+    if (engine->pool != NULL)
+        return pool_outcome(engine->pool, ret_outcome);
     return engine->templates != NULL && templates_outcome(engine->templates, now_ns, ret_outcome);
 }
 
 bool engine_child_ended(struct engine *engine, const struct process_end *end, int64_t now_ns)
 {
+    if (engine->pool != NULL)
+        return pool_ended(engine->pool, end, now_ns);
     return engine->templates != NULL && templates_ended(engine->templates, end, now_ns);
 }
 
@@ -77,14 +107,26 @@ void engine_turn(struct engine *engine, int64_t now_ns)
 {
     if (engine->templates != NULL)
         templates_turn(engine->templates, now_ns);
+    if (engine->pool != NULL)
+        pool_turn(engine->pool, now_ns);
 }
 
 int64_t engine_due_ns(const struct engine *engine)
 {
+    if (engine->pool != NULL)
+        return pool_due_ns(engine->pool);
     return engine->templates != NULL ? templates_due_ns(engine->templates) : INT64_MAX;
 }
 
 bool engine_news(struct engine *engine, struct spawn_news *ret_news)
 {
-    return engine->templates != NULL && templates_news(engine->templates, ret_news);
+    if (engine->pool != NULL)
+        return news_take(&engine->pool->news, ret_news);
+    return engine->templates != NULL && news_take(&engine->templates->news, ret_news);
+}
+
+void engine_close(struct engine *engine)
+{
+    if (engine->pool != NULL)
+        pool_close(engine->pool);
 }

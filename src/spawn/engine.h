@@ -9,6 +9,7 @@
  *
  *   exec     a child in the supervisor's memory, with a stack of its own, executes the program
  *   fork     a template, a started program that waits, forks itself; until one waits, exec
+ *   pool     a program that was started ahead, and waits, goes on with the connection; where none does, exec
  *   handler  a forked copy of the supervisor calls a C function
  *
  * Where the start is under way when engine_start() returns, its outcome comes later from engine_outcome(), which
@@ -17,7 +18,9 @@
 #ifndef SPAWN_ENGINE_H
 #define SPAWN_ENGINE_H
 
+#include "spawn/news.h"
 #include "spawn/plan.h"
+#include "spawn/pool.h"
 #include "spawn/request.h"
 #include "spawn/templates.h"
 
@@ -30,12 +33,15 @@ struct engine {
     struct launch_pad *pads; /* of the exec engine */
     uint32_t pad_last;
     struct templates *templates; /* of the fork engine, else NULL */
+    struct pool *pool;           /* of the pool engine, else NULL */
 };
 
 /* The plan is borrowed until engine_done(). */
 enum fp_status engine_init(struct engine *engine, const struct spawn_plan *plan, struct fp_error *err);
 void engine_done(struct engine *engine);
 /* Can a process be started now, as far as the engine itself goes? If not, it can within about a millisecond. */
+/* Does it keep processes between connections, or starts that are under way? */
+bool engine_is_warm(const struct engine *engine);
 bool engine_has_room(const struct engine *engine);
 /* *ret_pid 0: it is under way. */
 enum fp_status engine_start(struct engine *engine, const struct spawn_request *request, int64_t now_ns,
@@ -50,6 +56,8 @@ void engine_worker_signalled(struct engine *engine, int number, int64_t now_ns);
 /* Looks after what the engine keeps; to be called again at engine_due_ns(), INT64_MAX: need not be. */
 void engine_turn(struct engine *engine, int64_t now_ns);
 int64_t engine_due_ns(const struct engine *engine);
+/* No more connections will come, but those held: what was started ahead of them may go. */
+void engine_close(struct engine *engine);
 /* What happened meanwhile that is worth an event. */
 bool engine_news(struct engine *engine, struct spawn_news *ret_news);
 

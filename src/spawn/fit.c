@@ -3,12 +3,17 @@
 
 #include "sys/program.h"
 #include "wire/elf.h"
+#include "wire/template_message.h"
+
+#include "version.h"
 
 #include <limits.h>
 #include <string.h>
 
 /* Interpreters of interpreters, as many as the kernel follows. */
-#define SCRIPTS_MAX 5
+#define SCRIPTS_MAX  5
+#define LIBRARY      "libforkport-preload.so"
+#define LIBRARY_READ "libforkport-preload-read.so"
 
 static const char *why_not_elf(const struct program_file *file)
 {
@@ -45,4 +50,21 @@ const char *fit_why_not(const char *path)
         path = interpreter;
     }
     return "is a script of scripts";
+}
+
+int fit_open_library(const struct spawn_plan *plan, const char **ret_reason)
+{
+    const char *reason = plan->resolve
+                             ? "is to be told its client's name, which takes a process that may wait"
+                             : fit_why_not(plan->path);
+    int fd = -1;
+
+    if (reason == NULL) {
+        fd = program_open_companion(plan->gate == TEMPLATE_GATE_READ ? LIBRARY_READ : LIBRARY,
+                                    FORKPORT_LIBRARY_FOLDER, FORKPORT_LIBRARY_INSTALLED);
+        if (fd < 0)
+            reason = "cannot wait at a gate, since " LIBRARY " is not where it was installed";
+    }
+    *ret_reason = reason;
+    return fd;
 }

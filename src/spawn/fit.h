@@ -10,7 +10,11 @@
 #ifndef SPAWN_FIT_H
 #define SPAWN_FIT_H
 
+#include "spawn/plan.h"
+
 /* NULL: it can. Else why not, to be read after "PROGRAM ". */
 const char *fit_why_not(const char *path);
+/* Our library, for a program that can be started with it; -1: not this one, or not here, and why. */
+int fit_open_library(const struct spawn_plan *plan, const char **ret_reason);
 
 #endif

@@ -76,6 +76,11 @@ static void set_templates(struct spawn_plan *plan, const struct config *config)
     plan->template_connections = config->template_connections;
     plan->template_age_ns = config->template_age_s * SECOND_NS;
     plan->template_start_ns = config->template_start_s * SECOND_NS;
+    if (config->engine != ENGINE_POOL)
+        return;
+    /* More than may be served at once would wait for nothing. */
+    plan->pool_max = config->pool_max < config->limits.max ? config->pool_max : config->limits.max;
+    plan->pool_min = config->pool_min < plan->pool_max ? config->pool_min : plan->pool_max;
 }
 
 void plan_setup(const struct spawn_plan *plan, const struct spawn_request *request,

@@ -27,6 +27,8 @@ struct spawn_plan {
     uint32_t template_connections;
     int64_t template_age_ns;
     int64_t template_start_ns;
+    uint32_t pool_min;
+    uint32_t pool_max; /* workers that wait; 0: there is no pool */
     bool stderr_socket;       /* fd 2 is the connection */
     struct child_setup setup; /* as for every child; socket_fd is the connection's */
     struct environment environment;

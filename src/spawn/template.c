@@ -3,10 +3,12 @@
 
 #include "base/check.h"
 #include "spawn/report.h"
+#include "sys/child.h"
 #include "sys/fd.h"
 #include "sys/memory.h"
 #include "sys/passing.h"
 #include "sys/process.h"
+#include "sys/procfs.h"
 #include "sys/signals.h"
 
 #include <errno.h>
@@ -20,6 +22,8 @@
 #define OWN_FDS     4
 #define PRELOAD     "LD_PRELOAD="
 #define PRELOAD_MAX 64
+/* How often one that starts is asked whether it waits for input. */
+#define PROBE_NS INT64_C(5000000)
 
 /* What the starting child needs, which runs in our memory. */
 struct template_pad {
@@ -29,7 +33,7 @@ struct template_pad {
     volatile struct child_report *report;
     char **envp;
     char room[sizeof(TEMPLATE_ROOM) + TEMPLATE_TEXT_BYTES];
-    char marker[sizeof(TEMPLATE_MARKER) + 64];
+    char marker[sizeof(TEMPLATE_MARKER) + TEMPLATE_MARKER_BYTES];
     char *preload;
     int *keep;
     int fds[OWN_FDS]; /* as in struct template_marker, of the supervisor */
@@ -93,7 +97,7 @@ static bool fill_environment(struct template_pad *pad, const struct template_mar
     while (at < total - 2)
         pad->envp[at++] = (char *)TEMPLATE_ROOM;
     memcpy(pad->marker, TEMPLATE_MARKER, sizeof(TEMPLATE_MARKER));
-    template_marker_format(marker, pad->marker + strlen(TEMPLATE_MARKER), 64);
+    template_marker_format(marker, pad->marker + strlen(TEMPLATE_MARKER), TEMPLATE_MARKER_BYTES);
     pad->envp[at++] = pad->marker;
     /* By its descriptor: whoever the worker is to be, it need not be let into the folders above. */
     if (asprintf(&pad->preload, PRELOAD "/proc/self/fd/%u%s%s", marker->library, own != NULL ? ":" : "",
@@ -173,7 +177,8 @@ static int start_process(struct template *template, const struct spawn_plan *pla
                                      .board = (uint32_t)board_fd,
                                      .library = (uint32_t)library_fd,
                                      .peer = (uint32_t)peer,
-                                     .gate = (uint32_t)plan->gate};
+                                     .gate = (uint32_t)plan->gate,
+                                     .is_worker = plan->pool_max > 0};
     if (!fill_environment(pad, &marker))
         return -1;
     fill_setup(pad, stand_in);
@@ -195,6 +200,33 @@ enum fp_status template_start(struct template *template, const struct spawn_plan
     template->started_ns = now_ns;
     template->moved_ns = now_ns;
     return FP_OK;
+}
+
+/*
+ * Does it wait in a read of descriptor 0 that our library did not see? The signal is for those alone: it would cut short what
+ * else a program sleeps in. Where the kernel does not tell, it is asked anyway.
+ */
+static bool may_wait_for_input(pid_t pid)
+{
+    char text[160];
+    char *end;
+
+    if (procfs_read(pid, "syscall", text, sizeof(text)) == 0)
+        return true;
+    long call = strtol(text, &end, 10);
+    return end != text && strncmp(end, " 0x0 ", 5) == 0 && child_call_reads(call);
+}
+
+bool template_is_at_gate(struct template *template, int64_t now_ns)
+{
+    uint32_t stand = __atomic_load_n(&template->board->stand, __ATOMIC_ACQUIRE);
+
+    if (stand == TEMPLATE_PROBED && now_ns - template->moved_ns >= PROBE_NS) {
+        template->moved_ns = now_ns;
+        if (may_wait_for_input(template->pid))
+            process_signal_one(template->pid, TEMPLATE_PROBE_SIGNAL);
+    }
+    return stand == TEMPLATE_AT_GATE;
 }
 
 uint32_t template_open_orders(const struct template *template)
@@ -324,7 +356,16 @@ void template_done(struct template *template)
     *template = (struct template){.pid = -1, .send_fd = -1, .claim_fd = -1};
 }
 
-const volatile struct child_report *template_report(const struct template *template)
+void template_why_ended(const struct template *template, const struct process_end *end, char *text,
+                        size_t size)
 {
-    return template->pad->report;
+    const volatile struct child_report *report = template->pad->report;
+
+    if (report->step != CHILD_STEP_NONE)
+        snprintf(text, size, "cannot wait at a gate: cannot %s: %s", child_step_name(report->step),
+                 strerror(report->errnum));
+    else if (template->board->stand == TEMPLATE_REFUSES)
+        snprintf(text, size, "cannot wait at a gate: %s", template_refusal_text(template->board->refusal));
+    else
+        snprintf(text, size, "ended before its gate (%s %d)", end->signalled ? "signal" : "exit", end->code);
 }

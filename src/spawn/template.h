@@ -13,9 +13,8 @@
 
 #include "spawn/plan.h"
 #include "spawn/request.h"
+#include "sys/process.h"
 #include "wire/template_message.h"
-
-#include <sys/types.h>
 
 enum template_state {
     TEMPLATE_FREE,    /* no process */
@@ -46,6 +45,8 @@ enum fp_status template_start(struct template *template, const struct spawn_plan
 /* Sends an order; there is room for it (template_has_room). */
 enum fp_status template_order(struct template *template, const struct spawn_plan *plan,
                               const struct spawn_request *request, int64_t now_ns, struct fp_error *err);
+/* Has it come to its gate? One that may wait where our library does not see it is asked to. */
+bool template_is_at_gate(struct template *template, int64_t now_ns);
 bool template_has_room(const struct template *template);
 uint32_t template_open_orders(const struct template *template);
 /* The next answer: false, there is none now. */
@@ -56,7 +57,8 @@ bool template_take_back(struct template *template, uint64_t *ret_key, int *ret_f
 void template_retire(struct template *template);
 /* Gives everything up; the process, if there is one, is killed and waited for. */
 void template_done(struct template *template);
-/* The report that its child side wrote before the program was executed. */
-const volatile struct child_report *template_report(const struct template *template);
+/* Why it ended before its gate, to be read after the program's name. */
+void template_why_ended(const struct template *template, const struct process_end *end, char *text,
+                        size_t size);
 
 #endif

@@ -2,19 +2,12 @@
 #include "spawn/templates.h"
 
 #include "spawn/fit.h"
-#include "spawn/report.h"
-#include "sys/child.h"
 #include "sys/fd.h"
-#include "sys/procfs.h"
-#include "sys/program.h"
-
-#include "version.h"
 
 #include <errno.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define MS_NS     INT64_C(1000000)
@@ -24,76 +17,46 @@
 #define LOOK_LATE_NS (50 * MS_NS)
 #define LATE_NS      (500 * MS_NS)
 /* With orders open: an answer is late after this, and after that the template is taken for stuck. */
-/* How often one is looked at that may be asked whether it waits for its input. */
-#define PROBE_NS  (5 * MS_NS)
 #define ANSWER_NS (1 * MS_NS)
 #define STUCK_NS  (3 * SECOND_NS)
 /* So many that did not come to their gate, one after the other, are enough. */
 #define STILLBORN_MAX 2
 
-#define LIBRARY      "libforkport-preload.so"
-#define LIBRARY_READ "libforkport-preload-read.so"
-
 #define FORMATS(text, first) __attribute__((format(printf, text, first)))
-
-static struct spawn_news *add_news(struct templates *templates)
-{
-    if (templates->news_count < SPAWN_NEWS_MAX)
-        templates->news_count++;
-    return &templates->news[(templates->news_first + templates->news_count - 1) % SPAWN_NEWS_MAX];
-}
 
 FORMATS(3, 4)
 static struct spawn_news *tell(struct templates *templates, const struct template *template,
                                const char *format, ...)
 {
-    struct spawn_news *news = add_news(templates);
+    char text[sizeof(((struct spawn_news *)NULL)->text)];
     va_list ap;
 
-    *news = (struct spawn_news){.kind = SPAWN_NEWS_TEMPLATE, .pid = template->pid, .duration_ns = -1};
     va_start(ap, format);
-    vsnprintf(news->text, sizeof(news->text), format, ap);
+    vsnprintf(text, sizeof(text), format, ap);
     va_end(ap);
+    struct spawn_news *news = news_add(&templates->news, SPAWN_NEWS_TEMPLATE, "%s", text);
+    news->pid = template->pid;
     return news;
 }
 
 /* For good. What is open is answered or given back still. */
 static void do_without(struct templates *templates, const char *reason)
 {
-    struct spawn_news *news = add_news(templates);
-
-    *news = (struct spawn_news){.kind = SPAWN_NEWS_NOTICE, .pid = -1, .duration_ns = -1};
-    snprintf(news->text, sizeof(news->text), "engine fork: %s %s: each connection executes it instead",
+    news_add(&templates->news, SPAWN_NEWS_NOTICE, "engine fork: %s %s: each connection executes it instead",
              templates->plan->path, reason);
     fd_close(fd_take(&templates->library_fd));
 }
 
-bool templates_news(struct templates *templates, struct spawn_news *ret_news)
-{
-    if (templates->news_count == 0)
-        return false;
-    *ret_news = templates->news[templates->news_first];
-    templates->news_first = (templates->news_first + 1) % SPAWN_NEWS_MAX;
-    templates->news_count--;
-    return true;
-}
-
 void templates_init(struct templates *templates, const struct spawn_plan *plan)
 {
-    const char *reason = plan->resolve
-                             ? "is to be told its client's name, which takes a process that may wait"
-                             : fit_why_not(plan->path);
+    const char *reason;
 
     *templates = (struct templates){.plan = plan};
     for (size_t i = 0; i < TEMPLATES_MAX; i++)
         templates->items[i] = (struct template){.pid = -1, .send_fd = -1, .claim_fd = -1};
     pace_init(&templates->pace, 100 * MS_NS, 60 * SECOND_NS);
-    const char *library = plan->gate == TEMPLATE_GATE_READ ? LIBRARY_READ : LIBRARY;
-    templates->library_fd =
-        program_open_companion(library, FORKPORT_LIBRARY_FOLDER, FORKPORT_LIBRARY_INSTALLED);
+    templates->library_fd = fit_open_library(plan, &reason);
     if (templates->library_fd < 0)
-        do_without(templates, "cannot be a template, since " LIBRARY " is not where it was installed");
-    else if (reason != NULL)
         do_without(templates, reason);
 }
 
@@ -163,35 +126,11 @@ static void welcome(struct templates *templates, struct template *template, int6
         now_ns - template->started_ns;
 }
 
-/*
- * Does it wait in a read of descriptor 0 that our library did not see? The signal is for those alone: it would cut short what
- * else a program sleeps in. Where the kernel does not tell, it is asked anyway.
- */
-static bool may_wait_for_input(pid_t pid)
-{
-    char text[160];
-    char *end;
-
-    if (procfs_read(pid, "syscall", text, sizeof(text)) == 0)
-        return true;
-    long call = strtol(text, &end, 10);
-    return end != text && strncmp(end, " 0x0 ", 5) == 0 && child_call_reads(call);
-}
-
 static void look_at_unready(struct templates *templates, struct template *template, int64_t now_ns)
 {
-    uint32_t stand = __atomic_load_n(&template->board->stand, __ATOMIC_ACQUIRE);
-
-    if (stand == TEMPLATE_AT_GATE) {
+    if (template_is_at_gate(template, now_ns)) {
         welcome(templates, template, now_ns);
-        return;
-    }
-    if (stand == TEMPLATE_PROBED && now_ns - template->moved_ns >= PROBE_NS) {
-        template->moved_ns = now_ns;
-        if (may_wait_for_input(template->pid))
-            process_signal_one(template->pid, TEMPLATE_PROBE_SIGNAL);
-    }
-    if (now_ns - template->started_ns >= templates->plan->template_start_ns) {
+    } else if (now_ns - template->started_ns >= templates->plan->template_start_ns) {
         char reason[80];
         snprintf(reason, sizeof(reason), "did not come to its gate within %lld s",
                  (long long)(templates->plan->template_start_ns / SECOND_NS));
@@ -348,20 +287,6 @@ bool templates_outcome(struct templates *templates, int64_t now_ns, struct spawn
     return false;
 }
 
-/* Why it ended before its gate, to be read after the program's name. */
-static void say_why(const struct template *template, const struct process_end *end, char *text, size_t size)
-{
-    const volatile struct child_report *report = template_report(template);
-
-    if (report->step != CHILD_STEP_NONE)
-        snprintf(text, size, "cannot be a template: cannot %s: %s", child_step_name(report->step),
-                 strerror(report->errnum));
-    else if (template->board->stand == TEMPLATE_REFUSES)
-        snprintf(text, size, "cannot be a template: %s", template_refusal_text(template->board->refusal));
-    else
-        snprintf(text, size, "ended before its gate (%s %d)", end->signalled ? "signal" : "exit", end->code);
-}
-
 static void note_end(struct templates *templates, const struct template *template,
                      const struct process_end *end, int64_t now_ns)
 {
@@ -370,7 +295,7 @@ static void note_end(struct templates *templates, const struct template *templat
     if (template->state == TEMPLATE_RETIRED)
         return;
     if (template->state == TEMPLATE_UNREADY) {
-        say_why(template, end, reason, sizeof(reason));
+        template_why_ended(template, end, reason, sizeof(reason));
         bool is_final = !end->signalled || ++templates->stillborn >= STILLBORN_MAX;
         if (is_final && templates->library_fd >= 0)
             do_without(templates, reason);

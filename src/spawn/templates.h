@@ -7,14 +7,14 @@
  * once, since their workers share a layout that may have been guessed. A template that dies is started anew, more slowly each
  * time; one that does not come to its gate makes the service go on without, for good. While there is none, the engine
  * executes. Orders that a dead template left open are given back, each once. Time is given in; nothing waits, logs or
- * fails: what happened is told by templates_news().
+ * fails: what happened is told in its news.
  */
 #ifndef SPAWN_TEMPLATES_H
 #define SPAWN_TEMPLATES_H
 
 #include "policy/pace.h"
+#include "spawn/news.h"
 #include "spawn/template.h"
-#include "sys/process.h"
 
 #define TEMPLATES_MAX 16
 
@@ -23,15 +23,6 @@ struct spawn_outcome {
     uint64_t key;
     pid_t pid; /* of the worker, or -1: it has none */
     int fd;    /* without a worker: the connected socket, the caller's again; -1: lost */
-};
-
-#define SPAWN_NEWS_MAX 16
-
-struct spawn_news {
-    enum { SPAWN_NEWS_TEMPLATE, SPAWN_NEWS_NOTICE } kind;
-    pid_t pid;
-    int64_t duration_ns; /* from its start to its gate; -1: not at it */
-    char text[200];
 };
 
 struct templates {
@@ -43,9 +34,7 @@ struct templates {
     int64_t start_ns; /* the next one not before */
     int64_t due_ns;
     unsigned stillborn; /* in a row, that did not come to the gate */
-    struct spawn_news news[SPAWN_NEWS_MAX];
-    unsigned news_first;
-    unsigned news_count;
+    struct news news;
 };
 
 void templates_init(struct templates *templates, const struct spawn_plan *plan);
@@ -65,6 +54,5 @@ bool templates_outcome(struct templates *templates, int64_t now_ns, struct spawn
 bool templates_ended(struct templates *templates, const struct process_end *end, int64_t now_ns);
 /* A worker ended by the signal of a fault. */
 void templates_distrust(struct templates *templates, int number, int64_t now_ns);
-bool templates_news(struct templates *templates, struct spawn_news *ret_news);
 
 #endif

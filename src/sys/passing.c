@@ -2,7 +2,9 @@
 #include "sys/passing.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #define ROOM CMSG_SPACE(PASSING_FDS_MAX * sizeof(int))
@@ -86,4 +88,11 @@ ssize_t passing_receive(int fd, void *bytes, size_t size, int *ret_fds)
     if (got >= 0)
         take_descriptors(&message, ret_fds);
     return got;
+}
+
+bool passing_is_received(int sender)
+{
+    int unread = 0;
+
+    return ioctl(sender, SIOCOUTQ, &unread) == 0 && unread == 0;
 }

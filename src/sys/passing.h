@@ -9,6 +9,7 @@
 #ifndef SYS_PASSING_H
 #define SYS_PASSING_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -19,6 +20,8 @@ int passing_open(int *ret_sender, int *ret_receiver);
 int passing_open_stream(int *ret_one, int *ret_other);
 int passing_send(int fd, const void *bytes, size_t length, const int *fds, size_t count);
 /* How many bytes; the descriptors received, -1 for each of the PASSING_FDS_MAX that did not come, are the caller's. */
+/* Was everything that was sent received, or its receiver's last end closed? */
+bool passing_is_received(int sender);
 ssize_t passing_receive(int fd, void *bytes, size_t size, int *ret_fds);
 
 #endif

@@ -78,12 +78,14 @@ struct template_board {
 struct template_marker {
     uint32_t control;
     uint32_t board;
-    uint32_t library; /* open to be loaded, no further use */
-    uint32_t peer;    /* of the socket that stands for the connection until there is one */
-    uint32_t gate;    /* enum template_gate */
+    uint32_t library;   /* open to be loaded, no further use */
+    uint32_t peer;      /* of the socket that stands for the connection until there is one */
+    uint32_t gate;      /* enum template_gate */
+    uint32_t is_worker; /* 1: it takes one order, and goes on as its worker instead of forking one */
 };
 
-/* The marker's text, without the variable's name; `size` 64 is enough. */
+/* The marker's text, without the variable's name, in at most so many bytes. */
+#define TEMPLATE_MARKER_BYTES 80
 void template_marker_format(const struct template_marker *marker, char *text, size_t size);
 bool template_marker_parse(const char *text, struct template_marker *ret_marker);
 /* Is what came, so many bytes, an order and whole? Its text may lie elsewhere than in it. */

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+#include "spawn/news.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+struct spawn_news *news_add(struct news *news, int kind, const char *format, ...)
+{
+    va_list ap;
+
+    if (news->count < NEWS_MAX)
+        news->count++;
+    struct spawn_news *item = &news->items[(news->first + news->count - 1) % NEWS_MAX];
+    *item = (struct spawn_news){.kind = kind, .pid = -1, .duration_ns = -1, .count = -1};
+    va_start(ap, format);
+    vsnprintf(item->text, sizeof(item->text), format, ap);
+    va_end(ap);
+    return item;
+}
+
+bool news_take(struct news *news, struct spawn_news *ret_news)
+{
+    if (news->count == 0)
+        return false;
+    *ret_news = news->items[news->first];
+    news->first = (news->first + 1) % NEWS_MAX;
+    news->count--;
+    return true;
+}
