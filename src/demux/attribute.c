@@ -146,11 +146,29 @@ static void take_end(struct attribute *attribute, const struct socket_event *eve
     live_sockets_end(&attribute->sockets, socket, (int64_t)event->time_ns);
 }
 
+/* Whoever is interrupted between the two has compared nothing, so the shortest of some tries counts. */
+static int64_t compare_clocks(void)
+{
+    int64_t best_ns = INT64_MAX;
+    int64_t offset_ns = 0;
+
+    for (int i = 0; i < 4; i++) {
+        int64_t before_ns = clock_monotonic_ns();
+        int64_t real_ns = clock_realtime_ns();
+        int64_t took_ns = clock_monotonic_ns() - before_ns;
+        if (took_ns < best_ns) {
+            best_ns = took_ns;
+            offset_ns = real_ns - before_ns - took_ns / 2;
+        }
+    }
+    return offset_ns;
+}
+
 void attribute_drain(struct attribute *attribute)
 {
     struct socket_event event;
 
-    attribute->offset_ns = clock_realtime_ns() - clock_monotonic_ns();
+    attribute->offset_ns = compare_clocks();
     while (has_events(attribute) && socket_events_next(&attribute->events, &event)) {
         if (event.kind == SOCKET_LISTENS)
             take_listener(attribute, &event);
@@ -319,22 +337,37 @@ static struct live_socket *ask(struct attribute *attribute, const struct attribu
     return take_socket(attribute, &found);
 }
 
+static struct live_moment moment_of(const struct attribute *attribute,
+                                    const struct attribute_segment *segment)
+{
+    struct live_moment moment = segment->moment;
+
+    moment.time_ns -= attribute->offset_ns;
+    return moment;
+}
+
 static struct live_socket *find_socket(struct attribute *attribute, const struct attribute_segment *segment)
 {
-    int64_t time_ns = segment->time_ns - attribute->offset_ns;
-    struct live_socket *socket = live_sockets_by_pair(&attribute->sockets, &segment->pair, time_ns);
+    struct live_moment moment = moment_of(attribute, segment);
+    struct live_socket *socket = live_sockets_by_pair(&attribute->sockets, &segment->pair, &moment);
 
     return socket != NULL ? socket : ask(attribute, segment);
 }
 
 void attribute_notice(struct attribute *attribute, const struct attribute_segment *segment)
 {
-    int64_t time_ns = segment->time_ns - attribute->offset_ns;
+    struct live_moment moment = moment_of(attribute, segment);
+    struct live_socket *known = live_sockets_by_pair(&attribute->sockets, &segment->pair, &moment);
 
-    if (has_events(attribute) || live_sockets_by_pair(&attribute->sockets, &segment->pair, time_ns) != NULL)
+    if (has_events(attribute) || (known != NULL && !segment->moment.opens))
         return;
-    if (ask(attribute, segment) != NULL)
-        attribute->wants_look = true;
+    uint64_t cookie = known != NULL ? known->cookie : 0;
+    struct live_socket *now = ask(attribute, segment);
+    attribute->wants_look |= now != NULL && now->way == LIVE_UNKNOWN;
+    /* The pair is another connection's now. */
+    known = cookie != 0 ? live_sockets_by_cookie(&attribute->sockets, cookie) : NULL;
+    if (known != NULL && known != now)
+        live_sockets_end(&attribute->sockets, known, moment.time_ns);
 }
 
 static bool is_local(struct attribute *attribute, const struct address *address, uint32_t interface)
@@ -415,9 +448,10 @@ static void answer_socket(struct attribute *attribute, struct live_socket *socke
 static bool is_opening_too(const struct attribute *attribute, const struct attribute_segment *segment,
                            const struct live_socket *socket)
 {
-    int64_t time_ns = segment->time_ns - attribute->offset_ns;
+    struct live_moment moment = moment_of(attribute, segment);
 
-    return socket != NULL && socket->active && socket->start_ns <= time_ns && socket->end_ns > time_ns;
+    return socket != NULL && socket->active && socket->start_ns <= moment.time_ns &&
+           socket->end_ns > moment.time_ns;
 }
 
 void attribute_find(struct attribute *attribute, const struct attribute_segment *segment,
@@ -425,13 +459,14 @@ void attribute_find(struct attribute *attribute, const struct attribute_segment 
 {
     struct attribute_answer answer = {.kind = ATTRIBUTE_NOBODY, .pair = segment->pair};
     struct live_socket *socket = find_socket(attribute, segment);
-    bool may_listen = !segment->outgoing && (socket == NULL || segment->opening);
 
-    if (may_listen && !is_opening_too(attribute, segment, socket) &&
+    if (segment->opening && !is_opening_too(attribute, segment, socket) &&
         find_listener(attribute, &segment->pair, segment->interface, &answer))
         answer.kind = ATTRIBUTE_LISTENING;
     else if (socket != NULL)
         answer_socket(attribute, socket, segment->interface, &answer);
+    else
+        answer.local = is_local(attribute, &segment->pair.local, segment->interface);
     *ret_answer = answer;
 }
 

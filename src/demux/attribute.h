@@ -43,9 +43,8 @@ struct attribute_answer {
 struct attribute_segment {
     struct pair pair; /* local: whose socket is looked for */
     uint32_t interface;
-    int64_t time_ns;
-    bool opening;  /* it is to begin a connection, so a listening socket comes first */
-    bool outgoing; /* the socket is the sender's, which may be a connected one only */
+    struct live_moment moment; /* of its connection; CLOCK_REALTIME */
+    bool opening;              /* it is to begin a connection, so a listening socket comes first */
 };
 
 /* `most` sockets at once, ended ones kept for `kept_ns`, if there is room. *ret_why: why the kernel's events cannot be had; 0: they are. */
@@ -61,7 +60,7 @@ void attribute_drain(struct attribute *attribute);
 uint64_t attribute_lost(const struct attribute *attribute);
 /* Looks, where that is wanted. FP_SYSTEM, FP_NOT_PERMITTED: the kernel's table cannot be read. */
 enum fp_status attribute_look(struct attribute *attribute, struct fp_error *err);
-/* A segment has been captured: where there are no events, its sockets are looked for at once. */
+/* Where there are no events: a segment of this pair has just been captured, and may open another connection. */
 void attribute_notice(struct attribute *attribute, const struct attribute_segment *segment);
 
 void attribute_find(struct attribute *attribute, const struct attribute_segment *segment,

@@ -95,7 +95,7 @@ static void notice(const struct live *live, uint64_t count, const char *what)
 }
 
 /* The two ends of a segment, by the sockets of this host; each may be of another. */
-static void find_ends(struct live *live, const struct replay_result *result, int64_t time_ns,
+static void find_ends(struct live *live, const struct replay_result *result,
                       struct attribute_answer *receiver, struct attribute_answer *sender)
 {
     const struct segment *segment = &result->segment;
@@ -103,13 +103,12 @@ static void find_ends(struct live *live, const struct replay_result *result, int
         .pair = segment->pair,
         .opening = result->answer == STREAM_LISTENING,
         .interface = segment->interface != 0 ? segment->interface : live->interface,
-        .time_ns = time_ns,
+        .moment = {.time_ns = result->stream_first_ns, .opens = result->stream_opened},
     };
 
     attribute_find(live->attribute, &to, receiver);
     to.pair = (struct pair){.local = segment->pair.foreign, .foreign = segment->pair.local};
     to.opening = false;
-    to.outgoing = true;
     attribute_find(live->attribute, &to, sender);
 }
 
@@ -120,9 +119,10 @@ static void report_one_stream(struct live *live, const struct stream *stream, bo
     struct text text;
 
     for (unsigned i = 0; i < 2; i++) {
-        struct attribute_segment one = {.pair = stream_pair(stream, i),
-                                        .time_ns = stream->head.used_ns,
-                                        .outgoing = true};
+        struct attribute_segment one = {
+            .pair = stream_pair(stream, i),
+            .moment = {.time_ns = stream->first_ns, .opens = stream_handshake(stream) != STREAM_NOT_SEEN},
+        };
         attribute_find(live->attribute, &one, &ends[i]);
     }
     text_init(&text, room, sizeof(room));
@@ -163,7 +163,7 @@ static void tell(struct live *live, const struct held *held)
         return;
     }
     if (result.has_answer)
-        find_ends(live, &result, frame->time_ns, &receiver, &sender);
+        find_ends(live, &result, &receiver, &sender);
     if (result.has_ended && live->options->summary)
         report_one_stream(live, &result.ended, result.is_given_up);
     text_init(&text, room, sizeof(room));
@@ -257,7 +257,7 @@ static void hold(struct live *live, const struct capture_frame *frame)
 /* Where only looking helps, it has to be done while the connection is there. */
 static void notice_segment(struct live *live, const struct capture_frame *frame)
 {
-    struct attribute_segment segment = {.interface = live->interface, .time_ns = frame->time_ns};
+    struct attribute_segment segment = {.interface = live->interface};
     struct segment parsed;
     const char *reason;
 
@@ -265,6 +265,10 @@ static void notice_segment(struct live *live, const struct capture_frame *frame)
         packet_parse(capture_link(live->capture), frame->bytes, frame->captured, frame->length, &parsed,
                      &reason) != PACKET_SEGMENT)
         return;
+    segment.moment = (struct live_moment){
+        .time_ns = frame->time_ns,
+        .opens = (parsed.flags & (SEGMENT_SYN | SEGMENT_ACK)) == SEGMENT_SYN,
+    };
     segment.pair = parsed.pair;
     attribute_notice(live->attribute, &segment);
     segment.pair = (struct pair){.local = parsed.pair.foreign, .foreign = parsed.pair.local};
@@ -404,12 +408,13 @@ static enum fp_status open_all(struct live *live, struct fp_error *err)
     const struct live_options *options = live->options;
     int why = 0;
 
-    enum fp_status status = open_capture(live, err);
+    /* The events first, so that whatever is captured has been told of. */
+    enum fp_status status = attribute_new(options->max_pairs, options->summary ? LIVE_FOREVER / 2 : KEPT_NS,
+                                          &live->attribute, &why, err);
+    if (status == FP_OK)
+        status = open_capture(live, err);
     if (status == FP_OK)
         status = replay_new(options->max_pairs, NULL, &live->replay, err);
-    if (status == FP_OK)
-        status = attribute_new(options->max_pairs, options->summary ? LIVE_FOREVER / 2 : KEPT_NS,
-                               &live->attribute, &why, err);
     if (status == FP_OK && options->write != NULL)
         status = live_file_open(&live->file, options->write, live->capture, options->interface, err);
     if (status != FP_OK)

@@ -52,7 +52,7 @@ enum fp_status live_file_open(struct live_file *file, const char *path, const st
     file->length = pcapng_section(file->buffer, file->size, "forkport");
     file->length += pcapng_interface(file->buffer + file->length, file->size - file->length,
                                      capture_link(capture), capture_snap_bytes(capture), interface);
-    return FP_OK;
+    return flush(file, err);
 }
 
 enum fp_status live_file_write(struct live_file *file, const struct capture_frame *frame, const char *comment,

@@ -86,8 +86,7 @@ static void add_answer(json_t *object, const struct attribute_answer *answer)
 {
     add(object, "processes", processes_value(answer));
     add(object, "known_by", answer->process_count != 0 ? json_string(way_names[answer->way]) : json_null());
-    if (answer->kind == ATTRIBUTE_CONNECTED)
-        add(object, "waiting", json_boolean(answer->waiting));
+    add(object, "waiting", json_boolean(answer->waiting));
     if (answer->more != 0)
         add(object, "more", json_integer(answer->more));
 }
@@ -126,14 +125,14 @@ static void correct(struct replay_result *result, const struct attribute_answer 
 {
     if (receiver->kind == ATTRIBUTE_NOBODY && receiver->local && result->answer == STREAM_LISTENING)
         result->answer = STREAM_NOBODY;
-    if (receiver->kind != ATTRIBUTE_NOBODY || receiver->local)
+    if (receiver->kind != ATTRIBUTE_NOBODY || (receiver->local && result->answer == STREAM_NOBODY))
         result->certainty = receiver->group ? REPLAY_GROUP : REPLAY_EXACT;
 }
 
 /* Who has it matters where the answer is a socket with a process, not what is left in TIME-WAIT, nor a foreign one. */
 static bool has_receiver(const struct replay_result *result, const struct attribute_answer *receiver)
 {
-    return receiver->kind != ATTRIBUTE_NOBODY && result->answer != STREAM_NOBODY &&
+    return (receiver->kind != ATTRIBUTE_NOBODY || receiver->local) && result->answer != STREAM_NOBODY &&
            result->answer != STREAM_TIME_WAIT;
 }
 

@@ -11,8 +11,8 @@
 
 enum { BY_COOKIE, BY_PAIR };
 
-/* So long before its ESTABLISHED is said, a segment may be of a connection: its handshake's last one. */
-#define TO_COME_NS 1000000000
+/* Segments and sockets have their times of two clocks, which are compared now and again. */
+#define CLOCK_ERROR_NS 20000
 
 bool live_sockets_init(struct live_sockets *sockets, uint32_t most)
 {
@@ -104,30 +104,44 @@ struct live_socket *live_sockets_by_cookie(const struct live_sockets *sockets, u
     return NULL;
 }
 
-/* Of two, which is it rather whose segment passed at that time? */
-static bool is_nearer(const struct live_socket *socket, const struct live_socket *than, int64_t time_ns)
-{
-    bool began = socket->start_ns <= time_ns;
-    bool than_began = than->start_ns <= time_ns;
+/* How well a socket fits a connection, worst first; of two in the same way it is the times that tell. */
+enum fit { FIT_PAST, FIT_TO_COME, FIT_ALIVE, FIT_PASSIVE, FIT_ACTIVE };
 
-    if (began != than_began) {
-        /* The one has ended, and the other is about to begin: a handshake. */
-        const struct live_socket *old = began ? socket : than;
-        const struct live_socket *new = began ? than : socket;
-        bool is_new = old->end_ns < time_ns && new->start_ns - time_ns < TO_COME_NS;
-        return is_new != began;
-    }
-    return began ? socket->start_ns > than->start_ns : socket->start_ns < than->start_ns;
+static enum fit fit_of(const struct live_socket *socket, const struct live_moment *moment)
+{
+    bool began = socket->start_ns <= moment->time_ns + CLOCK_ERROR_NS;
+    bool lives = socket->end_ns > moment->time_ns;
+
+    if (moment->opens && socket->active && began && lives)
+        return FIT_ACTIVE;
+    if (moment->opens && socket->passive && socket->start_ns != 0)
+        return socket->start_ns >= moment->time_ns - CLOCK_ERROR_NS ? FIT_PASSIVE : FIT_PAST;
+    if (began && lives)
+        return FIT_ALIVE;
+    return began ? FIT_PAST : FIT_TO_COME;
+}
+
+static bool is_nearer(const struct live_socket *socket, const struct live_socket *than,
+                      const struct live_moment *moment)
+{
+    enum fit fit = fit_of(socket, moment);
+    enum fit than_fit = fit_of(than, moment);
+
+    if (fit != than_fit)
+        return fit > than_fit;
+    if (fit == FIT_TO_COME || fit == FIT_PASSIVE)
+        return socket->start_ns < than->start_ns;
+    return socket->start_ns > than->start_ns;
 }
 
 struct live_socket *live_sockets_by_pair(const struct live_sockets *sockets, const struct pair *pair,
-                                         int64_t time_ns)
+                                         const struct live_moment *moment)
 {
     struct live_socket *best = NULL;
 
     for (uint32_t at = *head_of_pair(sockets, pair); at != 0; at = sockets->items[at - 1].next[BY_PAIR]) {
         struct live_socket *socket = &sockets->items[at - 1];
-        if (same_pair(&socket->pair, pair) && (best == NULL || is_nearer(socket, best, time_ns)))
+        if (same_pair(&socket->pair, pair) && (best == NULL || is_nearer(socket, best, moment)))
             best = socket;
     }
     return best;

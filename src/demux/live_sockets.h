@@ -3,7 +3,7 @@
  * demux/live_sockets.h - the connected sockets of this host as they come and go, each with its time and its process.
  *
  * A table of what is known of each socket, found by its cookie (the identity) or by its pair. Several sockets may have
- * one pair, one after the other: the one that is found is the one that lived when the segment passed. A process is
+ * one pair, one after the other: which of them has a connection is told by the time at which that began. A process is
  * known in some way, and a better way replaces it: who has used the socket, before who has connected it, before who
  * held a descriptor when somebody looked, before who closed it unused; of two in the same way the first stays. A
  * socket that has ended is kept for the segments that are still on their way, then live_sockets_expire() gives it back
@@ -79,9 +79,18 @@ bool live_sockets_init(struct live_sockets *sockets, uint32_t most);
 void live_sockets_done(struct live_sockets *sockets);
 
 struct live_socket *live_sockets_by_cookie(const struct live_sockets *sockets, uint64_t cookie);
-/* The socket of this pair that lived at that time; else the next to come; else the last that has ended. NULL: none. */
+/* The connection whose socket is looked for: from when on it was seen, and whether that was its handshake. */
+struct live_moment {
+    int64_t time_ns;
+    bool opens;
+};
+
+/*
+ * The socket of this pair that has the connection: of a handshake the one that connected before it, or that came of it;
+ * else the one that lived then, the next to come, or the last that has ended. NULL: none.
+ */
 struct live_socket *live_sockets_by_pair(const struct live_sockets *sockets, const struct pair *pair,
-                                         int64_t time_ns);
+                                         const struct live_moment *moment);
 /* A new one, without a pair. NULL: no room. */
 struct live_socket *live_sockets_add(struct live_sockets *sockets, uint64_t cookie, int64_t start_ns);
 /* Gives it its pair, in place of the one that it has. */

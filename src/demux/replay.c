@@ -242,6 +242,14 @@ static void remember_fragment(struct replay *replay, const struct segment *segme
     fragment->foreign_port = segment->pair.foreign.port;
 }
 
+static void tell_stream(const struct stream *stream, struct replay_result *result)
+{
+    result->has_answer = true;
+    result->stream = stream->head.number;
+    result->stream_first_ns = stream->first_ns;
+    result->stream_opened = stream_handshake(stream) != STREAM_NOT_SEEN;
+}
+
 /* The ports of a later fragment, and the number that its connection has. */
 static void receive_fragment(struct replay *replay, int64_t time_ns, struct replay_result *result)
 {
@@ -265,8 +273,7 @@ static void receive_fragment(struct replay *replay, int64_t time_ns, struct repl
     replay->counts.fragments++;
     stream->ends[sender].bytes += segment->length;
     stream->head.used_ns = time_ns;
-    result->has_answer = true;
-    result->stream = stream->head.number;
+    tell_stream(stream, result);
     result->answer = stream->head.over ? STREAM_NOBODY : STREAM_CONNECTED;
     result->certainty = REPLAY_DEPENDS;
     if (replay->known != NULL)
@@ -282,9 +289,8 @@ static bool receive_segment(struct replay *replay, int64_t time_ns, struct repla
     if (stream == NULL)
         return false;
     enum stream_outcome before = stream_outcome(stream);
-    result->has_answer = true;
-    result->stream = stream->head.number;
     result->answer = stream_receive(stream, sender, segment);
+    tell_stream(stream, result);
     stream->head.used_ns = time_ns;
     result->certainty = stream_handshake(stream) == STREAM_NOT_SEEN ? REPLAY_DEPENDS : REPLAY_EXACT;
     bool is_new = result->answer == STREAM_LISTENING;

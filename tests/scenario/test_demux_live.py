@@ -2,7 +2,10 @@
 import calendar
 import json
 import os
+import re
+import shutil
 import signal
+import socket
 import subprocess
 import time as time_module
 
@@ -28,11 +31,12 @@ class Live:
     """`forkport demux --live` as it runs, from the first segment that it tells of; its lines are read at the end."""
 
     # pylint: disable=too-many-arguments
-    def __init__(self, folder, host, probe, *arguments, interface="lo", prefix=()):
+    def __init__(self, folder, host, *arguments, interface="lo", prefix=(), probe=None):
+        probe = probe or (lambda: knock(host))
         self.output, self.errors = folder / "live", folder / "live-errors"
         with open(self.output, "wb") as output, open(self.errors, "wb") as errors:
             self.process = subprocess.Popen(  # pylint: disable=consider-using-with
-                [*host.prefix, *prefix, forkport.FORKPORT, "demux", "--live", interface, *arguments],
+                [*host.prefix, *prefix, forkport.FORKPORT, "demux", "--live", interface, *map(str, arguments)],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=errors)
         # Nothing says that it has begun but that it tells of a segment.
         try:
@@ -42,17 +46,40 @@ class Live:
             self.process.kill()
             raise
 
+    def told(self):
+        """The lines so far, of those that are whole."""
+        return self.output.read_text().split("\n")[:-1]
+
+    def wait(self, condition):
+        """The objects of JSON so far, once one of them is so."""
+        return forkport.until(lambda: [line for line in map(json.loads, self.told()) if condition(line)], "a line")
+
     def stop(self, code=0):
         """What it told, as lines, and what it complained of."""
         self.process.send_signal(signal.SIGTERM)
+        return self.end(code), self.errors.read_text()
+
+    def end(self, code=0):
         assert self.process.wait(forkport.DEADLINE) == code, self.errors.read_text()
-        return self.output.read_text().splitlines(), self.errors.read_text()
+        return self.output.read_text().splitlines()
 
 
 def knock(host, port=9):
     """A segment to a port where nobody listens."""
     with host.socket() as client:
         assert client.connect_ex(("127.0.0.1", port)) != 0
+
+
+def start(host, *arguments, prefix=()):
+    """`forkport demux --live` to its own end: code, output, errors."""
+    result = subprocess.run([*host.prefix, *prefix, forkport.FORKPORT, "demux", "--live", *arguments],
+                            stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+                            timeout=forkport.DEADLINE)
+    return result.returncode, result.stdout, result.stderr
+
+
+def pids(line, who="processes"):
+    return [process["pid"] for process in line[who]]
 
 
 def split(pair):
@@ -107,16 +134,34 @@ class Judge:
         self.unnamed += counts and not named
 
 
+def judge_all(server, said, lines):
+    """What was told of the visits whose lines are `said`; those of less than 5 ms count."""
+    visits = [line.split() for line in said.splitlines()]
+    workers = {}
+    for end in sorted(server.log.find("end"), key=lambda end: end["connection"]):
+        workers.setdefault(split(end["pair"])[1], []).append(end["pid"])
+    judge = Judge(server.port, visits, workers, server.pid)
+    for line in map(json.loads, lines):
+        judge.segment(line)
+    judge.short = sum(int(life_us) < LIFE_US for *_, life_us in visits)
+    print(f"{judge.short} connections: {judge.named} segments named, {judge.unnamed} not; {len(judge.ends)} ends named; "
+          f"{len(visits) - len(judge.visits)} ports were used again")
+    assert not judge.wrong, f"{len(judge.wrong)} named wrongly: {judge.wrong[:3]}"
+    return judge
+
+
+ROOM = ["--backlog", 4096, "--max", 4096, "--max-per-source", 4096]
+
+
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("service", [["--builtin", "discard"], ["cat"]])
 def test_processes_that_live_shortly(network, serve, tmp_path, events, service):
     """A thousand processes that are there for less than 5 ms: 99 % of their connections named, at both ends, none wrongly."""
     host = network.host("host")
     builtin = service[0].startswith("--")
-    server = serve("127.0.0.1:0", "--backlog", 4096, "--max", 4096, "--max-per-source", 4096,
-                   *(service if builtin else []), worker=None if builtin else service,
+    server = serve("127.0.0.1:0", *ROOM, *(service if builtin else []), worker=None if builtin else service,
                    prefix=host.prefix)
-    live = Live(tmp_path, host, lambda: knock(host), "--json")
+    live = Live(tmp_path, host, "--json")
     # Some may be slowed down by what else the machine does, and do not count.
     count = CONNECTIONS * 3 // 2
     said = host.run(VISITORS, "127.0.0.1", server.port, count)
@@ -124,18 +169,174 @@ def test_processes_that_live_shortly(network, serve, tmp_path, events, service):
     lines, errors = live.stop()
 
     assert errors == ""
-    visits = [line.split() for line in said.splitlines()]
-    short = sum(int(life_us) < LIFE_US for *_, life_us in visits)
-    if short < CONNECTIONS:
-        pytest.skip(f"this machine is too slow: only {short} of {count} processes ended within 5 ms")
-    workers = {}
-    for end in sorted(server.log.find("end"), key=lambda end: end["connection"]):
-        workers.setdefault(split(end["pair"])[1], []).append(end["pid"])
-    judge = Judge(server.port, visits, workers, server.pid)
-    for line in map(json.loads, lines):
-        judge.segment(line)
-    print(f"{short} connections: {judge.named} segments named, {judge.unnamed} not; {len(judge.ends)} ends named; "
-          f"{len(visits) - len(judge.visits)} ports were used again")
-    assert not judge.wrong, f"{len(judge.wrong)} named wrongly: {judge.wrong[:3]}"
+    judge = judge_all(server, said, lines)
+    if judge.short < CONNECTIONS:
+        pytest.skip(f"this machine is too slow: only {judge.short} of {count} processes ended within 5 ms")
     assert judge.named >= 0.99 * (judge.named + judge.unnamed)
-    assert len(judge.ends) >= 0.99 * 2 * short
+    assert len(judge.ends) >= 0.99 * 2 * judge.short
+
+
+def test_a_port_that_is_used_again_at_once(network, serve, tmp_path, events):
+    """One pair, a hundred processes, one after the other: each of its segments goes to the one that had it then."""
+    host = network.host("host")
+    server = serve("127.0.0.1:0", *ROOM, "--builtin", "discard", prefix=host.prefix)
+    live = Live(tmp_path, host, "--json")
+    said = host.run(VISITORS, "127.0.0.1", server.port, 100, 1500)
+    server.log.wait("end", 100)
+    judge = judge_all(server, said, live.stop()[0])
+    assert len(judge.visits) == 1
+    assert len(judge.ends) >= 0.99 * 2 * judge.short
+
+
+def test_without_the_kernel_s_events(network, serve, tmp_path):
+    """Then who lives shortly is unseen, and never taken for another; who stays is named."""
+    if os.geteuid() != 0:
+        prefix = ()  # a user namespace has none
+    elif not shutil.which("setpriv"):
+        pytest.skip("there is no program setpriv to give up capabilities with")
+    else:
+        prefix = ["setpriv", "--bounding-set", "-bpf,-perfmon,-sys_admin"]
+    host = network.host("host")
+    server = serve("127.0.0.1:0", *ROOM, "--builtin", "discard", prefix=host.prefix)
+    live = Live(tmp_path, host, "--json", prefix=prefix)
+    said = host.run(VISITORS, "127.0.0.1", server.port, 200)
+    server.log.wait("end", 200)
+    with host.connect("127.0.0.1", server.port) as client:
+        port = str(client.getsockname()[1])
+
+        def is_named(line):
+            return pids(line) == [os.getpid()] and line["segment"]["local"].endswith(f":{port}")
+
+        def ask():
+            client.send(b"x")
+            return any(map(is_named, map(json.loads, live.told())))
+        forkport.until(ask, "that the client is named")
+    lines, errors = live.stop()
+    assert "processes that live shortly may be unseen" in errors
+    judge_all(server, said, lines)
+
+
+def test_what_was_there_before(network, serve, tmp_path):
+    """A connection that was open when it began, one that nobody uses, and a socket that begins to listen later."""
+    host = network.host("host")
+    server = serve("127.0.0.1:0", "--builtin", "discard", prefix=host.prefix)
+    before = host.connect("127.0.0.1", server.port)
+    worker = server.log.wait("start")["pid"]
+    live = Live(tmp_path, host, "--json")
+    before.send(b"x")
+    line = live.wait(lambda line: line["segment"]["length"] == 1)[0]
+    assert (pids(line), pids(line, "senders"), line["answer"]) == ([worker], [os.getpid()], "connected")
+    with host.socket() as later:
+        later.bind(("127.0.0.1", 0))
+        later.listen(8)
+        with host.connect("127.0.0.1", later.getsockname()[1]) as client:
+            end = f'{{127.0.0.1:{later.getsockname()[1]}, 127.0.0.1:{client.getsockname()[1]}}}'
+            line = live.wait(lambda line: line["answer"] == "listening" and line["pair"].startswith(end.split(",")[0]))[0]
+            assert os.getpid() in pids(line)
+            line = live.wait(lambda line: line["pair"] == end)[0]
+            assert line["waiting"] is True and line["known_by"] == "listening"
+            accepted, _ = later.accept()
+            client.send(b"xy")
+            line = live.wait(lambda line: line["segment"]["length"] == 2)[0]
+            assert os.getpid() in pids(line)
+            accepted.close()
+    before.close()
+    live.stop()
+
+
+def test_a_wire(network, serve, tmp_path):
+    """On a real interface one end is elsewhere: what comes is told by its receiver, what goes by its sender."""
+    one, two = network.host("one"), network.host("two")
+    network.wire(one, two)
+    for host, address in ((one, "192.0.2.1/24"), (two, "192.0.2.2/24")):
+        host.run("ip", "address", "add", address, "dev", "eth0")
+    server = serve("192.0.2.2:0", worker=["sh", "-c", "read line; echo $$"], prefix=two.prefix)
+
+    def probe():
+        with one.socket() as client:
+            assert client.connect_ex(("192.0.2.2", 9)) != 0
+    live = Live(tmp_path, one, "--json", interface="eth0", probe=probe)
+    with one.connect("192.0.2.2", server.port) as client:
+        port = client.getsockname()[1]
+        client.sendall(b"hello\n")
+        forkport.read_to_end(client)
+    lines = [json.loads(line) for line in live.stop()[0]]
+    lines = [line for line in lines if f":{port}" in line["segment"]["local"] + line["segment"]["foreign"]]
+    went = [line for line in lines if line["segment"]["local"].startswith("192.0.2.2:")]
+    came = [line for line in lines if line["segment"]["local"].startswith("192.0.2.1:")]
+    assert len(went) >= 4 and len(came) >= 3
+    assert all(pids(line) == [] and pids(line, "senders") == [os.getpid()] for line in went), went
+    assert all(pids(line) == [os.getpid()] and pids(line, "senders") == [] for line in came), came
+
+
+def test_a_file_is_kept(network, serve, tmp_path):
+    """--write: every frame that was told of, with the pair and the process as its comment, to be read again."""
+    host = network.host("host")
+    server = serve("127.0.0.1:0", "--builtin", "echo", prefix=host.prefix)
+    kept = tmp_path / "kept.pcapng"
+    live = Live(tmp_path, host, "--write", kept)
+    assert server_answers(host, server)
+    lines, _ = live.stop()
+    assert kept.stat().st_mode & 0o777 == 0o600
+    comments = re.findall(rb"\{127\.0\.0\.1:\d+, 127\.0\.0\.1:\d+\} [ -~]+", kept.read_bytes())
+    told = [line.split("-> #")[0].split(maxsplit=2)[2][:46].strip() for line in lines]
+    assert [comment.decode().split("}")[0] + "}" for comment in comments] == told
+    assert any(f": python3 {os.getpid()}" in comment.decode() or f" {os.getpid()}" in comment.decode()
+               for comment in comments)
+    code, output, errors = forkport.run("demux", "--read", kept)
+    assert (code, errors, len(output.splitlines())) == (0, "", len(lines))
+
+
+def server_answers(host, server):
+    with host.connect("127.0.0.1", server.port) as client:
+        client.sendall(b"hello\n")
+        client.shutdown(socket.SHUT_WR)
+        return forkport.read_to_end(client) == b"hello\n"
+
+
+def test_a_summary_and_an_end(network, serve, tmp_path):
+    """--summary has a line for each end, at the end; --count ends by itself."""
+    host = network.host("host")
+    server = serve("127.0.0.1:0", "--builtin", "echo", prefix=host.prefix)
+    kept = tmp_path / "kept"
+    # Nothing is told before the end, but the file is there when it has begun.
+    live = Live(tmp_path, host, "--summary", "--json", "--count", 30, "--write", kept,
+                probe=lambda: server_answers(host, server))
+    lines = live.end()
+    ends = [line for line in map(json.loads, lines) if line.get("endpoint") == "connected"]
+    worker = {line["pid"] for line in server.log.find("start")}
+    mine = [line for line in ends if line["pair"].startswith(f"{{127.0.0.1:{server.port},")]
+    # It may have begun in the middle of one, and the thirtieth segment may be in the middle of another.
+    whole = [line for line in mine if line["end"] == "closed" and line["handshake"] == "seen"]
+    assert whole and all(line["bytes"] == 6 and pids(line) for line in whole)
+    assert sum(line["segments"] for line in ends) <= 30
+    named = {pid for line in mine for pid in pids(line)}
+    assert named <= worker | {server.pid}
+    assert json.loads(lines[-1])["segments"] == 30
+
+
+def test_what_goes_wrong(network, tmp_path):
+    """One clear error each."""
+    host = network.host("host")
+    assert start(host, "nowhere")[::2] == (
+        66, "forkport: cannot capture on nowhere: No such device exists\n")
+    code, _, errors = start(host, "lo", "--write", tmp_path / "no" / "such")
+    assert (code, errors) == (66, f"forkport: cannot write {tmp_path}/no/such: No such file or directory\n")
+    if os.geteuid() == 0 and shutil.which("setpriv"):
+        code, _, errors = start(host, "lo", prefix=["setpriv", "--bounding-set", "-net_raw"])
+        assert code == 77 and errors.count("\n") == 1 and "CAP_NET_RAW" in errors
+
+
+def test_the_interface_goes_away(network, tmp_path):
+    one, two = network.host("one"), network.host("two")
+    network.wire(one, two)
+    one.run("ip", "address", "add", "192.0.2.1/24", "dev", "eth0")
+    two.run("ip", "address", "add", "192.0.2.2/24", "dev", "eth0")
+
+    def probe():
+        with one.socket() as client:
+            assert client.connect_ex(("192.0.2.2", 9)) != 0
+    live = Live(tmp_path, one, interface="eth0", probe=probe)
+    one.run("ip", "link", "delete", "eth0")
+    lines = live.end(code=71)
+    assert lines and "eth0" in live.errors.read_text() and live.errors.read_text().count("\n") == 1
