@@ -27,7 +27,7 @@
 
 #define SEGMENTS_PER_SET 8
 #define SETS             300
-#define SETS_LONG        5000
+#define SETS_LONG        3000
 #define WAIT_MS          1000
 #define FAULTS_MAX       20
 
@@ -433,7 +433,7 @@ static void try_set(uint64_t seed, unsigned number, struct tally *tally)
     for (unsigned i = 0; i < SEGMENTS_PER_SET; i++) {
         struct trial trial = {
             .seed = seed, .number = number, .random = &random, .set = &set, .tally = tally, .client = -1};
-        trial.blind = geteuid() == 0 && random_percent(&random, 25);
+        trial.blind = random_percent(&random, 25);
         try_segment(&trial);
     }
     set_done(&set);
@@ -467,7 +467,7 @@ int main(int argc, char **argv)
     unsigned first = argc > 3 ? (unsigned)strtoul(argv[3], NULL, 10) : 0;
     const char *reason = world_make();
     if (reason != NULL) {
-        printf("1..1\nok 1 - demultiplex # SKIP %s\n", reason);
+        printf("%s\n1..1\nok 1 - demultiplex # SKIP\n", reason); /* see tools/tap */
         return EXIT_SUCCESS;
     }
     for (unsigned i = first; i < first + sets; i++)

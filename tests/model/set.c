@@ -179,7 +179,7 @@ void set_make(struct random *random, uint16_t port, struct set *ret_set)
     const struct recipe recipe = {
         .shared_percent = random_percent(random, 70) ? 100 : 50,
         .device_percent = random_percent(random, 50) ? 0 : 30,
-        .users = geteuid() == 0 && random_percent(random, 20),
+        .users = random_percent(random, 20) && world_has_users(),
         .few_ends = random_percent(random, 40),
     };
     uint32_t wanted = 1 + random_below(random, SET_MAX);

@@ -17,6 +17,7 @@
 
 static int home = -1;
 static int client_host = -1;
+static bool has_users;
 
 void die(const char *format, ...)
 {
@@ -82,6 +83,44 @@ static const char client_commands[] =
     "sysctl -qw net.ipv4.conf.all.rp_filter=0\n"
     "ip route add 10.0.1.3 dev wire0 src 10.0.1.9\n";
 
+static void write_file(const char *path, const char *content)
+{
+    FILE *file = fopen(path, "we");
+
+    if (file == NULL || fputs(content, file) < 0 || fclose(file) != 0)
+        die("write %s", path);
+}
+
+static void map_to_root(const char *path, unsigned id)
+{
+    char map[32];
+
+    snprintf(map, sizeof(map), "0 %u 1", id);
+    write_file(path, map);
+}
+
+/* Root of a user namespace: one without root in it would lose its privileges to ip(8) with each execve(2). */
+static bool become_root(void)
+{
+    unsigned user = geteuid();
+    unsigned group = getegid();
+
+    has_users = user == 0;
+    if (has_users)
+        return true;
+    if (unshare(CLONE_NEWUSER) < 0)
+        return false;
+    write_file("/proc/self/setgroups", "deny");
+    map_to_root("/proc/self/uid_map", user);
+    map_to_root("/proc/self/gid_map", group);
+    return true;
+}
+
+bool world_has_users(void)
+{
+    return has_users;
+}
+
 static int open_own(void)
 {
     int fd = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
@@ -99,7 +138,7 @@ const char *world_make(void)
 
     if (system("command -v ip >/dev/null && command -v sysctl >/dev/null") != 0)
         return "there is no program ip or sysctl";
-    if (unshare(geteuid() == 0 ? CLONE_NEWNET : CLONE_NEWUSER | CLONE_NEWNET) < 0)
+    if (!become_root() || unshare(CLONE_NEWNET) < 0)
         return "the kernel gives no network namespace";
     client_host = open_own();
     if (pipe2(gate, O_CLOEXEC) < 0)

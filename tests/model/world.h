@@ -38,6 +38,8 @@ const char *world_make(void);
 #define WORLD_CROSSED  "10.0.1.3"
 #define WORLD_CROSSING "10.0.1.9"
 int world_client_socket(int family, unsigned wire);
+/* May sockets be made as other users? */
+bool world_has_users(void);
 uint32_t world_device(const char *name);
 
 /* An address that a listening socket may have. */
