@@ -70,11 +70,12 @@ class Daemon:
     """How a program is served.
 
     `greeting` is a part of what its clients say first, `ends` the exit statuses after a small use, `clients` how many
-    small uses a test makes, `through` whether the big file goes through the connection itself.
+    small uses a test makes, `through` whether the big file goes through the connection itself, `not_at_read` why it is
+    nothing for gate read.
     """
 
     needs, options, prefix, env, command = (), (), (), {}, ()
-    greeting, ends, clients, through = b"", {0}, 50, True
+    greeting, ends, clients, through, not_at_read = b"", {0}, 50, True, ""
 
     def __init__(self, files):
         self.files = files
@@ -122,7 +123,9 @@ class Git(Daemon):
 
     def __init__(self, files):
         super().__init__(files)
-        self.command = ["git", "daemon", "--inetd", "--export-all", f"--base-path={files.folder}"]
+        # Not `git daemon`, which only starts it, and waits: the gate would not be in the same process.
+        where = self.client("git", "--exec-path").decode().strip()
+        self.command = [f"{where}/git-daemon", "--inetd", "--export-all", f"--base-path={files.folder}"]
         self.repository = files.folder / "repo"
         if not self.repository.exists():
             shutil.copytree(files.public, self.repository)
@@ -153,6 +156,7 @@ class Git(Daemon):
 class Rsync(Daemon):
     """rsync --daemon, which sees by itself that its standard input is a connection; rsync lists and fetches."""
 
+    not_at_read = "rsync greets its client before it reads"
     # So it ends when all it was asked for is a list.
     needs, greeting, ends = ("rsync",), b"@RSYNCD: 31.0\nfil", {255}
 
@@ -206,6 +210,7 @@ class MicroHttpd(BusyboxHttpd):
 class Vsftpd(Daemon):
     """vsftpd and curl; with lftp, and by the book's addresses, in test_vsftpd.py."""
 
+    not_at_read = "vsftpd asks who its client is, and greets it, before it reads"
     # 2 where curl did not wait for the answer to its QUIT.
     needs, greeting, ends, through = ("vsftpd", "curl"), b"USER anonym", {0, 2}, False
 
@@ -251,6 +256,7 @@ UseDNS no
 class Sshd(Daemon):
     """sshd -i, and ssh, with keys made for the test: as whom the tests run, who logs in as themselves."""
 
+    not_at_read = "sshd asks who its client is, and greets it, before it reads"
     # So it ends when its client is the one that says goodbye. The handshake costs 100 ms of CPU.
     needs, greeting, ends, clients = ("sshd", "ssh", "ssh-keygen", "unshare"), b"SSH-2.0-", {255}, 20
     user = pwd.getpwuid(os.geteuid()).pw_name

@@ -66,8 +66,15 @@ def files():
         yield programs.Files(folder)
 
 
+@pytest.fixture
+def daemon(one_daemon, engine):
+    if "read" in engine and one_daemon.not_at_read:
+        pytest.skip(one_daemon.not_at_read)
+    return one_daemon
+
+
 @pytest.fixture(scope="module", params=programs.DAEMONS)
-def daemon(request, files):
+def one_daemon(request, files):
     kind = programs.DAEMONS[request.param]
     if reason := kind.why_not():
         pytest.skip(reason)
@@ -163,7 +170,9 @@ def test_a_script_for_fifty_at_once(serve, script):
     check_many(serve_script(serve, script))
 
 
-def test_a_script_knows_whose_connection_it_serves(serve, script):
+def test_a_script_knows_whose_connection_it_serves(serve, script, engine):
+    if "read" in engine:
+        pytest.skip("an interpreter takes its environment over before it reads")
     check_who(serve_script(serve, script))
 
 
@@ -175,10 +184,11 @@ def test_a_script_whose_client_goes_away(serve, script):
     check_gone(serve_script(serve, script, "--max", 1))
 
 
-def test_go(serve, go_program):
+def test_go(serve, go_program, engine):
     command, fits = go_program
     check_many(serve_script(serve, command, fits=fits))
-    check_who(serve_script(serve, command, fits=fits))
+    if "read" not in engine:
+        check_who(serve_script(serve, command, fits=fits))
     check_stream(serve_script(serve, command, fits=fits))
     check_gone(serve_script(serve, command, "--max", 1, fits=fits))
 
