@@ -219,6 +219,7 @@ static void take_row(struct attribute *attribute, const struct pairs_row *row)
         live_socket_name(socket, LIVE_HELD, holders,
                          live_holders_add(&listening->holders, &listening->table, row, holders, 0));
     socket->passive |= row->owner == OWNER_WAITING;
+    socket->not_permitted = row->owner == OWNER_NOT_PERMITTED;
     socket->seen = true;
     attribute->wants_look |= row->owner == OWNER_HELD && socket->way == LIVE_UNKNOWN;
 }
@@ -434,6 +435,7 @@ static void answer_socket(struct attribute *attribute, struct live_socket *socke
     if (socket->way == LIVE_UNKNOWN && socket->passive)
         answer.waiting = find_listener(attribute, &socket->pair, interface, &answer);
     if (!answer.waiting) {
+        answer.not_permitted = socket->not_permitted;
         answer.process_count = socket->process_count;
         answer.more = socket->more;
         memcpy(answer.processes, socket->processes, sizeof(answer.processes));

@@ -54,6 +54,7 @@ struct live {
     size_t held_bytes;
     uint32_t interface; /* 0: "any" */
     uint64_t segments;
+    int64_t next_say_ns;
     uint64_t dropped; /* that have been said */
     uint64_t lost;
     bool ending;
@@ -208,15 +209,18 @@ static void set_timer(struct live *live)
     loop_timer_set(&live->loop, &live->timer, now_ns + (left_ns > 0 ? left_ns : 0));
 }
 
-/* Losses are said when there are more of them, and looked for once a second or when something is told. */
+/* Losses are said when there are more of them, and at most once a second. */
 static void say_losses(struct live *live)
 {
     struct capture_counts counts;
     uint64_t lost = attribute_lost(live->attribute);
 
+    if (clock_monotonic_ns() < live->next_say_ns)
+        return;
+    live->next_say_ns = clock_monotonic_ns() + SECOND_NS;
     if (capture_counts(live->capture, &counts) && counts.dropped + counts.dropped_interface > live->dropped) {
         live->dropped = counts.dropped + counts.dropped_interface;
-        notice(live, live->dropped, " segments were dropped so far: they came faster than they were read");
+        notice(live, live->dropped, " frames were dropped so far: they came faster than they were read");
     }
     if (lost > live->lost) {
         live->lost = lost;
@@ -340,6 +344,7 @@ static void finish(struct live *live)
             continue;
     }
     tell_until(live, INT64_MAX);
+    live->next_say_ns = 0;
     say_losses(live);
 }
 

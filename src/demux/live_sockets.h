@@ -44,13 +44,14 @@ struct live_process {
 
 struct live_socket {
     uint64_t cookie;
-    struct pair pair; /* without a port: not known yet */
-    int64_t start_ns; /* CLOCK_MONOTONIC */
-    int64_t end_ns;   /* LIVE_FOREVER: it lives */
-    bool active;      /* it was seen to connect */
-    bool passive;     /* it comes from a listening socket */
-    bool seen;        /* its owner's mark */
-    uint8_t way;      /* enum live_way */
+    struct pair pair;   /* without a port: not known yet */
+    int64_t start_ns;   /* CLOCK_MONOTONIC */
+    int64_t end_ns;     /* LIVE_FOREVER: it lives */
+    bool active;        /* it was seen to connect */
+    bool passive;       /* it comes from a listening socket */
+    bool not_permitted; /* its process may not be looked into */
+    bool seen;          /* its owner's mark */
+    uint8_t way;        /* enum live_way */
     uint8_t process_count;
     uint32_t more; /* processes that hold it too */
     struct live_process processes[LIVE_PROCESSES];
