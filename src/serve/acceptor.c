@@ -6,6 +6,7 @@
 #include "sys/accept.h"
 #include "sys/fd.h"
 #include "sys/memory.h"
+#include "sys/process.h"
 #include "sys/socket.h"
 
 #include <errno.h>
@@ -217,6 +218,9 @@ void acceptor_started(struct supervisor *supervisor, struct connection *connecti
     if (pid > 0 && connections_find(connections, pid) == NULL) {
         connection_enter_running(connections, connection, pid);
         say_started(supervisor, connection);
+        /* It was not there when the others were told. */
+        if (supervisor->phase >= PHASE_TERMINATING && process_is_child(pid))
+            process_signal(pid, supervisor->phase == PHASE_TERMINATING ? SIGTERM : SIGKILL);
     } else if (take_fd >= 0) {
         connection->fd = take_fd;
         connection_enter_held(connections, connection);

@@ -2,6 +2,7 @@
 #include "serve/drain.h"
 
 #include "serve/acceptor.h"
+#include "serve/warm.h"
 #include "sys/process.h"
 
 #define SECOND_NS INT64_C(1000000000)
@@ -12,7 +13,9 @@ static void signal_worker(struct connection *connection, void *data)
 {
     const int *number = data;
 
-    process_signal(connection->pid, *number);
+    /* The pid may be one that a template only said. */
+    if (process_is_child(connection->pid))
+        process_signal(connection->pid, *number);
 }
 
 static void set_timer(struct supervisor *supervisor, int64_t delay_ns)
@@ -57,6 +60,7 @@ static void hurry(struct supervisor *supervisor, enum supervisor_phase phase, in
     struct event event = {.kind = EVENT_HURRY};
 
     supervisor->phase = phase;
+    warm_collect(supervisor);
     drop_held(supervisor);
     EVENT_SET(&event, SIGNAL, signal, (uint64_t)number);
     EVENT_SET(&event, LIVE, live, admit_live(&supervisor->admit));

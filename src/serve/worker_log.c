@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "serve/worker_log.h"
 
+#include "serve/warm.h"
 #include "sys/fd.h"
 #include "sys/process.h"
 #include "sys/random.h"
@@ -134,11 +135,18 @@ static void log_stray(struct supervisor *supervisor, const struct log_socket_sen
     supervisor->stray_bytes += length + EVENT_BYTES;
 }
 
-static struct connection *find_connection(struct connections *connections,
+static struct connection *find_connection(struct supervisor *supervisor,
                                           const struct log_socket_sender *sender)
 {
-    if (sender->number != 0)
+    struct connections *connections = &supervisor->connections;
+
+    if (sender->number != 0) {
+        struct connection *found = connections_find_key(connections, sender->number);
+        /* It runs, or it could not have written: its pid has only not been taken in yet. */
+        if (found != NULL && found->state == CONNECTION_STARTING)
+            warm_collect(supervisor);
         return connections_find_key(connections, sender->number);
+    }
     struct connection *connection = connections_find(connections, sender->pid);
     return connection != NULL ? connection : connections_find(connections, process_session(sender->pid));
 }
@@ -154,7 +162,7 @@ static bool read_one(struct supervisor *supervisor)
         return false;
     bool is_cut = (size_t)length > size;
     size_t held = is_cut ? size : (size_t)length;
-    struct connection *connection = find_connection(&supervisor->connections, &sender);
+    struct connection *connection = find_connection(supervisor, &sender);
     if (connection != NULL)
         log_of_connection(supervisor, connection, buffer, held, is_cut);
     else if (held > 0)

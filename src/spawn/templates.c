@@ -12,10 +12,9 @@
 
 #define MS_NS     INT64_C(1000000)
 #define SECOND_NS (1000 * MS_NS)
-/* How often a template under way is looked at: at first, and once it takes long. */
-#define LOOK_NS      (2 * MS_NS)
+/* How often a template under way is looked at: a third of the time that it has taken so far, within these. */
+#define LOOK_NS      (1 * MS_NS)
 #define LOOK_LATE_NS (50 * MS_NS)
-#define LATE_NS      (500 * MS_NS)
 /* With orders open: an answer is late after this, and after that the template is taken for stuck. */
 #define ANSWER_NS (1 * MS_NS)
 #define STUCK_NS  (3 * SECOND_NS)
@@ -106,8 +105,10 @@ static void start_missing(struct templates *templates, int64_t now_ns)
         struct template *template = find_state(templates, TEMPLATE_FREE);
         if (template == NULL || now_ns < templates->start_ns)
             return;
-        if (template_start(template, templates->plan, templates->library_fd, now_ns, &err) != FP_OK)
+        if (template_start(template, templates->plan, templates->library_fd, now_ns, &err) != FP_OK) {
             templates->start_ns = now_ns + pace_failure_ns(&templates->pace, now_ns);
+            tell(templates, template, "not started: %s", strerror(err.errnum));
+        }
     }
 }
 
@@ -173,6 +174,13 @@ static void retire_worn(struct templates *templates, int64_t now_ns)
     }
 }
 
+static int64_t look_after_ns(int64_t taken_ns)
+{
+    if (taken_ns < 3 * LOOK_NS)
+        return LOOK_NS;
+    return taken_ns / 3 < LOOK_LATE_NS ? taken_ns / 3 : LOOK_LATE_NS;
+}
+
 static void set_due(struct templates *templates, int64_t now_ns)
 {
     int64_t due_ns = INT64_MAX;
@@ -181,7 +189,7 @@ static void set_due(struct templates *templates, int64_t now_ns)
         const struct template *template = &templates->items[i];
         int64_t at_ns = INT64_MAX;
         if (template->state == TEMPLATE_UNREADY)
-            at_ns = now_ns + (now_ns - template->started_ns < LATE_NS ? LOOK_NS : LOOK_LATE_NS);
+            at_ns = now_ns + look_after_ns(now_ns - template->started_ns);
         else if (template->state != TEMPLATE_FREE && template_open_orders(template) != 0)
             at_ns = now_ns + ANSWER_NS;
         else if (template->state == TEMPLATE_READY)

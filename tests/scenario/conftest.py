@@ -10,17 +10,21 @@ import pytest
 import forkport
 
 
-# What a program is served with, and what is asked of all of them, unchanged.
-ENGINES = {"exec": [], "fork": ["--engine", "fork"]}
-OF_EVERY_ENGINE = {
-    "test_addresses", "test_break", "test_contract", "test_life", "test_limits", "test_shortage", "test_stderr",
-    "test_programs", "test_vsftpd",
+# What a program is served with; what is asked of all of them, unchanged, by the real programs, and by the rest.
+ENGINES = {
+    "exec": [],
+    "fork": ["--engine", "fork"],
+    "fork at read": ["--engine", "fork", "--gate", "read"],
+    "pool": ["--engine", "pool"],
 }
+OF_EVERY_ENGINE = {"test_programs": ENGINES} | dict.fromkeys((
+    "test_addresses", "test_break", "test_contract", "test_life", "test_limits", "test_shortage", "test_stderr",
+    "test_vsftpd"), ("exec", "fork"))
 
 
 def pytest_generate_tests(metafunc):
     if metafunc.module.__name__ in OF_EVERY_ENGINE and "serve" in metafunc.fixturenames:
-        metafunc.parametrize("engine", ENGINES, indirect=True, scope="function")
+        metafunc.parametrize("engine", OF_EVERY_ENGINE[metafunc.module.__name__], indirect=True, scope="function")
 
 
 @pytest.fixture

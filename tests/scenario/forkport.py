@@ -57,9 +57,18 @@ def status(pid, name):
 
 
 def children(pid):
-    """The processes whose parent this one is, ended ones that nobody has waited for included."""
+    """The processes whose parent this one is, ended ones that nobody has waited for included, but not templates."""
     return [int(child) for task in pathlib.Path(f"/proc/{pid}/task").iterdir()
-            for child in (task / "children").read_text().split()]
+            for child in (task / "children").read_text().split() if not is_template(child)]
+
+
+def is_template(pid):
+    """Whether it waits for connections to fork for: it has one descriptor, which is none of the standard ones."""
+    try:
+        fds = os.listdir(f"/proc/{pid}/fd")
+    except OSError:
+        return False
+    return len(fds) == 1 and int(fds[0]) > 2
 
 
 def cpu_seconds(pid):

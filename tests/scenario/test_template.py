@@ -1,0 +1,241 @@
+"""The fork engine: where it forks, what a worker is then, and what becomes of connections when a template does not do."""
+import concurrent.futures
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+
+import pytest
+
+import forkport
+
+TEMPLATE = forkport.BUILD / "tests/fixtures/template"
+SOURCE = forkport.ROOT / "tests/fixtures/template.c"
+WAYS = ["read", "syscall", "readv", "recv", "recvfrom", "recvmsg", "poll", "ppoll", "select", "pselect", "epoll", "fgets",
+        "fread", "getchar", "getline", "scanf"]
+FORK = ["--engine", "fork"]
+READ = [*FORK, "--gate", "read"]
+
+
+@pytest.fixture(params=["glibc", "musl"])
+def program(request, tmp_path):
+    if request.param == "glibc":
+        return TEMPLATE
+    if not shutil.which("musl-gcc"):
+        pytest.skip("there is no program musl-gcc")
+    subprocess.run(["musl-gcc", "-O2", "-D_GNU_SOURCE", "-o", tmp_path / "template-musl", SOURCE], check=True)
+    return tmp_path / "template-musl"
+
+
+def ask(server, line="hello", **how):
+    """What a worker says of itself: its line, the pid that prepared, its own, its client's port, and so on."""
+    with server.connect(**how) as client:
+        client.sendall(line.encode() + b"\n")
+        return forkport.read_to_end(client).decode().split() + [str(client.getsockname()[1])]
+
+
+def template_pids(server):
+    return [event["pid"] for event in server.log.find("template") if "at its gate" in event["reason"]]
+
+
+def ready(serve, *arguments, worker):
+    server = serve("127.0.0.1:0", "--max", 5000, "--max-per-source", 5000, *arguments, worker=worker)
+    server.log.wait("template")
+    return server
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_gate_read(serve, program, way):
+    """Each was prepared by the template, and is a process of its own whose C library knows it."""
+    server = ready(serve, *READ, worker=[program, way])
+    [template] = template_pids(server)
+    answers = [ask(server, f"line{number}") for number in range(5)]
+    for number, (line, prepared, pid, port, fault, _, _, client) in enumerate(answers):
+        assert (line, int(prepared), port, fault) == (f"line{number}"[:6], template, client, "0")
+        assert server.log.wait("end", connection=number + 1)["pid"] == int(pid) != template
+    assert server.stop() == 0
+
+
+def test_gate_main(serve, program):
+    server = ready(serve, *FORK, worker=[program, "fgets"])
+    answers = [ask(server) for _ in range(5)]
+    assert all(prepared == pid and port == client and fault == "0"
+               for _, prepared, pid, port, fault, _, _, client in answers), answers
+    assert server.log.find("notice") == []
+    # What one worker's memory tells of the next: the canary, and the random bytes that the kernel gave.
+    assert len({answer[5] for answer in answers}) == (5 if os.uname().machine == "x86_64" else 1)
+    assert len({answer[6] for answer in answers}) == 5
+
+
+def test_worker_has_no_trace(serve):
+    """Its limits, and the environment that others see, byte for byte, are those of exec."""
+    script = ["sh", "-c", "cat /proc/self/limits; tr '\\0' '\\n' </proc/$$/environ | sed '/^$/d; /PORT=/d; /FORKPORT_/d'; umask"]
+    env = {**os.environ, "LD_PRELOAD": "", "LAST": "x"}
+    said = []
+    for arguments in ([], FORK):
+        server = serve("127.0.0.1:0", *arguments, worker=script, env=env)
+        if arguments:
+            server.log.wait("template")
+        said.append(server.ask().replace(b"LD_PRELOAD=\n", b""))
+        assert b"TCPREMOTEIP=127.0.0.1\n" in said[-1] and b"ROOM" not in said[-1] and b"TEMPLATE" not in said[-1]
+    assert said[0] == said[1]
+
+
+def test_a_preload_of_ones_own_is_kept(serve):
+    server = ready_with_env(serve, {**os.environ, "LD_PRELOAD": "libm.so.6"})
+    assert server.ask() == b"libm.so.6 127.0.0.1\n"
+
+
+def ready_with_env(serve, env):
+    server = serve("127.0.0.1:0", *FORK, worker=["sh", "-c", "echo $LD_PRELOAD $TCPREMOTEIP"], env=env)
+    server.log.wait("template")
+    return server
+
+
+def test_shells_go_on_reading_their_script(serve, tmp_path):
+    """The script's file is open at the gate; workers read on in it, each from where the template was."""
+    script = tmp_path / "script"
+    script.write_text("#!/bin/sh\nread line\n" + "".join(f"echo {number} $line\n" for number in range(3000)))
+    script.chmod(0o755)
+    server = ready(serve, *READ, worker=[script])
+    assert template_pids(server)
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        for number, answer in enumerate(pool.map(lambda n: server.ask(b"%d\n" % n), range(40))):
+            assert answer == b"".join(b"%d %d\n" % (at, number) for at in range(3000))
+
+
+@pytest.mark.parametrize("way, options, reason", [
+    ("nothing", READ, "ended before its gate"),
+    ("hang", [*READ, "--template-start", 1], "did not come to its gate within 1 s"),
+    ("uring", READ, "io_uring"),
+])
+def test_what_does_not_come_to_its_gate_is_executed(serve, way, options, reason):
+    server = serve("127.0.0.1:0", *options, worker=[TEMPLATE, way])
+    notice = server.log.wait("notice")["error"]
+    if "exit 77" in notice:
+        pytest.skip("the kernel gives no io_uring")
+    assert reason in notice and notice.endswith("each connection executes it instead"), notice
+    if way != "hang":
+        answer = ask(server)
+        assert answer[1] == answer[2]
+    else:
+        with server.connect():
+            server.log.wait("start")
+    assert len(server.log.find("notice")) == 1 and template_pids(server) == []
+
+
+def test_a_thread_is_made_in_the_worker(serve):
+    server = ready(serve, *READ, worker=[TEMPLATE, "thread"])
+    [template] = template_pids(server)
+    line, prepared, pid, *_ = ask(server)
+    assert (line, int(prepared)) == ("hello", template) and pid != prepared
+
+
+def test_a_program_with_a_thread_before_main_is_executed(serve, tmp_path):
+    source = tmp_path / "early.c"
+    source.write_text("""
+        #include <pthread.h>
+        #include <unistd.h>
+        static void *idle(void *data) { for (;;) pause(); return data; }
+        __attribute__((constructor)) static void early(void) { pthread_t t; pthread_create(&t, 0, idle, 0); }
+        int main(void) { return write(1, "served\\n", 7) != 7; }""")
+    subprocess.run(["cc", "-o", tmp_path / "early", source, "-lpthread"], check=True)
+    server = serve("127.0.0.1:0", *FORK, worker=[tmp_path / "early"])
+    assert "several threads" in server.log.wait("notice")["error"]
+    assert server.ask() == b"served\n"
+
+
+def test_static_and_set_id_programs_are_executed(serve, tmp_path):
+    set_id = shutil.copy(forkport.WORKER, tmp_path / "set-id")
+    os.chmod(set_id, 0o4755)
+    (tmp_path / "static.c").write_text('#include <unistd.h>\nint main(void) { return write(1, "ok\\n", 3) != 3; }\n')
+    cases = [([set_id, "exit", "0"], "gains rights")]
+    if subprocess.run(["cc", "-static", "-o", tmp_path / "static", tmp_path / "static.c"], check=False).returncode == 0:
+        cases.append(([tmp_path / "static"], "is linked statically"))
+    for worker, reason in cases:
+        server = serve("127.0.0.1:0", *FORK, worker=worker)
+        assert reason in server.log.wait("notice")["error"]
+        server.ask()
+        assert server.log.wait("end")["exit"] == 0
+
+
+def test_templates_are_replaced_and_leave_nothing(serve):
+    server = ready(serve, *FORK, "--template-connections", 20, worker=["cat"])
+    before = None
+    for turn in range(4):
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            assert set(pool.map(lambda _: server.ask(b"x"), range(100))) == {b"x"}
+        server.log.wait("end", 100 * (turn + 1))
+        forkport.until(lambda: forkport.children(server.pid) == [], "templates only")
+        # One, or an old one on its way out.
+        forkport.until(lambda: len(all_children(server.pid)) == 1, "one template")
+        before = before or forkport.descriptors(server.pid)
+        assert forkport.descriptors(server.pid) == before
+    assert len(template_pids(server)) > 10
+    assert server.stop() == 0
+    assert server.log.find("stop")[-1]["served"] == 400
+
+
+def all_children(pid):
+    return pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+
+def test_a_fault_replaces_the_template(serve):
+    server = ready(serve, *FORK, worker=[TEMPLATE, "read"])
+    ask(server, "fault")
+    forkport.until(lambda: len(template_pids(server)) == 2, "another template")
+    assert any("ended by signal 6" in event["reason"] for event in server.log.find("template"))
+    assert ask(server)[0] == "hello"
+
+
+def test_a_killed_template_loses_nobody(serve):
+    """Killed again and again while it forks; every client is answered, once."""
+    server = ready(serve, *FORK, worker=["cat"])
+    answered = []
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        def one(number):
+            answered.append(server.ask(b"%d" % number))
+            if number % 50 == 0:
+                for child in all_children(server.pid):
+                    if forkport.is_template(child):
+                        os.kill(int(child), signal.SIGKILL)
+        list(pool.map(one, range(600)))
+    assert sorted(map(int, answered)) == list(range(600))
+    assert server.stop() == 0
+    assert server.log.find("stop")[-1] | {"served": 600, "failed": 0} == server.log.find("stop")[-1]
+
+
+def test_a_stopped_template_loses_nobody(serve):
+    server = ready(serve, *FORK, worker=["cat"])
+    os.kill(template_pids(server)[0], signal.SIGSTOP)
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(lambda _: server.ask(b"x"), range(20))) == [b"x"] * 20
+    assert any("does not answer" in event["reason"] for event in server.log.find("template"))
+    assert server.stop() == 0
+
+
+def test_a_killed_server_leaves_no_template(serve):
+    server = ready(serve, *FORK, worker=["cat"])
+    [template] = template_pids(server)
+    server.process.kill()
+    forkport.wait_pid(template)
+
+
+def test_several_templates_take_turns(serve):
+    server = ready(serve, *FORK, "--templates", 3, worker=["cat"])
+    server.log.wait("template", 3)
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(lambda _: server.ask(b"x"), range(200))) == {b"x"}
+    assert len(all_children(server.pid)) >= 3
+    assert server.stop() == 0
+
+
+def test_a_template_may_not_be_looked_into(serve, root, public_worker):
+    """A worker of the same user could otherwise change what all later ones are forked from."""
+    server = ready(serve, *FORK, "--user", "nobody", worker=["cat"])
+    assert public_worker
+    [template] = template_pids(server)
+    result = subprocess.run(["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "ls", f"/proc/{template}/fd"],
+                            capture_output=True, text=True, check=False)
+    assert result.returncode != 0 and "Permission denied" in result.stderr
