@@ -36,15 +36,31 @@ static void add_reason(void *data, const char *line)
 }
 
 static void format_candidate(const struct answer *answer, const struct model_candidate *candidate,
-                             struct text *text)
+                             bool with_owner, struct text *text)
 {
-    const struct diag_socket *socket = &answer->table.rows[candidate->row].socket;
+    const struct pairs_row *row = &answer->table.rows[candidate->row];
 
     text_printf(text, "%11u ", candidate->rank);
-    pair_format(&socket->pair, text);
-    text_printf(text, " %s: ", pairs_protocol(socket));
+    pair_format(&row->socket.pair, text);
+    text_printf(text, " %s: ", pairs_protocol(&row->socket));
     explain_candidate(answer, candidate, text);
+    if (with_owner) {
+        text_string(text, ": ");
+        render_owner(&answer->table, row, text);
+    }
     text_string(text, "\n");
+}
+
+/* The members of a group differ in nothing but their processes, which are told where one of them is meant. */
+static void format_candidates(const struct answer *answer, struct text *text)
+{
+    const struct model_candidate *items = answer->model.items;
+
+    for (size_t i = 0; i < answer->model.count; i++) {
+        bool with_owner = i < answer->model.best && answer->certainty == CERTAINTY_GROUP;
+        if (i == 0 || items[i - 1].rank != items[i].rank || with_owner)
+            format_candidate(answer, &items[i], with_owner, text);
+    }
 }
 
 void render_answer(const struct answer *answer, struct text *text)
@@ -69,9 +85,5 @@ void render_answer(const struct answer *answer, struct text *text)
     explain_sender(answer, text);
     text_string(text, "\n");
     explain_reasons(answer, add_reason, text);
-    for (size_t i = 0; i < answer->model.count; i++) {
-        /* The members of a group differ in nothing that is shown here. */
-        if (i == 0 || answer->model.items[i - 1].rank != answer->model.items[i].rank)
-            format_candidate(answer, &answer->model.items[i], text);
-    }
+    format_candidates(answer, text);
 }

@@ -90,12 +90,15 @@ static json_t *candidates_value(const struct answer *answer)
         char why[EXPLAIN_SIZE];
         struct text text;
         json_t *object = json_object();
-        add_socket(object, &answer->table.rows[candidate->row].socket);
+        const struct pairs_row *row = &answer->table.rows[candidate->row];
+        add_socket(object, &row->socket);
         add(object, "rank", json_integer(candidate->rank));
         text_init(&text, why, sizeof(why));
         explain_candidate(answer, candidate, &text);
         text_end(&text);
         add(object, "why", json_string(why));
+        if (row->owner != OWNER_UNKNOWN)
+            add(object, "processes", render_processes(&answer->table, row));
         json_array_append_new(array, object);
     }
     return array;

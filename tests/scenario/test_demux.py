@@ -220,6 +220,11 @@ def test_a_group_whose_member_a_program_chooses_is_named_as_a_group(place, root)
     attach_random_choice(members[0])
     [answer] = place.ask("127.0.0.1:1500", "127.0.0.1:21")
     assert (answer["certainty"], answer["reasons"]) == ("group", ["a BPF program of the group decides"])
+    lines = place.run("127.0.0.1:1500", "127.0.0.1:21").stdout.splitlines()
+    assert {line.rpartition("(fd ")[2] for line in lines if line.startswith("          1 ")} == {
+        f"{made.fileno()})" for made in members}
+    assert {candidate["processes"][0]["fd"] for candidate in answer["candidates"]} == {
+        made.fileno() for made in members}
     assert sorted(answer["model"]["group"]) == sorted(map(cookie_of, members))
 
 
