@@ -62,8 +62,8 @@ struct replay_result {
     enum stream_answer answer;
     enum replay_certainty certainty;
     uint32_t stream;
-    int64_t stream_first_ns; /* when the connection was first seen, ... */
-    bool stream_opened;      /* ... which was its handshake */
+    int64_t stream_first_ns;          /* when the connection was first seen, ... */
+    bool stream_opened;               /* ... which was its handshake */
     const struct pairs_row *receiver; /* of the table; of a connection not in it the listening socket */
     const struct pairs_row *sender;   /* of the table, where it was sent by its host; else NULL */
     bool is_accepted; /* `receiver` is the listening socket, and the connection's own is not known */
