@@ -63,7 +63,7 @@ def table(entries):
     return "\n".join(lines)
 
 
-def _goal(text, value, limit, at_most=False):
+def judge(text, value, limit, at_most=False):
     short = (value / limit - 1 if at_most else 1 - value / limit) * 100
     met = value <= limit if at_most else value >= limit
     return {"goal": text, "value": round(value, 3), "limit": limit, "met": met,
@@ -79,15 +79,15 @@ def goals(entries):
         peers = [entry for entry in members if entry.contestant.kind == "peer"]
         if exec_engine and peers:
             best = max(peers, key=lambda entry: entry.median("rate"))
-            found.append(_goal(f"exec, {program}: rate to that of the best peer, {best.contestant.name}",
+            found.append(judge(f"exec, {program}: rate to that of the best peer, {best.contestant.name}",
                                _ratio(exec_engine, best, "rate"), RATE_OF_PEERS))
         if exec_engine and loop:
-            found.append(_goal(f"exec, {program}: CPU to that of the vfork+exec loop",
+            found.append(judge(f"exec, {program}: CPU to that of the vfork+exec loop",
                                _ratio(exec_engine, loop, "cpu_us"), CPU_OF_VFORK_LOOP, at_most=True))
     members = _members(entries, contestants.CHILD, None)
     handler, loop = _find(members, "forkport handler"), _find(members, "fork loop")
     if handler and loop:
-        found.append(_goal("handler: rate to that of the fork loop", _ratio(handler, loop, "rate"),
+        found.append(judge("handler: rate to that of the fork loop", _ratio(handler, loop, "rate"),
                            RATE_OF_FORK_LOOP))
     return found
 
