@@ -1,7 +1,7 @@
 """Who is measured: one row for each server, with how it is started on an address for a program.
 
-In `arguments` and `files`, {port}, {program}, {user} and {files} (the folder the files are written to) are
-filled in. Every limit of a peer's own that a benchmark would run into is lifted, and what a peer would do
+In `arguments` and `files`, {port}, {program}, {user}, {build} and {files} (the folder the files are written to)
+are filled in. Every limit of a peer's own that a benchmark would run into is lifted, and what a peer would do
 beyond forkport's work (names, ident, tcp_wrappers) is switched off: each is shown at its best.
 """
 
@@ -61,6 +61,11 @@ CONTESTANTS = (
                programs=("dynamic", *SCRIPTS), ready="fd", resting=2),
     Contestant("forkport fork x2", "forkport", "forkport", SERVE + "--engine fork --templates 2 -- {program}",
                programs=("dynamic", *SCRIPTS), ready="fd", resting=3),
+    Contestant("forkport fork, read", "forkport", "forkport", SERVE + "--engine fork --gate read -- {program}",
+               programs=SCRIPTS, ready="fd", resting=2),
+    Contestant("forkport-python", "forkport", "forkport",
+               SERVE + "--engine fork --gate read -- {build}/forkport-python {program}",
+               programs=("python",), ready="fd", resting=2),
     Contestant("forkport handler", "forkport", "bench/handler", "127.0.0.1:0 {files}/log", group=CHILD,
                programs=("dynamic",), ready="stdout"),
     Contestant("forkport echo", "forkport", "forkport", SERVE + "--builtin echo", group=CHILD,
