@@ -92,8 +92,9 @@ enum fp_status ask_cpus(const struct ask *ask, const struct segment *segment, bo
     struct round round = {.ask = ask, .segment = segment, .status = FP_OK, .err = err};
     bool all;
 
+    /* A thread that may not be moved has asked nowhere, which is no failure of the question. */
     if (affinity_each(ask_here, &round, &all) < 0)
-        return error_set(err, FP_SYSTEM, errno, "ask on", "each CPU");
+        all = false;
     if (round.status == FP_OK) {
         *ret_varies = round.varies;
         *ret_all = all && round.begun;

@@ -24,7 +24,8 @@ void ask_close(struct ask *ask);
 enum fp_status ask_segment(const struct ask *ask, const struct segment *segment,
                            struct diag_socket *ret_socket, bool *ret_found, struct fp_error *err);
 /*
- * Asks on each CPU. *ret_varies: not all the answers are the same. *ret_all: there is no CPU on which it was not asked.
+ * Asks on each CPU that the thread may run on. *ret_varies: not all the answers are the same. *ret_all: there is no CPU
+ * on which it was not asked.
  */
 enum fp_status ask_cpus(const struct ask *ask, const struct segment *segment, bool *ret_varies, bool *ret_all,
                         struct fp_error *err);

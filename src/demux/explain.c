@@ -139,8 +139,9 @@ static void explain_listening(const struct answer *answer, const struct model_ca
     text_string(text, candidate->stage == MODEL_ADDRESS ? "listens on the segment's own address"
                                                         : "listens on any address");
     if (socket->interface != 0) {
-        text_string(text, " of ");
+        text_string(text, ", by ");
         text_escape(text, socket->pair.local.device, strlen(socket->pair.local.device));
+        text_string(text, " alone");
     }
     if (socket->family == AF_INET6 && answer->segment.pair.local.family == AF_INET)
         text_string(text, ", being an IPv6 socket that takes IPv4 too");
@@ -275,7 +276,8 @@ static void explain_state(const struct answer *answer, struct speaker *speaker)
         return;
     const struct diag_socket *socket = socket_at(answer, answer->row);
     if (judge_is_opening(&answer->segment) && judge_is_full(socket)) {
-        text_printf(begin(speaker), "its queue is full: %u connections wait to be accepted, and %u may",
+        text_printf(begin(speaker),
+                    "its queue is full: %u connections not accepted yet, with a backlog of %u",
                     socket->receive_queue, socket->send_queue);
         say(speaker);
     }

@@ -301,6 +301,7 @@ def test_where_the_interface_decides_each_is_named(wired):
     first, second = (place.listen("0.0.0.0", 21, device=f"eth{i}") for i in (0, 1))
     [answer] = place.ask("10.0.0.2:1500", "10.0.0.1:21")
     assert (answer["certainty"], answer["cookie"]) == ("depends", cookie_of(first))
+    assert [candidate["why"] for candidate in answer["candidates"]] == ["listens on any address, by eth0 alone"]
     [other] = answer["interfaces"]
     assert (other["interface"], other["cookie"]) == ("eth1", cookie_of(second))
     assert "where it comes in by eth1, it is {*%eth1:21, *:*}" in answer["reasons"]
@@ -414,7 +415,7 @@ def test_a_full_queue_drops_what_it_is_sent(place):
     place.connect("127.0.0.1", 21)
     [answer] = place.ask("127.0.0.1:1500", "127.0.0.1:21")
     assert (answer["cookie"], answer["answer"], answer["reply"]) == (cookie_of(listening), "listening", "nothing")
-    assert "its queue is full: 1 connections wait to be accepted, and 0 may" in answer["reasons"]
+    assert "its queue is full: 1 connections not accepted yet, with a backlog of 0" in answer["reasons"]
     with place.socket() as late:
         late.settimeout(0.2)
         with pytest.raises(TimeoutError):
