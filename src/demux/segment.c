@@ -6,14 +6,14 @@
 
 static const struct flag {
     const char *name;
-    uint8_t bit;
+    uint16_t bit;
 } known[] = {
     {"SYN", SEGMENT_SYN}, {"FIN", SEGMENT_FIN}, {"RST", SEGMENT_RST},
     {"PSH", SEGMENT_PSH}, {"ACK", SEGMENT_ACK},
 };
 #define FLAG_COUNT (sizeof(known) / sizeof(known[0]))
 
-static uint8_t find(const char *name, size_t length)
+static uint16_t find(const char *name, size_t length)
 {
     for (size_t i = 0; i < FLAG_COUNT; i++) {
         if (strlen(known[i].name) == length && strncasecmp(known[i].name, name, length) == 0)
@@ -22,9 +22,9 @@ static uint8_t find(const char *name, size_t length)
     return 0;
 }
 
-enum fp_status segment_flags_parse(const char *string, uint8_t *ret_flags, struct fp_error *err)
+enum fp_status segment_flags_parse(const char *string, uint16_t *ret_flags, struct fp_error *err)
 {
-    uint8_t found = 0;
+    uint16_t found = 0;
 
     if (strcasecmp(string, "none") == 0) {
         *ret_flags = 0;
@@ -32,7 +32,7 @@ enum fp_status segment_flags_parse(const char *string, uint8_t *ret_flags, struc
     }
     for (const char *at = string;; at++) {
         size_t length = strcspn(at, ",");
-        uint8_t bit = find(at, length);
+        uint16_t bit = find(at, length);
         if (bit == 0)
             return error_reason(
                 err, error_set(err, FP_USAGE, 0, "understand the flags", "%s", string),
@@ -47,7 +47,7 @@ enum fp_status segment_flags_parse(const char *string, uint8_t *ret_flags, struc
     return FP_OK;
 }
 
-void segment_flags_format(uint8_t flags, struct text *text)
+void segment_flags_format(uint16_t flags, struct text *text)
 {
     const char *before = "";
 

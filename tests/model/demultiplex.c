@@ -292,7 +292,7 @@ static void compare(const struct trial *trial, const struct answer *answer)
                "a program chooses, and the answer is called exact");
 }
 
-static bool ask(struct trial *trial, uint8_t flags, struct answer *ret_answer)
+static bool ask(struct trial *trial, uint16_t flags, struct answer *ret_answer)
 {
     struct segment segment = trial->segment;
     struct fp_error err;

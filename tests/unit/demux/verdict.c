@@ -313,7 +313,7 @@ static void test_flags(void **state)
     char room[SEGMENT_FLAGS_SIZE];
     struct fp_error err;
     struct text text;
-    uint8_t flags;
+    uint16_t flags;
 
     (void)state;
     assert_int_equal(segment_flags_parse("ack,Psh,syn,FIN,RST", &flags, &err), FP_OK);
