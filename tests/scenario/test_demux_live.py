@@ -97,7 +97,9 @@ def split(pair):
 class Judge:
     """Holds what was told of segments against what the processes said themselves.
 
-    A port may be used by one process after another, and then its segments are of the last that had begun.
+    A port may be used by one process after another, and then its segments are of the last that had begun. On a machine
+    that is busy a worker may come to its connection later than its segments are told of: then those that hold the
+    listening socket are named, and it is said that the connection waits.
     """
 
     def __init__(self, server, visits, workers, supervisor):
@@ -106,7 +108,7 @@ class Judge:
             visit = {"date_us": int(date_us), "short": int(life_us) < LIFE_US, "client": int(pid)}
             visit["worker"] = workers[port][len(self.visits.setdefault(port, []))]
             self.visits[port].append(visit)
-        self.named, self.unnamed, self.wrong, self.ends = 0, 0, [], set()
+        self.named, self.unnamed, self.taken, self.wrong, self.ends = 0, 0, 0, [], set()
 
     def visit(self, port, time):
         """The one that had the port at the time, as the capture writes it."""
@@ -126,8 +128,9 @@ class Judge:
         if line["answer"] in ("listening", "syn-received", "connected"):
             waiting = line["answer"] == "listening" or line["waiting"]
             self.end(line, line["processes"], {self.supervisor} if waiting else truth["server" if comes else "client"])
-            if line["processes"] and not waiting:
+            if line["processes"] and line["answer"] != "listening":
                 self.ends.add((comes, visit["client"]))
+                self.taken += comes and not waiting
         if line["senders"]:
             self.end(line, line["senders"],
                      truth["client"] if comes else truth["server"] | {self.supervisor}, counts=False)
@@ -150,8 +153,8 @@ def judge_all(server, said, lines):
     for line in map(json.loads, lines):
         judge.segment(line)
     judge.short = sum(int(life_us) < LIFE_US for *_, life_us in visits)
-    print(f"{judge.short} connections: {judge.named} segments named, {judge.unnamed} not; {len(judge.ends)} ends named; "
-          f"{len(visits) - len(judge.visits)} ports were used again")
+    print(f"{judge.short} connections: {judge.named} segments named, {judge.unnamed} not; {len(judge.ends)} ends named, "
+          f"{judge.taken} segments of workers; {len(visits) - len(judge.visits)} ports were used again")
     assert not judge.wrong, f"{len(judge.wrong)} named wrongly: {judge.wrong[:3]}"
     return judge
 
