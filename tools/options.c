@@ -49,6 +49,9 @@ static const struct option demux_options[] = {
 static const struct option figures_options[] = {
 #include "cmd/figures.def"
 };
+static const struct option doctor_options[] = {
+#include "cmd/doctor.def"
+};
 #undef OPTION
 
 #define EVENT(id, name, level, help) {name, help},
@@ -78,6 +81,7 @@ static const struct command {
     {"demux", "say which endpoint receives a segment, and why", demux_options, COUNT(demux_options)},
     {"figures", "play section 2.10 on real sockets, and check what it says", figures_options,
      COUNT(figures_options)},
+    {"doctor", "say what this build and this host lack", doctor_options, COUNT(doctor_options)},
 };
 
 /* Text for scdoc(5). In a help, *WORD* is bold already. */

@@ -16,6 +16,7 @@ int cmd_connect(int argc, char **argv);
 int cmd_pairs(int argc, char **argv);
 int cmd_demux(int argc, char **argv);
 int cmd_figures(int argc, char **argv);
+int cmd_doctor(int argc, char **argv);
 
 /* Prints "forkport: cannot ..." to standard error and returns the exit code. */
 int cmd_fail(const struct fp_error *err);

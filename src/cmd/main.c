@@ -21,6 +21,7 @@ static const struct command commands[] = {
     {"pairs", cmd_pairs, "show every TCP socket pair of the host, and the processes that hold it"},
     {"demux", cmd_demux, "say which endpoint receives a segment, and why: one, those of a capture, or live"},
     {"figures", cmd_figures, "play section 2.10 on real sockets, draw its figures, check what it says"},
+    {"doctor", cmd_doctor, "say what this build and this host lack, and what follows from that"},
 };
 
 int cmd_fail(const struct fp_error *err)
