@@ -27,6 +27,7 @@ LINE_SCRIPTS = {
     "perl": ["perl", SCRIPTS / "line.pl"],
     "python": ["/usr/bin/python3", SCRIPTS / "line.py"],
     "python-imports": ["/usr/bin/python3", SCRIPTS / "imports.py"],
+    "python-runner": [forkport.BUILD / "forkport-python", SCRIPTS / "imports.py"],
     "by-its-first-line": [SCRIPTS / "line.sh"],
 }
 
