@@ -24,6 +24,10 @@ help:
 	@echo 'make gates        check the layers, ceilings, format, warnings, hardening'
 	@echo 'make format       lay out every C file as .clang-format says'
 	@echo 'make bench        measure against the peers and the bare loops'
+	@echo 'make bench-template  measure forks of templates of 1, 64 and 512 MB'
+	@echo 'make bench-idle   measure the memory of 10,000 held connections, for each engine'
+	@echo 'make bench-100k   hold 100,000 connections with a process each (half an hour, 16 GB)'
+	@echo 'make bench-million  1,000,000 connections through one service: each answered, nothing left'
 	@echo 'make bench-demux  measure the demultiplexer against others, a million connections'
 	@echo 'make bench-capture  measure demux --read against tshark, a million segments'
 	@echo 'make fuzz         run the fuzz targets, each for a minute'
@@ -68,6 +72,19 @@ format: deps-gates
 bench: deps-build all
 	@bench/run --build $(BUILD) $(BENCH)
 
+bench-template: deps-build all
+	@bench/template_size --build $(BUILD) $(BENCH)
+
+bench-idle: deps-build all
+	@bench/idle_memory --build $(BUILD) $(BENCH)
+
+# Where it needs a sysctl of the host it says so and ends: BENCH=--may-raise-sysctls lets it.
+bench-100k: deps-build all
+	@bench/idle_memory --build $(BUILD) --count 100000 --engines fork $(BENCH)
+
+bench-million: deps-build all
+	@bench/million --build $(BUILD) $(BENCH)
+
 bench-demux: deps-build all
 	@bench/demux/run $(BUILD)
 
@@ -91,4 +108,4 @@ clean:
 	rm -rf $(BUILD) build-asan build-clang build-fuzz
 
 .NOTPARALLEL:
-.PHONY: all help run test test-long test-asan gates format bench bench-demux bench-capture fuzz install clean
+.PHONY: all help run test test-long test-asan gates format bench bench-template bench-idle bench-100k bench-million bench-demux bench-capture fuzz install clean

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -38,9 +39,18 @@ def await_true(condition, seconds, what):
         time.sleep(POLL_SECONDS)
 
 
-def memory_available_bytes():
+def memory_bytes(*names):
+    """Of the whole machine, by their names in /proc/meminfo.
+
+    MemAvailable with the free pages that the processors keep for themselves, which the kernel counts as used: after
+    the end of many processes they are hundreds of megabytes, and the next ones are made of them.
+    """
     with open("/proc/meminfo", encoding="ascii") as file:
-        return next(int(line.split()[1]) for line in file if line.startswith("MemAvailable:")) * 1024
+        sizes = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in file}
+    with open("/proc/zoneinfo", encoding="ascii") as file:
+        kept_pages = sum(int(count) for count in re.findall(r"^ +count: +(\d+)$", file.read(), re.MULTILINE))
+    sizes["MemAvailable"] += kept_pages * os.sysconf("SC_PAGE_SIZE")
+    return {name: sizes[name] for name in names}
 
 
 def children(pid):
