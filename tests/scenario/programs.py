@@ -320,7 +320,7 @@ class SshdOfAnother(Sshd):
 
     @classmethod
     def why_not(cls):
-        return super().why_not() or ("" if os.geteuid() == 0 else "only root may change users")
+        return super().why_not() if os.geteuid() == 0 else "only root may change users"
 
 
 DAEMONS = {
