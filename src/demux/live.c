@@ -228,18 +228,6 @@ static void say_losses(struct live *live)
     }
 }
 
-static void time_is_up(void *data)
-{
-    struct live *live = data;
-
-    tell_until(live, clock_realtime_ns() - HELD_NS);
-    enum fp_status status = attribute_look(live->attribute, &live->err);
-    if (status != FP_OK)
-        end(live, status);
-    attribute_expire(live->attribute);
-    say_losses(live);
-}
-
 static void hold(struct live *live, const struct capture_frame *frame)
 {
     struct held *held = malloc(sizeof(*held) + frame->captured);
@@ -301,6 +289,20 @@ static void frames_are_there(void *data)
 
     for (int i = 0; i < FRAMES_A_TURN && !live->ending && take_frame(live, INT64_MAX);)
         i++;
+}
+
+static void time_is_up(void *data)
+{
+    struct live *live = data;
+
+    /* That an interface has gone does not always make its descriptor readable. */
+    frames_are_there(live);
+    tell_until(live, clock_realtime_ns() - HELD_NS);
+    enum fp_status status = attribute_look(live->attribute, &live->err);
+    if (status != FP_OK)
+        end(live, status);
+    attribute_expire(live->attribute);
+    say_losses(live);
 }
 
 static void events_are_there(void *data)

@@ -1,4 +1,4 @@
-"""forkport demux --live: each segment goes to the process that has it, also where that is gone before anybody could look."""
+"""forkport demux --live: each segment goes to the process that has it, also where that is gone before one could look."""
 import calendar
 import json
 import os
@@ -74,6 +74,21 @@ def knock(host, port=9):
     """A segment to a port where nobody listens."""
     with host.socket() as client:
         assert client.connect_ex(("127.0.0.1", port)) != 0
+
+
+@pytest.fixture
+def watch(tmp_path):
+    """Starts them: watch(host, "--json"); none outlives its test."""
+    started = []
+
+    def one(host, *arguments, **more):
+        started.append(Live(tmp_path, host, *arguments, **more))
+        return started[-1]
+
+    yield one
+    for live in started:
+        live.process.kill()
+        live.process.wait()
 
 
 def start(host, *arguments, prefix=()):
@@ -153,8 +168,9 @@ def judge_all(server, said, lines):
     for line in map(json.loads, lines):
         judge.segment(line)
     judge.short = sum(int(life_us) < LIFE_US for *_, life_us in visits)
-    print(f"{judge.short} connections: {judge.named} segments named, {judge.unnamed} not; {len(judge.ends)} ends named, "
-          f"{judge.taken} segments of workers; {len(visits) - len(judge.visits)} ports were used again")
+    print(f"{judge.short} connections: {judge.named} segments named, {judge.unnamed} not; "
+          f"{len(judge.ends)} ends named, {judge.taken} segments of workers; "
+          f"{len(visits) - len(judge.visits)} ports were used again")
     assert not judge.wrong, f"{len(judge.wrong)} named wrongly: {judge.wrong[:3]}"
     return judge
 
@@ -164,13 +180,13 @@ ROOM = ["--backlog", 4096, "--max", 4096, "--max-per-source", 4096]
 
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("service", [["--builtin", "discard"], ["cat"]])
-def test_processes_that_live_shortly(network, serve, tmp_path, events, service):
-    """A thousand processes that are there for less than 5 ms: 99 % of their connections named, at both ends, none wrongly."""
+def test_processes_that_live_shortly(network, watch, serve, events, service):
+    """A thousand processes of less than 5 ms each: 99 % of their connections named, at both ends, none wrongly."""
     host = network.host("host")
     builtin = service[0].startswith("--")
     server = serve("127.0.0.1:0", *ROOM, *(service if builtin else []), worker=None if builtin else service,
                    prefix=host.prefix)
-    live = Live(tmp_path, host, "--json")
+    live = watch(host, "--json")
     # Some may be slowed down by what else the machine does, and do not count.
     count = CONNECTIONS * 3 // 2
     said = host.run(VISITORS, "127.0.0.1", server.port, count)
@@ -185,11 +201,11 @@ def test_processes_that_live_shortly(network, serve, tmp_path, events, service):
     assert len(judge.ends) >= 0.99 * 2 * judge.short
 
 
-def test_a_port_that_is_used_again_at_once(network, serve, tmp_path, events):
+def test_a_port_that_is_used_again_at_once(network, watch, serve, events):
     """One pair, a hundred processes, one after the other: each of its segments goes to the one that had it then."""
     host = network.host("host")
     server = serve("127.0.0.1:0", *ROOM, "--builtin", "discard", prefix=host.prefix)
-    live = Live(tmp_path, host, "--json")
+    live = watch(host, "--json")
     said = host.run(VISITORS, "127.0.0.1", server.port, 100, 1500)
     server.log.wait("end", 100)
     judge = judge_all(server, said, live.stop()[0])
@@ -197,14 +213,14 @@ def test_a_port_that_is_used_again_at_once(network, serve, tmp_path, events):
     assert len(judge.ends) >= 0.99 * 2 * judge.short
 
 
-def test_without_the_kernel_s_events(network, serve, tmp_path, seeing):
+def test_without_the_kernel_s_events(network, watch, serve, seeing):
     """Then who lives shortly is unseen, and never taken for another; who stays is named."""
     if not shutil.which("setpriv"):
         pytest.skip("there is no program setpriv to give up capabilities with")
     prefix = ["setpriv", "--bounding-set", "-bpf,-perfmon,-sys_admin"]
     host = network.host("host")
     server = serve("127.0.0.1:0", *ROOM, "--builtin", "discard", prefix=host.prefix)
-    live = Live(tmp_path, host, "--json", prefix=prefix)
+    live = watch(host, "--json", prefix=prefix)
     said = host.run(VISITORS, "127.0.0.1", server.port, 200)
     server.log.wait("end", 200)
     with host.connect("127.0.0.1", server.port) as client:
@@ -222,13 +238,13 @@ def test_without_the_kernel_s_events(network, serve, tmp_path, seeing):
     judge_all(server, said, lines)
 
 
-def test_what_was_there_before(network, serve, tmp_path, seeing):
+def test_what_was_there_before(network, watch, serve, seeing):
     """A connection that was open when it began, one that nobody uses, and a socket that begins to listen later."""
     host = network.host("host")
     server = serve("127.0.0.1:0", "--builtin", "discard", prefix=host.prefix)
     before = host.connect("127.0.0.1", server.port)
     worker = server.log.wait("start")["pid"]
-    live = Live(tmp_path, host, "--json")
+    live = watch(host, "--json")
     before.send(b"x")
     line = live.wait(lambda line: line["segment"]["length"] == 1)[0]
     assert (pids(line), pids(line, "senders"), line["answer"]) == ([worker], [os.getpid()], "connected")
@@ -237,7 +253,8 @@ def test_what_was_there_before(network, serve, tmp_path, seeing):
         later.listen(8)
         with host.connect("127.0.0.1", later.getsockname()[1]) as client:
             end = f'{{127.0.0.1:{later.getsockname()[1]}, 127.0.0.1:{client.getsockname()[1]}}}'
-            line = live.wait(lambda line: line["answer"] == "listening" and line["pair"].startswith(end.split(",")[0]))[0]
+            local = end[:end.index(",")]
+            line = live.wait(lambda line: line["answer"] == "listening" and line["pair"].startswith(local))[0]
             assert os.getpid() in pids(line)
             line = live.wait(lambda line: line["pair"] == end)[0]
             assert line["waiting"] is True and line["known_by"] == "listening"
@@ -250,7 +267,7 @@ def test_what_was_there_before(network, serve, tmp_path, seeing):
     live.stop()
 
 
-def test_a_wire(network, serve, tmp_path, seeing):
+def test_a_wire(network, watch, serve, seeing):
     """On a real interface one end is elsewhere: what comes is told by its receiver, what goes by its sender."""
     one, two = network.host("one"), network.host("two")
     network.wire(one, two)
@@ -261,7 +278,7 @@ def test_a_wire(network, serve, tmp_path, seeing):
     def probe():
         with one.socket() as client:
             assert client.connect_ex(("192.0.2.2", 9)) != 0
-    live = Live(tmp_path, one, "--json", interface="eth0", probe=probe)
+    live = watch(one, "--json", interface="eth0", probe=probe)
     with one.connect("192.0.2.2", server.port) as client:
         port = client.getsockname()[1]
         client.sendall(b"hello\n")
@@ -275,12 +292,12 @@ def test_a_wire(network, serve, tmp_path, seeing):
     assert all(pids(line) == [os.getpid()] and pids(line, "senders") == [] for line in came), came
 
 
-def test_a_file_is_kept(network, serve, tmp_path, seeing):
+def test_a_file_is_kept(network, watch, serve, tmp_path, seeing):
     """--write: every frame that was told of, with the pair and the process as its comment, to be read again."""
     host = network.host("host")
     server = serve("127.0.0.1:0", "--builtin", "echo", prefix=host.prefix)
     kept = tmp_path / "kept.pcapng"
-    live = Live(tmp_path, host, "--write", kept)
+    live = watch(host, "--write", kept)
     assert server_answers(host, server)
     lines, _ = live.stop()
     assert kept.stat().st_mode & 0o777 == 0o600
@@ -300,13 +317,13 @@ def server_answers(host, server):
         return forkport.read_to_end(client) == b"hello\n"
 
 
-def test_a_summary_and_an_end(network, serve, tmp_path):
+def test_a_summary_and_an_end(network, watch, serve, tmp_path):
     """--summary has a line for each end, at the end; --count ends by itself."""
     host = network.host("host")
     server = serve("127.0.0.1:0", "--builtin", "echo", prefix=host.prefix)
     kept = tmp_path / "kept"
     # Nothing is told before the end, but the file is there when it has begun.
-    live = Live(tmp_path, host, "--summary", "--json", "--count", 30, "--write", kept,
+    live = watch(host, "--summary", "--json", "--count", 30, "--write", kept,
                 probe=lambda: server_answers(host, server))
     lines = live.end()
     ends = [line for line in map(json.loads, lines) if line.get("endpoint") == "connected"]
@@ -334,7 +351,7 @@ def test_what_goes_wrong(network, tmp_path):
         assert code == 77 and errors.count("\n") == 1 and "CAP_NET_RAW" in errors
 
 
-def test_the_interface_goes_away(network, tmp_path):
+def test_the_interface_goes_away(network, watch):
     one, two = network.host("one"), network.host("two")
     network.wire(one, two)
     one.run("ip", "address", "add", "192.0.2.1/24", "dev", "eth0")
@@ -343,7 +360,7 @@ def test_the_interface_goes_away(network, tmp_path):
     def probe():
         with one.socket() as client:
             assert client.connect_ex(("192.0.2.2", 9)) != 0
-    live = Live(tmp_path, one, interface="eth0", probe=probe)
+    live = watch(one, interface="eth0", probe=probe)
     one.run("ip", "link", "delete", "eth0")
     lines = live.end(code=71)
     errors = [line for line in live.errors.read_text().splitlines() if "may be unseen" not in line]
