@@ -284,6 +284,8 @@ class Sshd(Daemon):
         if os.geteuid() == 0:
             tried = subprocess.run(["unshare", "--mount", "true"], capture_output=True, text=True, check=False)
             return tried.stderr.strip() and f"the kernel gives no mount namespace: {tried.stderr.strip()}"
+        if not os.access("/etc/shadow", os.R_OK):
+            return "sshd takes an account whose line of /etc/shadow it cannot read for a locked one"
         shell = pwd.getpwuid(os.geteuid()).pw_shell
         return "" if shell.endswith("sh") else f"nobody logs in as {cls.user}, whose shell is {shell}"
 
