@@ -2,6 +2,7 @@
 #include "preload/gate.h"
 
 #include "preload/files.h"
+#include "preload/handlers.h"
 #include "preload/image.h"
 #include "sys/child.h"
 
@@ -231,6 +232,7 @@ static void become_worker(const struct template_order_head *order, bool before_m
         child_call(__NR_set_robust_list, (long)thread->robust_list, (long)thread->robust_bytes, 0, 0);
     if (thread->cleared != thread->tid)
         child_call(__NR_set_tid_address, (long)thread->cleared, 0, 0, 0);
+    handlers_in_worker();
     /* Before main() nothing has changed it, and nobody asks for the gate again. */
     if (before_main)
         return;
@@ -297,11 +299,13 @@ static uint64_t serve_orders(bool before_main)
         point_to_variables(&order, &used);
         files_renew();
         uint64_t canary = renew_random();
+        handlers_before();
         long pid = fork_worker(&gate.board->answers[order.sequence % TEMPLATE_ORDERS]);
         if (pid == 0) {
             become_worker(&order, before_main);
             return canary;
         }
+        handlers_after();
         child_close_range(0, 2);
         if (pid > 0)
             forget_order();

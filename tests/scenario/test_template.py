@@ -57,6 +57,12 @@ def test_gate_read(serve, program, way):
     assert server.stop() == 0
 
 
+def test_handlers_around_a_fork_are_called(serve, program):
+    """What pthread_atfork(3) was told: before each fork, after it in the template, and in the worker."""
+    server = ready(serve, *READ, worker=[program, "handlers"])
+    assert [ask(server)[0] for _ in range(3)] == ["1/0/1", "2/1/1", "3/2/1"]
+
+
 def test_gate_main(serve, program):
     server = ready(serve, *FORK, worker=[program, "fgets"])
     answers = [ask(server) for _ in range(5)]
