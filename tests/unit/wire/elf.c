@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: MIT */
+#include "wire/elf.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <elf.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* This test itself: dynamic, and entered as a program of the C library is. */
+static char *read_self(size_t *ret_length)
+{
+    FILE *file = fopen("/proc/self/exe", "rb");
+    char *bytes = malloc(64 << 20);
+
+    assert_non_null(file);
+    assert_non_null(bytes);
+    *ret_length = fread(bytes, 1, 64 << 20, file);
+    fclose(file);
+    return bytes;
+}
+
+static void *find_segment(char *bytes, uint32_t type)
+{
+    const Elf64_Ehdr *header = (const Elf64_Ehdr *)(void *)bytes;
+    Elf64_Phdr *segments = (Elf64_Phdr *)(void *)(bytes + header->e_phoff);
+
+    for (unsigned i = 0; i < header->e_phnum; i++) {
+        if (segments[i].p_type == type)
+            return &segments[i];
+    }
+    return NULL;
+}
+
+static void test_kinds(void **state)
+{
+    size_t length;
+    char *bytes = read_self(&length);
+    Elf64_Phdr *interpreter = find_segment(bytes, PT_INTERP);
+    Elf64_Ehdr *header = (Elf64_Ehdr *)(void *)bytes;
+
+    (void)state;
+    assert_int_equal(elf_read(bytes, length), ELF_DYNAMIC);
+    char *name = memmem(bytes, length, "__libc_start_main", 17);
+    assert_non_null(name);
+    for (; name != NULL;
+         name = memmem(name + 1, length - (size_t)(name + 1 - bytes), "__libc_start_main", 17))
+        name[0] = 'x';
+    assert_int_equal(elf_read(bytes, length), ELF_NO_START);
+    assert_non_null(interpreter);
+    interpreter->p_type = PT_NULL;
+    assert_int_equal(elf_read(bytes, length), ELF_STATIC);
+    header->e_machine = EM_68K;
+    assert_int_equal(elf_read(bytes, length), ELF_FOREIGN);
+    bytes[0] = 'x';
+    assert_int_equal(elf_read(bytes, length), ELF_NO_PROGRAM);
+    free(bytes);
+}
+
+/* Cut anywhere in its front, and with each byte of its headers changed, it is read within its bounds (the sanitizer sees to that). */
+static void test_broken(void **state)
+{
+    size_t length;
+    char *bytes = read_self(&length);
+
+    (void)state;
+    for (size_t cut = 0; cut < 2048; cut++) {
+        char *part = malloc(cut + 1);
+        assert_non_null(part);
+        memcpy(part, bytes, cut);
+        assert_int_not_equal(elf_read(part, cut), ELF_DYNAMIC);
+        free(part);
+    }
+    for (size_t at = 0; at < 1024; at++) {
+        char old = bytes[at];
+        bytes[at] = (char)0xff;
+        elf_read(bytes, length);
+        bytes[at] = old;
+    }
+    free(bytes);
+}
+
+static void check_script(const char *text, size_t size, const char *expected)
+{
+    char interpreter[64] = "unset";
+    bool is_script = elf_read_script(text, strlen(text), interpreter, size);
+
+    assert_int_equal(is_script, expected != NULL);
+    assert_string_equal(interpreter, expected != NULL ? expected : "unset");
+}
+
+static void test_scripts(void **state)
+{
+    (void)state;
+    check_script("#!/bin/sh\n", 64, "/bin/sh");
+    check_script("#! /usr/bin/env python3\n", 64, "/usr/bin/env");
+    check_script("#!\t/bin/x -a\n", 64, "/bin/x");
+    check_script("#!/bin/sh", 64, NULL); /* no end of line: not whole, for all we know */
+    check_script("#!/bin/sh\n", 8, "/bin/sh");
+    check_script("#!/bin/sh\n", 7, NULL);
+    check_script("#!\n", 64, NULL);
+    check_script("# !/bin/sh\n", 64, NULL);
+    check_script("#", 64, NULL);
+    check_script("", 64, NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_kinds),
+        cmocka_unit_test(test_broken),
+        cmocka_unit_test(test_scripts),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
