@@ -130,7 +130,7 @@ enum fp_status demux_segment(const struct demux_arguments *arguments, int *ret_c
     const char *flags = arguments->flags != NULL ? arguments->flags : "SYN";
     int home;
 
-    enum fp_status status = segment_flags_parse(flags, &question.segment.flags, err);
+    enum fp_status status = packet_parse_flags(flags, &question.segment.flags, err);
     if (status == FP_OK)
         status = query_enter(&query, &home, err);
     if (status != FP_OK)

@@ -11,7 +11,7 @@
 #ifndef DEMUX_ASK_H
 #define DEMUX_ASK_H
 
-#include "demux/segment.h"
+#include "wire/packet.h"
 #include "wire/sock_diag.h"
 
 struct ask {

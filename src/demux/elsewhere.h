@@ -10,8 +10,8 @@
 #ifndef DEMUX_ELSEWHERE_H
 #define DEMUX_ELSEWHERE_H
 
-#include "demux/segment.h"
 #include "sys/procfs.h"
+#include "wire/packet.h"
 #include "wire/sock_diag.h"
 
 #define ELSEWHERE_MAX 8

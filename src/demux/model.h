@@ -15,9 +15,9 @@
 #ifndef DEMUX_MODEL_H
 #define DEMUX_MODEL_H
 
-#include "demux/segment.h"
 #include "pairs/pairs.h"
 #include "sys/steering.h"
+#include "wire/packet.h"
 
 enum model_stage {
     MODEL_CONNECTED, /* its pair is the segment's */

@@ -65,7 +65,7 @@ static void format_candidates(const struct answer *answer, struct text *text)
 
 void render_answer(const struct answer *answer, struct text *text)
 {
-    segment_flags_format(answer->segment.flags, text);
+    packet_format_flags(answer->segment.flags, text);
     text_string(text, " from ");
     address_format(&answer->segment.pair.foreign, text);
     text_string(text, " to ");

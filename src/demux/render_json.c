@@ -41,7 +41,7 @@ static void format_cookie(const void *what, struct text *text)
 
 static void format_flags(const void *what, struct text *text)
 {
-    segment_flags_format(*(const uint16_t *)what, text);
+    packet_format_flags(*(const uint16_t *)what, text);
 }
 
 static void format_device(const void *what, struct text *text)

@@ -3,6 +3,7 @@
 
 #include <netinet/in.h>
 #include <string.h>
+#include <strings.h>
 
 #define TYPE_IPV4     0x0800
 #define TYPE_IPV6     0x86dd
@@ -351,25 +352,61 @@ enum packet_class packet_parse(int link, const uint8_t *bytes, uint32_t captured
     return class;
 }
 
+static const struct flag {
+    uint16_t bit;
+    const char *name;
+} flag_names[] = {
+    {SEGMENT_SYN, "SYN"}, {SEGMENT_FIN, "FIN"}, {SEGMENT_RST, "RST"},
+    {SEGMENT_PSH, "PSH"}, {SEGMENT_ACK, "ACK"}, {SEGMENT_URG, "URG"},
+    {SEGMENT_ECE, "ECE"}, {SEGMENT_CWR, "CWR"}, {SEGMENT_AE, "AE"},
+};
+#define FLAG_COUNT (sizeof(flag_names) / sizeof(flag_names[0]))
+
 void packet_format_flags(uint16_t flags, struct text *text)
 {
-    static const struct {
-        uint16_t flag;
-        const char *name;
-    } names[] = {
-        {SEGMENT_SYN, "SYN"}, {SEGMENT_FIN, "FIN"}, {SEGMENT_RST, "RST"},
-        {SEGMENT_PSH, "PSH"}, {SEGMENT_ACK, "ACK"}, {SEGMENT_URG, "URG"},
-        {SEGMENT_ECE, "ECE"}, {SEGMENT_CWR, "CWR"}, {SEGMENT_AE, "AE"},
-    };
     const char *before = "";
 
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        if ((flags & names[i].flag) == 0)
+    for (size_t i = 0; i < FLAG_COUNT; i++) {
+        if ((flags & flag_names[i].bit) == 0)
             continue;
         text_string(text, before);
-        text_string(text, names[i].name);
-        before = " ";
+        text_string(text, flag_names[i].name);
+        before = ",";
     }
-    if ((flags & 0x1ff) == 0)
+    if (before[0] == '\0')
         text_string(text, "none");
+}
+
+static uint16_t find_flag(const char *name, size_t length)
+{
+    for (size_t i = 0; i < FLAG_COUNT; i++) {
+        if (strlen(flag_names[i].name) == length && strncasecmp(flag_names[i].name, name, length) == 0)
+            return flag_names[i].bit;
+    }
+    return 0;
+}
+
+enum fp_status packet_parse_flags(const char *string, uint16_t *ret_flags, struct fp_error *err)
+{
+    uint16_t found = 0;
+
+    if (strcasecmp(string, "none") == 0) {
+        *ret_flags = 0;
+        return FP_OK;
+    }
+    for (const char *at = string;; at++) {
+        size_t length = strcspn(at, ",");
+        uint16_t bit = find_flag(at, length);
+        if (bit == 0)
+            return error_reason(
+                err, error_set(err, FP_USAGE, 0, "understand the flags", "%s", string),
+                "expected SYN, ACK, FIN, RST, PSH or URG, joined by commas, or none, at column %zu",
+                (size_t)(at - string) + 1);
+        found |= bit;
+        at += length;
+        if (*at == '\0')
+            break;
+    }
+    *ret_flags = found;
+    return FP_OK;
 }

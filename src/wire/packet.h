@@ -7,7 +7,7 @@
  * length says 0 (BIG TCP, GRO). The pair is that of whoever receives it: the local end is the destination. A later
  * fragment has no ports; its identification tells which datagram, and so which segment, it belongs to.
  *
- * Nothing is read beyond what was captured, nothing is kept, nothing allocated; it never fails but says what the frame
+ * Nothing is read beyond what was captured, nothing is kept, nothing allocated; taking a frame apart never fails but says what the frame
  * is, and of one that is no segment why. What a frame says of itself is believed: checksums are not looked at, since
  * a capture holds segments whose checksum the network card was to fill in. IPv4 mapped in IPv6 on the wire stays IPv6.
  */
@@ -86,7 +86,11 @@ bool packet_link_known(int link);
 enum packet_class packet_parse(int link, const uint8_t *bytes, uint32_t captured, uint32_t length,
                                struct segment *ret_segment, const char **ret_reason);
 
-/* "SYN ACK"; "none" without any. */
+/*
+ * Flags as text are the names of the RFC, joined by commas: "SYN,ACK"; "none" without any. They are read in any order and
+ * case; a text that is none of these is FP_USAGE.
+ */
 void packet_format_flags(uint16_t flags, struct text *text);
+enum fp_status packet_parse_flags(const char *string, uint16_t *ret_flags, struct fp_error *err);
 
 #endif

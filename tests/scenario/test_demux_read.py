@@ -87,7 +87,7 @@ def test_text(capture):
     assert (status, error) == (0, "")
     assert [line.split() for line in out.splitlines()] == [
         "1 0.000000 {10.0.0.2:21, 10.0.0.1:1500} SYN 0 -> #0 listening {10.0.0.2:21, *:*} (unknown)".split(),
-        "2 0.001000 {10.0.0.1:1500, 10.0.0.2:21} SYN ACK 0 -> #0 connected".split(),
+        "2 0.001000 {10.0.0.1:1500, 10.0.0.2:21} SYN,ACK 0 -> #0 connected".split(),
         "3 0.002000 {10.0.0.2:21, 10.0.0.1:1500} ACK 0 -> #0 syn-received".split(),
         "4 0.003000 {10.0.0.2:21, 10.0.0.1:1500} RST 0 -> #0 connected".split()]
 

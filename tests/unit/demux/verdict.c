@@ -196,7 +196,7 @@ static void test_what_each_state_does_with_each_segment(void **state)
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct segment asked = segment("10.0.0.2", "10.0.0.1");
         struct pairs_table table = {.count = 0};
-        assert_int_equal(segment_flags_parse(cases[i].flags, &asked.flags, NULL), FP_OK);
+        assert_int_equal(packet_parse_flags(cases[i].flags, &asked.flags, NULL), FP_OK);
         connect_at(&table, &asked.pair, cases[i].state, 0);
         struct answer answer = answer_of(&table, &asked, 0);
         judge(&answer);
@@ -308,27 +308,6 @@ static void test_what_never_comes_to_tcp(void **state)
     answer_done(&answer);
 }
 
-static void test_flags(void **state)
-{
-    char room[SEGMENT_FLAGS_SIZE];
-    struct fp_error err;
-    struct text text;
-    uint16_t flags;
-
-    (void)state;
-    assert_int_equal(segment_flags_parse("ack,Psh,syn,FIN,RST", &flags, &err), FP_OK);
-    text_init(&text, room, sizeof(room));
-    segment_flags_format(flags, &text);
-    assert_true(text_end(&text) < sizeof(room));
-    assert_string_equal(room, "SYN,FIN,RST,PSH,ACK");
-    for (const char *const *bad = (const char *const[]){"", ",", "SYN,", "SYN ACK", "URG", "S", "SYNN", NULL};
-         *bad; bad++) {
-        flags = 0x55;
-        assert_int_equal(segment_flags_parse(*bad, &flags, &err), FP_USAGE);
-        assert_int_equal(flags, 0x55);
-    }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -340,7 +319,6 @@ int main(void)
         cmocka_unit_test(test_a_difference_is_shown_and_never_exact),
         cmocka_unit_test(test_what_is_certain_of_a_group),
         cmocka_unit_test(test_what_never_comes_to_tcp),
-        cmocka_unit_test(test_flags),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -278,11 +278,12 @@ static void test_flags(void **state)
     } rows[] = {
         {0, "none"},
         {SEGMENT_SYN, "SYN"},
-        {SEGMENT_ACK | SEGMENT_SYN, "SYN ACK"},
-        {0x1ff, "SYN FIN RST PSH ACK URG ECE CWR AE"},
+        {SEGMENT_ACK | SEGMENT_SYN, "SYN,ACK"},
+        {0x1ff, "SYN,FIN,RST,PSH,ACK,URG,ECE,CWR,AE"},
     };
     char buffer[64];
     struct text text;
+    uint16_t flags;
 
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -290,6 +291,15 @@ static void test_flags(void **state)
         packet_format_flags(rows[i].flags, &text);
         text_end(&text);
         assert_string_equal(buffer, rows[i].shown);
+        assert_int_equal(packet_parse_flags(buffer, &flags, NULL), FP_OK);
+        assert_int_equal(flags, rows[i].flags);
+    }
+    assert_int_equal(packet_parse_flags("ack,Syn", &flags, NULL), FP_OK);
+    assert_int_equal(flags, SEGMENT_SYN | SEGMENT_ACK);
+    for (const char *const *bad = (const char *const[]){"", ",", "SYN,", "SYN ACK", "S", "SYNN", NULL}; *bad;
+         bad++) {
+        assert_int_equal(packet_parse_flags(*bad, &flags, NULL), FP_USAGE);
+        assert_int_equal(flags, SEGMENT_SYN | SEGMENT_ACK);
     }
 }
 
