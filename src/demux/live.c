@@ -428,11 +428,13 @@ static enum fp_status open_all(struct live *live, struct fp_error *err)
         return status;
     live->report = (struct live_report){.json = options->json, .counts = replay_counts(live->replay)};
     if (why != 0)
-        notice(live, 0,
-               why == EPERM
-                   ? "processes that live shortly may be unseen: the kernel's events take CAP_BPF and "
-                     "CAP_PERFMON"
-                   : "processes that live shortly may be unseen: this kernel has no events of sockets");
+        notice(
+            live, 0,
+            why == EPERM
+                ? "processes that live shortly may be unseen: the kernel's events take CAP_BPF and "
+                  "CAP_PERFMON"
+                : "processes that live shortly may be unseen: this kernel has no events of sockets, or tells "
+                  "them in another PID namespace");
     return FP_OK;
 }
 
