@@ -18,6 +18,7 @@ import sys
 STARTED_WITH = frozenset(sys.modules)
 
 # pylint: disable=wrong-import-position
+import _thread
 import gc
 import io
 import os
@@ -32,6 +33,8 @@ Connection.__doc__ = """What the server said of a connection; None for what it d
 pair: the socket pair, local end first, as in the log; number: from 1, as in the log; foreign, local: (address, port)."""
 
 STANDARD = ("stdin", "stdout", "stderr", "__stdin__", "__stdout__", "__stderr__")
+ANY_FILE = io.IOBase.__base__  # without the machinery of abstract classes
+INNER_FILES = (io.BufferedWriter, io.BufferedRandom)
 LOST_OUTPUT = 120  # the interpreter's exit status where standard output could not be written
 
 
@@ -39,6 +42,8 @@ class _State:
     """Of this process."""
     asked = False
     ctypes = None
+    library = None  # what the process has loaded, the C library with it
+    fflush = None
     early_files = ()  # that were open at the gate
 
 
@@ -55,58 +60,77 @@ def connection():
 
 def gate():
     """Waits for a connection, if a gate is ahead; returns it, in a process of its own that is forked here."""
-    if not _State.asked:
-        _State.asked = True
-        library = _library()
-        if hasattr(library, "fp_gate"):
-            _wait(library, _State.ctypes)
+    _wait(None)
     return connection()
 
 
-def _library():
-    """What the process has loaded, with the C library; a server puts fp_gate() into a template."""
-    if _State.ctypes is None:
+def _load_library():
+    """A server puts fp_gate() into a template."""
+    if _State.library is None:
         try:
             import ctypes
         except ImportError:
-            return None
-        _State.ctypes = ctypes
-    return _State.ctypes.PyDLL(None)
+            return
+        _State.ctypes, _State.library = ctypes, ctypes.PyDLL(None)
+        _State.fflush = _State.library.fflush
 
 
-def _wait(library, ctypes):
-    """The fork is not Python's, so what belongs to one is done here: the locks, the hooks, a new seed for random."""
-    _State.early_files = [weakref.ref(file) for file in _open_files()]
-    for file in _early_files():
-        file.flush()
+# A worker copies each page of memory that it writes to, and Python writes to what it only looks at, since it counts references. So
+# what comes after fp_gate(), here and in _leave(), does little, has its objects at hand, and calls few functions.
+
+
+def _wait(hooks):
+    """The fork is not Python's: `hooks` is what is called after it in the worker; None: all that os.fork() does."""
+    if _State.asked:
+        return
+    _State.asked = True
+    _load_library()
+    fp_gate = getattr(_State.library, "fp_gate", None)
+    if fp_gate is None:
+        return
+    _flush_standard()
+    _State.early_files = [weakref.ref(file) for file in _open_files() if not _try(file.flush)]
+    variables = _find_variables()
+    # It is in the C library's environment by then, where assigning to os.environ would put it once more.
+    environment = getattr(os.environ, "_data", os.environb)
+    main_thread = sys.modules["threading"].main_thread() if "threading" in sys.modules else None
+    logging = sys.modules.get("logging")
+    getpid = os.getpid
     # What there is now is nobody's garbage later on, and would be copied by looking whether it is.
     gc.collect()
     gc.freeze()
-    library.PyOS_BeforeFork()
-    if library.fp_gate():
-        library.PyOS_AfterFork_Child()
-        _take_environment(ctypes.POINTER(ctypes.c_char_p).in_dll(library, "environ"))
-        _start_anew()
-    else:
-        library.PyOS_AfterFork_Parent()
+    if hooks is None:
+        _State.library.PyOS_BeforeFork()
+    if fp_gate():
+        if hooks is None:
+            _State.library.PyOS_AfterFork_Child()
+        else:
+            for hook in hooks:
+                hook()
+        for variable in variables.raw.rstrip(b"\0").split(b"\0"):
+            name, equals, value = variable.partition(b"=")
+            if equals:
+                environment[name] = value
+        # What has been noted when a module was loaded, and means the process.
+        if main_thread is not None:
+            main_thread._native_id = getpid()
+        if logging is not None:
+            _start_clock(logging)
+    elif hooks is None:
+        _State.library.PyOS_AfterFork_Parent()
 
 
-def _take_environment(entries):
-    """os.environ is a copy from when the interpreter started, without the variables of a connection."""
-    found, at = [], 0
-    while entries[at] is not None:
-        found.append(entries[at].partition(b"="))
-        at += 1
-    for name, _, value in found:
-        if os.environb.get(name) != value:
-            os.environb[name] = value
+def _find_variables():
+    """Where the variables of a connection will be: behind those that the process got, in memory that only the kernel knows of."""
+    with open("/proc/self/environ", "rb") as file:
+        text = file.read()
+    with open("/proc/self/stat", "rb") as file:
+        fields = file.read().rpartition(b")")[2].split()
+    start = len(text.partition(b"\0\0")[0]) + 1
+    return (_State.ctypes.c_char * max(len(text) - start, 0)).from_address(int(fields[47]) + start)
 
 
-def _start_anew():
-    """What modules have noted when they were loaded, and mean of the process."""
-    threading, logging = sys.modules.get("threading"), sys.modules.get("logging")
-    if hasattr(threading, "main_thread"):
-        threading.main_thread()._set_native_id()
+def _start_clock(logging):
     if hasattr(logging, "_startTime"):
         import time
         logging._startTime = type(logging._startTime)(  # a time in seconds, or in nanoseconds
@@ -120,29 +144,29 @@ def end(status=0):
 
 def _leave(status, names=None):
     """`names` are the program's own where it is in the middle of itself. A negative status is a signal's."""
-    _finish("threading", "_shutdown")
-    _finish("atexit", "_run_exitfuncs")
+    loaded = sys.modules
+    if _thread._count():
+        _try(loaded["threading"]._shutdown, _complain)
+    if "atexit" in loaded:
+        _try(loaded["atexit"]._run_exitfuncs, _complain)
     whole = _flush_standard()
-    _close_files(names)
+    files = [*(known() for known in _State.early_files), *_open_files()]
+    for file in files:
+        _try(getattr(file, "flush", None))
+    files = [weakref.ref(file) for file in files if file is not None]
+    file = None
+    _forget_main(names)
+    for known in files:
+        _try(getattr(known(), "close", None))
     whole = whole and _flush_standard()
-    library = _library()
-    if library:
-        library.fflush(None)
+    _load_library()
+    if _State.fflush:
+        _State.fflush(None)
     if status < 0:
         import signal
         signal.signal(-status, signal.SIG_DFL)
         os.kill(os.getpid(), -status)
     os._exit(status if whole else LOST_OUTPUT)
-
-
-def _finish(module, name):
-    """Calls a function by which the interpreter ends a module, where that is loaded."""
-    function = getattr(sys.modules.get(module), name, None)
-    try:
-        if function:
-            function()
-    except BaseException:  # pylint: disable=broad-except
-        _complain(function)
 
 
 def _complain(about):
@@ -169,23 +193,12 @@ def _flush_standard():
     return whole
 
 
-def _close_files(names):
-    """What the program held ends: __del__ is called, files are closed. Then those files that something else still holds."""
-    for file in _early_files() + _open_files():
-        _try(file.flush)
-    _forget_main(names)
-    standard = [getattr(sys, name, None) for name in STANDARD]
-    standard += [getattr(file, "buffer", None) for file in standard]
-    for file in _early_files() + _open_files():
-        if not any(file is one for one in standard):
-            _try(file.close)
-
-
 def _forget_main(names):
     """As the interpreter does it: the module goes; where something holds it, its names go, those of one underscore first."""
-    sys.last_exc = sys.last_type = sys.last_value = sys.last_traceback = None
+    if hasattr(sys, "last_value"):
+        sys.last_exc = sys.last_type = sys.last_value = sys.last_traceback = None
     main = weakref.ref(sys.modules.pop("__main__"))
-    gc.collect()
+    _collect()
     if names is None and main() is not None:
         names = vars(main())
     if names is None:
@@ -194,27 +207,36 @@ def _forget_main(names):
         for name in list(names):
             if (name[:1] == "_" and name[1:2] != "_") == private and name != "__builtins__":
                 names[name] = None
-    gc.collect()
+    _collect()
 
 
-def _try(function):
+def _collect():
+    """What is new, which is all there is where nothing has grown old since the gate: then free lists stay as they are."""
+    if gc.get_objects(2):
+        gc.collect()
+    else:
+        gc.collect(1)
+
+
+def _try(function, complain=None):
     try:
-        function()
-    except Exception:  # pylint: disable=broad-except
-        pass
-
-
-def _early_files():
-    return [file for file in (known() for known in _State.early_files) if file is not None]
+        if function:
+            function()
+    except BaseException:  # pylint: disable=broad-except
+        if complain:
+            complain(function)
 
 
 def _open_files():
-    """Those that may hold bytes back, the outer ones first: what is written to one may end up in the other."""
-    inner = (io.BufferedWriter, io.BufferedRandom)
-    found = [item for item in gc.get_objects()
-             if issubclass(type(item), io.IOBase) and not issubclass(type(item), io.RawIOBase)]
-    found = [file for file in found if not file.closed]
-    return sorted(found, key=lambda file: (not isinstance(file, io.TextIOBase), type(file) in inner))
+    """Those that may hold bytes back, but the standard ones; the outer ones first: what is written to one may end up in another."""
+    found = [item for item in gc.get_objects() if issubclass(type(item), ANY_FILE)]
+    if not found:
+        return found
+    standard = [getattr(sys, name, None) for name in STANDARD]
+    standard += [getattr(file, "buffer", None) for file in standard]
+    found = [file for file in found if not issubclass(type(file), io.RawIOBase) and not file.closed
+             and not any(file is one for one in standard)]
+    return sorted(found, key=lambda file: (not isinstance(file, io.TextIOBase), type(file) in INNER_FILES))
 
 
 # The program: forkport-python SCRIPT [ARGUMENT...]
@@ -303,7 +325,7 @@ def _prepare(modules, words):
     import importlib
     import importlib.machinery
     import warnings
-    _library()
+    _load_library()
     script = os.path.join(os.getcwd(), words[0])
     with open(script, "rb") as file:
         source = file.read()
@@ -371,11 +393,30 @@ def _run(code, names):
     return -2 if isinstance(caught, KeyboardInterrupt) else 1
 
 
+def _is_known(modules):
+    """Did only modules of the standard library come before us, which have no hooks? Any other one may have some."""
+    library = {*getattr(sys, "stdlib_module_names", ()), "__main__", "sitecustomize", "_distutils_hack", "_virtualenv"}
+    return {name.partition(".")[0] for name in modules} <= library and not modules & {"random", "logging"}
+
+
+def _noting(register, hooks):
+    """os.register_at_fork() that notes the hooks for workers. Those that make locks anew are for forks amid several threads."""
+    def noting(**when):
+        hook = when.get("after_in_child")
+        if hooks is not None and hook and hook.__module__ not in ("threading", "logging", "concurrent.futures.thread"):
+            hooks.append(hook)
+        register(**when)
+
+    return noting
+
+
 def _main():
-    code, names = None, {}
+    hooks = [] if _is_known(STARTED_WITH) else None
+    really_register, os.register_at_fork = os.register_at_fork, _noting(os.register_at_fork, hooks)
     try:
         modules, words = _parse(sys.argv[1:])
         code, names = _prepare(modules, words)
+        os.register_at_fork = really_register
     except _Usage as error:
         print(f"forkport-python: {error}\n{USAGE}", file=sys.stderr)
         sys.exit(64)
@@ -385,7 +426,7 @@ def _main():
     except (SyntaxError, ValueError) as error:
         _tell(error, None)
         sys.exit(1)
-    gate()
+    _wait(hooks)
     _leave(_run(code, names))
 
 
