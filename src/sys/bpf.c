@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "sys/bpf.h"
 
+#include "sys/fd.h"
+
+#include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -35,4 +38,38 @@ int bpf_load(const char *name, const struct bpf_insn program[], size_t count, en
 
     strncpy(attributes.prog_name, name, sizeof(attributes.prog_name) - 1);
     return bpf_call(BPF_PROG_LOAD, &attributes);
+}
+
+int bpf_open_iterator(int program)
+{
+    union bpf_attr link = {.link_create = {.prog_fd = (uint32_t)program, .attach_type = BPF_TRACE_ITER}};
+
+    FD_AUTO link_fd = bpf_call(BPF_LINK_CREATE, &link);
+    if (link_fd < 0)
+        return -1;
+    union bpf_attr iterator = {.iter_create = {.link_fd = (uint32_t)link_fd}};
+    return bpf_call(BPF_ITER_CREATE, &iterator);
+}
+
+int bpf_read_records(int fd, size_t size, int (*each)(void *data, const void *record), void *data)
+{
+    _Alignas(uint64_t) char records[32768];
+    size_t kept = 0;
+
+    for (;;) {
+        /* A record may be cut by the end of what one read(2) gives. */
+        ssize_t got = read(fd, records + kept, sizeof(records) - kept);
+        if (got < 0 && errno == EAGAIN)
+            continue;
+        if (got <= 0)
+            return (int)got;
+        size_t length = kept + (size_t)got;
+        for (size_t at = 0; at + size <= length; at += size) {
+            int end = each(data, records + at);
+            if (end != 0)
+                return end;
+        }
+        kept = length % size;
+        memmove(records, records + length - kept, kept);
+    }
 }

@@ -33,6 +33,10 @@
 /* A program of BPF_PROG_TYPE_TRACING at the function or tracepoint with this number in the kernel's types. */
 int bpf_load(const char *name, const struct bpf_insn program[], size_t count, enum bpf_attach_type type,
              int32_t btf_number);
+/* What a loaded program of BPF_TRACE_ITER writes, to be read. The program stays the caller's. */
+int bpf_open_iterator(int program);
+/* Reads it to its end, or to where `each` gives not 0, which is returned; -1 with errno set. */
+int bpf_read_records(int fd, size_t size, int (*each)(void *data, const void *record), void *data);
 /* Are pids here those of the kernel? That is in the initial PID namespace. */
 bool bpf_shares_pids(void);
 int bpf_call(enum bpf_cmd command, union bpf_attr *attributes);

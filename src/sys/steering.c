@@ -95,20 +95,19 @@ static int open_iterator(void)
     if (btf_find(questions, QUESTION_COUNT) < 0)
         return -1;
     FD_AUTO program = load_program(questions);
-    if (program < 0)
-        return -1;
-    union bpf_attr link = {.link_create = {.prog_fd = (uint32_t)program, .attach_type = BPF_TRACE_ITER}};
-    FD_AUTO link_fd = bpf_call(BPF_LINK_CREATE, &link);
-    if (link_fd < 0)
-        return -1;
-    union bpf_attr iterator = {.iter_create = {.link_fd = (uint32_t)link_fd}};
-    return bpf_call(BPF_ITER_CREATE, &iterator);
+    return program < 0 ? -1 : bpf_open_iterator(program);
 }
 
-/* The listening sockets come first: 1 with the first that is none, and however many there are, no more is read. */
-static int give(const struct record *record, bool (*each)(void *data, const struct steering *steering),
-                void *data)
+struct reader {
+    bool (*each)(void *data, const struct steering *steering);
+    void *data;
+};
+
+/* The listening sockets come first: the first that is none is the end, and however many there are, no more is read. */
+static int give(void *data, const void *bytes)
 {
+    const struct reader *reader = data;
+    const struct record *record = bytes;
     const struct steering found = {
         .cookie = record->cookie,
         .group = record->group,
@@ -119,34 +118,15 @@ static int give(const struct record *record, bool (*each)(void *data, const stru
 
     if (record->state != TCP_LISTEN)
         return 1;
-    return each(data, &found) ? 0 : -1;
+    return reader->each(reader->data, &found) ? 0 : -1;
 }
 
 int steering_read(bool (*each)(void *data, const struct steering *steering), void *data)
 {
-    struct record records[128];
-    size_t kept = 0;
+    struct reader reader = {each, data};
 
     FD_AUTO fd = open_iterator();
-    if (fd < 0)
-        return -1;
-    for (;;) {
-        /* A record may be cut by the end of what one read(2) gives. */
-        ssize_t got = read(fd, (char *)records + kept, sizeof(records) - kept);
-        if (got < 0 && errno == EAGAIN)
-            continue;
-        if (got <= 0)
-            return (int)got;
-        size_t length = kept + (size_t)got;
-        size_t count = length / sizeof(records[0]);
-        for (size_t i = 0; i < count; i++) {
-            int end = give(&records[i], each, data);
-            if (end != 0)
-                return end < 0 ? -1 : 0;
-        }
-        kept = length % sizeof(records[0]);
-        memmove(records, (char *)records + length - kept, kept);
-    }
+    return fd < 0 || bpf_read_records(fd, sizeof(struct record), give, &reader) < 0 ? -1 : 0;
 }
 
 int steering_programs(void)

@@ -89,48 +89,36 @@ static int open_iterator(void)
     if (btf_find(questions, QUESTION_COUNT) < 0)
         return -1;
     FD_AUTO program = load_program(questions);
-    if (program < 0)
-        return -1;
-    union bpf_attr link = {.link_create = {.prog_fd = (uint32_t)program, .attach_type = BPF_TRACE_ITER}};
-    FD_AUTO link_fd = bpf_call(BPF_LINK_CREATE, &link);
-    if (link_fd < 0)
-        return -1;
-    union bpf_attr iterator = {.iter_create = {.link_fd = (uint32_t)link_fd}};
-    return bpf_call(BPF_ITER_CREATE, &iterator);
+    return program < 0 ? -1 : bpf_open_iterator(program);
+}
+
+struct reader {
+    bool (*each)(void *data, const struct descriptor *descriptor);
+    void *data;
+};
+
+static int give(void *data, const void *bytes)
+{
+    const struct reader *reader = data;
+    const struct record *record = bytes;
+    struct descriptor found = {
+        .inode = (uint32_t)record->inode,
+        .pid = (pid_t)record->pid,
+        .fd = (int)record->fd,
+    };
+
+    memcpy(found.name, record->name, sizeof(found.name) - 1);
+    return reader->each(reader->data, &found) ? 0 : -1;
 }
 
 int task_files_read(bool (*each)(void *data, const struct descriptor *descriptor), void *data)
 {
-    struct record records[1024];
-    size_t kept = 0;
+    struct reader reader = {each, data};
 
     if (!bpf_shares_pids()) {
         errno = ENOTSUP;
         return -1;
     }
     FD_AUTO fd = open_iterator();
-    if (fd < 0)
-        return -1;
-    for (;;) {
-        /* A record may be cut by the end of what one read(2) gives. */
-        ssize_t got = read(fd, (char *)records + kept, sizeof(records) - kept);
-        if (got < 0 && errno == EAGAIN)
-            continue;
-        if (got <= 0)
-            return (int)got;
-        size_t length = kept + (size_t)got;
-        size_t count = length / sizeof(records[0]);
-        for (size_t i = 0; i < count; i++) {
-            struct descriptor found = {
-                .inode = (uint32_t)records[i].inode,
-                .pid = (pid_t)records[i].pid,
-                .fd = (int)records[i].fd,
-            };
-            memcpy(found.name, records[i].name, sizeof(found.name) - 1);
-            if (!each(data, &found))
-                return -1;
-        }
-        kept = length % sizeof(records[0]);
-        memmove(records, (char *)records + length - kept, kept);
-    }
+    return fd < 0 ? -1 : bpf_read_records(fd, sizeof(struct record), give, &reader);
 }
