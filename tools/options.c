@@ -2,13 +2,14 @@
  *
  * tools/options.c - what is made from the tables of options and events when forkport is built.
  *
- *     options manual <TEMPLATE   a manual page: the template with @OPTIONS@ and @EVENTS@ filled in
+ *     options manual <TEMPLATE   a manual page: the template with @OPTIONS@, @EVENTS@ and @CHECKS@ filled in
  *     options bash|zsh|fish      completions of that shell
  *     options list               the tables as lines, with tabs between their columns, for the tests
  *
- * Runs on the machine that builds, and needs nothing of the program but its tables, config/options.def and
- * observe/events.def. So the manual and the completions cannot say anything else than the parser does. It reads
- * standard input and writes standard output; it fails (1) where one of them does, or (2) for other arguments.
+ * Runs on the machine that builds, and needs nothing of the program but its tables, config/options.def, those of cmd,
+ * doctor/checks.def and observe/events.def. So the manual and the completions cannot say anything else than the
+ * program does. It reads standard input and writes standard output; it fails (1) where one of them does, or (2) for
+ * other arguments.
  */
 #include <ctype.h>
 #include <stdbool.h>
@@ -63,6 +64,20 @@ static const struct line events[] = {
 #define FIELD(id, name, type, member, text) {name, #type},
 static const struct line fields[] = {
 #include "observe/events.def"
+};
+
+/* Of `forkport doctor`. */
+static const struct check {
+    const char *id;
+    const char *group;
+    const char *name;
+    const char *use;
+    const char *without;
+    const char *remedy;
+} checks[] = {
+#define CHECK(id, group, rank, name, use, without, remedy) {#id, group, name, use, without, remedy},
+#include "doctor/checks.def"
+#undef CHECK
 };
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -136,6 +151,26 @@ static void put_manual_events(void)
     }
 }
 
+static void put_manual_checks(void)
+{
+    const char *group = "";
+
+    for (size_t i = 0; i < COUNT(checks); i++) {
+        const struct check *check = &checks[i];
+        if (strcmp(check->group, group) != 0)
+            printf("## %s\n\n", group = check->group);
+        printf("*%s* (_", check->name);
+        put_scdoc(check->id, false);
+        fputs("_)\n\tFor ", stdout);
+        put_scdoc(check->use, false);
+        fputs(". Without: ", stdout);
+        put_scdoc(check->without, false);
+        fputs(". Remedy: ", stdout);
+        put_scdoc(check->remedy, false);
+        fputs(".\n\n", stdout);
+    }
+}
+
 static void put_manual(void)
 {
     char line[1024];
@@ -145,6 +180,8 @@ static void put_manual(void)
             put_manual_options();
         else if (strcmp(line, "@EVENTS@\n") == 0)
             put_manual_events();
+        else if (strcmp(line, "@CHECKS@\n") == 0)
+            put_manual_checks();
         else
             fputs(line, stdout);
     }
@@ -387,6 +424,9 @@ static void put_list(void)
         printf("event\t%s\t%s\n", events[i].name, events[i].help);
     for (size_t i = 0; i < COUNT(fields); i++)
         printf("field\t%s\t%s\n", fields[i].name, fields[i].help);
+    for (size_t i = 0; i < COUNT(checks); i++)
+        printf("check\t%s\t%s\t%s\t%s\t%s\n", checks[i].id, checks[i].name, checks[i].use, checks[i].without,
+               checks[i].remedy);
 }
 
 int main(int argc, char **argv)

@@ -69,7 +69,7 @@ def test_help_has_every_option_of_the_table():
     assert len(re.findall(r"^  --", output(BUILD / "forkport", "serve", "--help"), re.MULTILINE)) == len(table("option"))
 
 
-@pytest.mark.parametrize("command", ["connect", "pairs", "demux", "figures"])
+@pytest.mark.parametrize("command", ["connect", "pairs", "demux", "figures", "doctor"])
 def test_help_of_a_command_has_its_options(command):
     shown = output(BUILD / "forkport", command, "--help")
     for name, placeholder in table(command):
@@ -77,7 +77,7 @@ def test_help_of_a_command_has_its_options(command):
     assert set(re.findall(r"^  --([a-z-]+)", shown, re.MULTILINE)) - {"help"} == {name for name, _ in table(command)}
 
 
-@pytest.mark.parametrize("command", ["connect", "pairs", "demux", "figures"])
+@pytest.mark.parametrize("command", ["connect", "pairs", "demux", "figures", "doctor"])
 def test_the_manual_of_a_command_has_its_options(installed, command):
     shown = words(page_text(installed, f"forkport-{command}.1"))
     for name, placeholder in table(command):
@@ -100,6 +100,12 @@ def test_the_manual_has_every_event_and_field(installed):
         assert re.search(rf"[ ,]{name}[ ,]", fields), name
 
 
+def test_the_manual_has_every_check_of_the_doctor(installed):
+    shown = words(page_text(installed, "forkport-doctor.1"))
+    for name, title, use, without, remedy in table("check"):
+        assert f" {title} ({name}) For {use}. Without: {without}. Remedy: {remedy}. " in shown
+
+
 # Public headers whose pages are still to be written.
 UNWRITTEN = set()
 
@@ -119,7 +125,8 @@ def test_the_manual_has_every_public_function(installed):
 def test_completions_have_every_option(installed, shell):
     names = {"bash": "forkport", "zsh": "_forkport", "fish": "forkport.fish"}
     text = next(path for path in installed.root.rglob(names[shell]) if "share" in path.parts).read_text()
-    for name, placeholder, *_ in table("option") + table("connect") + table("pairs") + table("demux") + table("figures"):
+    for name, placeholder, *_ in table("option") + table("connect") + table("pairs") + table("demux") + table("figures") + \
+            table("doctor"):
         assert re.search(rf"(?:-l |--){name}\b", text), name
         if re.match("[a-z]", placeholder):
             for choice in re.sub("[A-Z]", "", placeholder).split("|"):
@@ -136,7 +143,7 @@ _forkport
 printf '%s\n' "${COMPREPLY[@]}"
 """
 COMPLETIONS = {
-    "forkport ": {"serve", "connect", "pairs", "demux", "figures", "--help", "--version"},
+    "forkport ": {"serve", "connect", "pairs", "demux", "figures", "doctor", "--help", "--version"},
     "forkport serve --at": {"--at-max"},
     "forkport serve --at-max ": {"queue", "refuse", "message:"},
     "forkport serve 21 --at-max=re": {"refuse"},
