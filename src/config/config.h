@@ -18,6 +18,8 @@
 enum config_engine { ENGINE_EXEC, ENGINE_FORK, ENGINE_POOL };
 /* In the order of enum template_gate. */
 enum config_gate { GATE_MAIN, GATE_READ };
+/* How a worker that waits is started. */
+enum config_pool_start { POOL_START_FORK, POOL_START_EXEC };
 enum config_stderr { STDERR_LOG, STDERR_SOCKET, STDERR_INHERIT };
 enum config_log { LOG_TEXT, LOG_JSON, LOG_NONE };
 enum config_at_max { AT_MAX_QUEUE, AT_MAX_REFUSE, AT_MAX_MESSAGE };
@@ -50,6 +52,7 @@ struct config {
     uint32_t template_connections;
     uint32_t template_age_s;
     uint32_t template_start_s;
+    int pool_start; /* enum config_pool_start */
     uint32_t pool_min;
     uint32_t pool_max;
     uint32_t backlog;

@@ -4,6 +4,7 @@
 #include "preload/files.h"
 #include "preload/handlers.h"
 #include "preload/image.h"
+#include "preload/touch.h"
 #include "sys/child.h"
 
 #include <errno.h>
@@ -217,6 +218,59 @@ static inline void set_canary(uint64_t canary)
 #endif
 }
 
+/* The oldest order, which stays in the queue; its descriptors become 0, 1 and 2, which are free. */
+static bool look_at_order(struct template_order_head *order)
+{
+    char fds[CMSG_SPACE(TEMPLATE_ORDER_FDS * sizeof(int))] __attribute__((aligned(sizeof(size_t))));
+    struct iovec parts[] = {{.iov_base = order, .iov_len = sizeof(*order)},
+                            {.iov_base = gate.text, .iov_len = gate.text_bytes}};
+    struct msghdr message = {.msg_iov = parts,
+                             .msg_iovlen = 2,
+                             .msg_control = fds,
+                             .msg_controllen = sizeof(fds)};
+    long result;
+
+    do
+        result = child_call(__NR_recvmsg, gate.control, (long)&message, MSG_PEEK, 0);
+    while (result == -EINTR);
+    return result >= (long)sizeof(*order) && (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0 &&
+           message.msg_controllen == sizeof(fds) && order->variables < gate.variable_count + 1 &&
+           template_order_check(order, gate.text, (size_t)result);
+}
+
+static void forget_order(void)
+{
+    char byte;
+
+    while (child_call5(__NR_recvfrom, gate.control, (long)&byte, 0, MSG_DONTWAIT | MSG_TRUNC, 0) == -EINTR)
+        ;
+}
+
+/*
+ * This process is its worker. The order is in the queue until all that can fail is done: should the process be killed
+ * before, the supervisor gives the connection to another one.
+ */
+static void take_order(void)
+{
+    struct template_order_head order;
+    size_t used = 0;
+
+    if (!look_at_order(&order))
+        child_exit(0);
+    point_to_variables(&order, &used);
+    /* Epoll instances had what was 0 before; there are none before main() but those of libraries. */
+    if (gate.kind == TEMPLATE_GATE_READ)
+        files_renew();
+    gate.ahead = false;
+    if (gate.kind == TEMPLATE_GATE_READ)
+        child_default_signal(TEMPLATE_PROBE_SIGNAL);
+    if (environ != gate.environ)
+        set_variables(order.variables);
+    child_call(__NR_prctl, PR_SET_DUMPABLE, gate.dumpable, 0, 0);
+    forget_order();
+    child_call(__NR_close, gate.control, 0, 0, 0);
+}
+
 /*
  * In the worker. Nothing of the C library is called here, and little is written: each page that the program would not come to by
  * itself costs as much as several system calls. What can be is done in the template, before.
@@ -227,12 +281,20 @@ static void become_worker(const struct template_order_head *order, bool before_m
 
     child_setsid();
     child_call(__NR_close, gate.control, 0, 0, 0);
-    child_call(__NR_prctl, PR_SET_DUMPABLE, gate.dumpable, 0, 0);
     if (thread->robust_list != NULL)
         child_call(__NR_set_robust_list, (long)thread->robust_list, (long)thread->robust_bytes, 0, 0);
     if (thread->cleared != thread->tid)
         child_call(__NR_set_tid_address, (long)thread->cleared, 0, 0, 0);
     handlers_in_worker();
+    if (order->variables == 0) {
+        /* Made ahead of its connection. */
+        gate.control = move_up(0);
+        child_close_range(0, 2);
+        touch_pages();
+        take_order();
+        return;
+    }
+    child_call(__NR_prctl, PR_SET_DUMPABLE, gate.dumpable, 0, 0);
     /* Before main() nothing has changed it, and nobody asks for the gate again. */
     if (before_main)
         return;
@@ -258,34 +320,6 @@ static long fork_worker(int32_t *answer)
 #else
     return child_call5(__NR_clone, flags, 0, (long)answer, 0, (long)thread->tid);
 #endif
-}
-
-/* The oldest order, which stays in the queue; its descriptors become 0, 1 and 2, which are free. */
-static bool look_at_order(struct template_order_head *order)
-{
-    char fds[CMSG_SPACE(TEMPLATE_ORDER_FDS * sizeof(int))] __attribute__((aligned(sizeof(size_t))));
-    struct iovec parts[] = {{.iov_base = order, .iov_len = sizeof(*order)},
-                            {.iov_base = gate.text, .iov_len = gate.text_bytes}};
-    struct msghdr message = {.msg_iov = parts,
-                             .msg_iovlen = 2,
-                             .msg_control = fds,
-                             .msg_controllen = sizeof(fds)};
-    long result;
-
-    do
-        result = child_call(__NR_recvmsg, gate.control, (long)&message, MSG_PEEK, 0);
-    while (result == -EINTR);
-    return result > (long)sizeof(*order) && (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0 &&
-           message.msg_controllen == sizeof(fds) && order->variables < gate.variable_count + 1 &&
-           template_order_check(order, gate.text, (size_t)result);
-}
-
-static void forget_order(void)
-{
-    char byte;
-
-    while (child_call5(__NR_recvfrom, gate.control, (long)&byte, 0, MSG_DONTWAIT | MSG_TRUNC, 0) == -EINTR)
-        ;
 }
 
 /* Until the supervisor closes its end. Returns in workers only, with a canary. */
@@ -319,7 +353,10 @@ static uint64_t serve_orders(bool before_main)
 static void arrive_as_worker(void)
 {
     struct template_board *board = gate.board;
+    enum template_refusal refusal = gate.kind == TEMPLATE_GATE_READ ? files_note() : TEMPLATE_REFUSAL_NONE;
 
+    if (refusal != TEMPLATE_REFUSAL_NONE)
+        leave(refusal);
     gate.dumpable = (int)child_call(__NR_prctl, PR_GET_DUMPABLE, 0, 0, 0);
     child_call(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0);
     child_call(__NR_close, gate.peer, 0, 0, 0);
@@ -327,28 +364,6 @@ static void arrive_as_worker(void)
     gate.board = NULL;
     __atomic_store_n(&board->stand, TEMPLATE_AT_GATE, __ATOMIC_RELEASE);
     child_call(__NR_munmap, (long)board, sizeof(*board), 0, 0);
-}
-
-/*
- * This process is its worker. The order is in the queue until all that can fail is done: should the process be killed
- * before, the supervisor gives the connection to another one.
- */
-static void take_order(void)
-{
-    struct template_order_head order;
-    size_t used = 0;
-
-    if (!look_at_order(&order))
-        child_exit(0);
-    point_to_variables(&order, &used);
-    gate.ahead = false;
-    if (gate.kind == TEMPLATE_GATE_READ)
-        child_default_signal(TEMPLATE_PROBE_SIGNAL);
-    if (environ != gate.environ)
-        set_variables(order.variables);
-    child_call(__NR_prctl, PR_SET_DUMPABLE, gate.dumpable, 0, 0);
-    forget_order();
-    child_call(__NR_close, gate.control, 0, 0, 0);
 }
 
 static void arrive(void)
@@ -365,6 +380,7 @@ static void arrive(void)
     gate.dumpable = (int)child_call(__NR_prctl, PR_GET_DUMPABLE, 0, 0, 0);
     child_call(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0);
     image_collapse(gate.board);
+    touch_note();
     child_call(__NR_close, gate.peer, 0, 0, 0);
     child_close_range(0, 2);
     __atomic_store_n(&gate.board->stand, TEMPLATE_AT_GATE, __ATOMIC_RELEASE);

@@ -12,6 +12,15 @@ static bool executes(const struct spawn_plan *plan)
     return plan->path != NULL && !plan->resolve;
 }
 
+static void drop_templates(struct engine *engine)
+{
+    if (engine->templates == NULL)
+        return;
+    templates_done(engine->templates);
+    memory_unmap(engine->templates, sizeof(*engine->templates));
+    engine->templates = NULL;
+}
+
 enum fp_status engine_init(struct engine *engine, const struct spawn_plan *plan, struct fp_error *err)
 {
     *engine = (struct engine){.plan = plan};
@@ -21,11 +30,14 @@ enum fp_status engine_init(struct engine *engine, const struct spawn_plan *plan,
             return error_set(err, FP_SYSTEM, errno, "prepare", "the fork engine");
         templates_init(engine->templates, plan);
     }
+    if (plan->pool_max > 0 && engine->templates != NULL && templates_are_given_up(engine->templates))
+        /* The pool says why. */
+        drop_templates(engine);
     if (plan->path != NULL && plan->pool_max > 0) {
         engine->pool = memory_map_private(sizeof(*engine->pool));
         if (engine->pool == NULL)
             return error_set(err, FP_SYSTEM, errno, "prepare", "the pool engine");
-        enum fp_status status = pool_init(engine->pool, plan, err);
+        enum fp_status status = pool_init(engine->pool, plan, engine->templates, err);
         if (status != FP_OK)
             return status;
     }
@@ -34,16 +46,12 @@ enum fp_status engine_init(struct engine *engine, const struct spawn_plan *plan,
 
 void engine_done(struct engine *engine)
 {
-    if (engine->templates != NULL) {
-        templates_done(engine->templates);
-        memory_unmap(engine->templates, sizeof(*engine->templates));
-        engine->templates = NULL;
-    }
     if (engine->pool != NULL) {
         pool_done(engine->pool);
         memory_unmap(engine->pool, sizeof(*engine->pool));
         engine->pool = NULL;
     }
+    drop_templates(engine);
     exec_done(engine);
 }
 
@@ -54,26 +62,27 @@ bool engine_is_warm(const struct engine *engine)
 
 bool engine_has_room(const struct engine *engine)
 {
-    if (engine->templates != NULL && templates_are_ready(engine->templates))
-        return templates_choose(engine->templates) != NULL;
     if (engine->pool != NULL && pool_has_waiting(engine->pool))
         return true;
+    if (engine->templates != NULL && templates_are_ready(engine->templates))
+        return templates_choose(engine->templates) != NULL;
     return !executes(engine->plan) || exec_has_room(engine);
 }
 
 enum fp_status engine_start(struct engine *engine, const struct spawn_request *request, int64_t now_ns,
                             pid_t *ret_pid, struct fp_error *err)
 {
-    struct template *template = engine->templates != NULL ? templates_choose(engine->templates) : NULL;
-
-    if (template != NULL) {
-        enum fp_status status = templates_order(engine->templates, template, request, now_ns, err);
+    if (engine->pool != NULL && pool_has_waiting(engine->pool)) {
+        enum fp_status status = pool_order(engine->pool, request, now_ns, err);
         if (status == FP_OK)
             *ret_pid = 0;
         return status;
     }
-    if (engine->pool != NULL && pool_has_waiting(engine->pool)) {
-        enum fp_status status = pool_order(engine->pool, request, now_ns, err);
+    if (engine->pool != NULL)
+        pool_missed(engine->pool, now_ns);
+    struct template *template = engine->templates != NULL ? templates_choose(engine->templates) : NULL;
+    if (template != NULL) {
+        enum fp_status status = templates_order(engine->templates, template, request, now_ns, err);
         if (status == FP_OK)
             *ret_pid = 0;
         return status;
@@ -85,22 +94,24 @@ enum fp_status engine_start(struct engine *engine, const struct spawn_request *r
 
 bool engine_outcome(struct engine *engine, int64_t now_ns, struct spawn_outcome *ret_outcome)
 {
-    if (engine->pool != NULL)
-        return pool_outcome(engine->pool, ret_outcome);
-    return engine->templates != NULL && templates_outcome(engine->templates, now_ns, ret_outcome);
+    while (engine->templates != NULL && templates_outcome(engine->templates, now_ns, ret_outcome)) {
+        if (engine->pool == NULL || !pool_forked(engine->pool, ret_outcome, now_ns))
+            return true;
+    }
+    return engine->pool != NULL && pool_outcome(engine->pool, ret_outcome);
 }
 
 bool engine_child_ended(struct engine *engine, const struct process_end *end, int64_t now_ns)
 {
-    if (engine->pool != NULL)
-        return pool_ended(engine->pool, end, now_ns);
-    return engine->templates != NULL && templates_ended(engine->templates, end, now_ns);
+    return (engine->templates != NULL && templates_ended(engine->templates, end, now_ns)) ||
+           (engine->pool != NULL && pool_ended(engine->pool, end, now_ns));
 }
 
 void engine_worker_signalled(struct engine *engine, int number, int64_t now_ns)
 {
-    if (engine->templates != NULL)
-        templates_distrust(engine->templates, number, now_ns);
+    if (engine->templates != NULL && templates_distrust(engine->templates, number, now_ns) &&
+        engine->pool != NULL)
+        pool_distrust(engine->pool);
 }
 
 void engine_turn(struct engine *engine, int64_t now_ns)
@@ -113,16 +124,16 @@ void engine_turn(struct engine *engine, int64_t now_ns)
 
 int64_t engine_due_ns(const struct engine *engine)
 {
-    if (engine->pool != NULL)
-        return pool_due_ns(engine->pool);
-    return engine->templates != NULL ? templates_due_ns(engine->templates) : INT64_MAX;
+    int64_t templates_ns = engine->templates != NULL ? templates_due_ns(engine->templates) : INT64_MAX;
+    int64_t pool_ns = engine->pool != NULL ? pool_due_ns(engine->pool) : INT64_MAX;
+
+    return templates_ns < pool_ns ? templates_ns : pool_ns;
 }
 
 bool engine_news(struct engine *engine, struct spawn_news *ret_news)
 {
-    if (engine->pool != NULL)
-        return news_take(&engine->pool->news, ret_news);
-    return engine->templates != NULL && news_take(&engine->templates->news, ret_news);
+    return (engine->templates != NULL && news_take(&engine->templates->news, ret_news)) ||
+           (engine->pool != NULL && news_take(&engine->pool->news, ret_news));
 }
 
 void engine_close(struct engine *engine)

@@ -70,7 +70,8 @@ static enum fp_status try_identity(const struct spawn_plan *plan, struct fp_erro
 
 static void set_templates(struct spawn_plan *plan, const struct config *config)
 {
-    plan->forks = config->engine == ENGINE_FORK;
+    plan->forks = config->engine == ENGINE_FORK ||
+                  (config->engine == ENGINE_POOL && config->pool_start == POOL_START_FORK);
     plan->gate = config->gate;
     plan->template_count = config->templates;
     plan->template_connections = config->template_connections;

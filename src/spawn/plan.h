@@ -21,14 +21,14 @@ struct spawn_plan {
     fp_handler *handler;
     void *handler_data;
     bool resolve;
-    bool forks; /* from templates, the fork engine */
+    bool forks; /* from templates: the fork engine, and the pool engine where it does */
     int gate;   /* enum template_gate */
     uint32_t template_count;
     uint32_t template_connections;
     int64_t template_age_ns;
     int64_t template_start_ns;
     uint32_t pool_min;
-    uint32_t pool_max; /* workers that wait; 0: there is no pool */
+    uint32_t pool_max;        /* workers that wait; 0: there is no pool */
     bool stderr_socket;       /* fd 2 is the connection */
     struct child_setup setup; /* as for every child; socket_fd is the connection's */
     struct environment environment;

@@ -6,16 +6,24 @@
 #include "sys/fd.h"
 #include "sys/memory.h"
 #include "sys/passing.h"
+#include "sys/process.h"
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #define MS_NS     INT64_C(1000000)
 #define SECOND_NS (1000 * MS_NS)
 /* How many are started at once: enough to keep the processors busy, and few enough that those who serve get theirs. */
 #define STARTING_MAX 4
-/* Room for those that have been called, beside those that wait and start; called ones are known to be gone within a turn or two. */
+#define FORKING_MAX  16
+/* Room for those that have been called, beside those that wait and start; they are known to be gone within a turn or two. */
 #define CALLED_MAX 256
+/* The server's own descriptors, about. */
+#define FDS_OWN 20
+/* How long after a call it is made good: the one that was called is likely to be done by then. */
+#define REFILL_NS (1 * MS_NS)
 /* How often one under way is looked at: at first, and once it takes long. */
 #define LOOK_NS      (1 * MS_NS)
 #define LOOK_LATE_NS (50 * MS_NS)
@@ -25,23 +33,28 @@
 #define STUCK_NS  (3 * SECOND_NS)
 /* Whether some were not needed is judged over this time. */
 #define JUDGE_NS (10 * SECOND_NS)
+/* It grows once in this time at most. */
+#define GROW_NS (100 * MS_NS)
 /* So many that did not come to their gate, one after the other, are enough. */
 #define STILLBORN_MAX 2
+/* Keys of connections do not have this bit; below it is the number of the seat. */
+#define SEAT_KEY (UINT64_C(1) << 63)
 
 static size_t seat_count(const struct pool *pool)
 {
     /* As many may be leaving as wait. */
-    return 2 * (size_t)pool->plan->pool_max + STARTING_MAX + CALLED_MAX;
+    return 2 * (size_t)pool->most + STARTING_MAX + FORKING_MAX + CALLED_MAX;
 }
 
-static void move(struct pool *pool, struct pool_seat *seat, enum pool_state state)
+static uint32_t count(const struct pool *pool, enum pool_state state)
 {
-    struct pool_queue *from = &pool->queues[seat->state];
+    return pool->queues[state].count;
+}
+
+static void append(struct pool *pool, struct pool_seat *seat, enum pool_state state)
+{
     struct pool_queue *to = &pool->queues[state];
 
-    *(seat->previous != NULL ? &seat->previous->next : &from->first) = seat->next;
-    *(seat->next != NULL ? &seat->next->previous : &from->last) = seat->previous;
-    from->count--;
     seat->state = state;
     seat->next = NULL;
     seat->previous = to->last;
@@ -50,19 +63,14 @@ static void move(struct pool *pool, struct pool_seat *seat, enum pool_state stat
     to->count++;
 }
 
-static void make_seats(struct pool *pool)
+static void move(struct pool *pool, struct pool_seat *seat, enum pool_state state)
 {
-    struct pool_queue *free_ones = &pool->queues[POOL_FREE];
+    struct pool_queue *from = &pool->queues[seat->state];
 
-    for (size_t i = 0; i < seat_count(pool); i++) {
-        struct pool_seat *seat = &pool->seats[i];
-        seat->worker = (struct template){.pid = -1, .send_fd = -1, .claim_fd = -1};
-        seat->previous = i > 0 ? seat - 1 : NULL;
-        seat->next = i + 1 < seat_count(pool) ? seat + 1 : NULL;
-    }
-    *free_ones = (struct pool_queue){.first = pool->seats,
-                                     .last = pool->seats + seat_count(pool) - 1,
-                                     .count = (uint32_t)seat_count(pool)};
+    *(seat->previous != NULL ? &seat->previous->next : &from->first) = seat->next;
+    *(seat->next != NULL ? &seat->next->previous : &from->last) = seat->previous;
+    from->count--;
+    append(pool, seat, state);
 }
 
 /* For good. Those that wait serve still. */
@@ -73,15 +81,39 @@ static void do_without(struct pool *pool, const char *reason)
     fd_close(fd_take(&pool->library_fd));
 }
 
-enum fp_status pool_init(struct pool *pool, const struct spawn_plan *plan, struct fp_error *err)
+/* Each takes two descriptors here, and connections are not to find them all taken. */
+static void set_limits(struct pool *pool)
+{
+    const struct spawn_plan *plan = pool->plan;
+    size_t limit = fd_limit();
+    size_t room = limit > FDS_OWN ? (limit - FDS_OWN) / 4 : 0;
+
+    pool->most = plan->pool_max < room ? plan->pool_max : (uint32_t)room;
+    pool->fewest = plan->pool_min < pool->most ? plan->pool_min : pool->most;
+    pool->target = pool->fewest;
+    if (pool->most < plan->pool_max)
+        news_add(&pool->news, SPAWN_NEWS_NOTICE,
+                 "engine pool: no more than %u wait, since no more than %zu descriptors may be open",
+                 pool->most, limit);
+}
+
+enum fp_status pool_init(struct pool *pool, const struct spawn_plan *plan, struct templates *templates,
+                         struct fp_error *err)
 {
     const char *reason;
 
-    *pool = (struct pool){.plan = plan, .library_fd = -1, .target = plan->pool_min};
+    *pool = (struct pool){.plan = plan, .templates = templates, .library_fd = -1};
+    set_limits(pool);
+    pool->scratch = calloc(environment_size(&plan->environment) + 1, sizeof(char *));
     pool->seats = memory_map_private(seat_count(pool) * sizeof(*pool->seats));
-    if (pool->seats == NULL)
-        return error_set(err, FP_SYSTEM, errno, "make", "room for %u waiting workers", plan->pool_max);
-    make_seats(pool);
+    if (pool->seats == NULL || pool->scratch == NULL) {
+        pool_done(pool);
+        return error_set(err, FP_SYSTEM, ENOMEM, "make", "room for %u waiting workers", pool->most);
+    }
+    for (size_t i = 0; i < seat_count(pool); i++) {
+        pool->seats[i] = (struct pool_seat){.pid = -1, .send_fd = -1, .claim_fd = -1};
+        append(pool, &pool->seats[i], POOL_FREE);
+    }
     pace_init(&pool->pace, 100 * MS_NS, 60 * SECOND_NS);
     pool->library_fd = fit_open_library(plan, &reason);
     if (pool->library_fd < 0)
@@ -89,28 +121,42 @@ enum fp_status pool_init(struct pool *pool, const struct spawn_plan *plan, struc
     return FP_OK;
 }
 
+/* The process, if there is one still, is nobody's business any more. */
+static void let_go(struct pool *pool, struct pool_seat *seat)
+{
+    seat->pid = -1;
+    fd_close(fd_take(&seat->send_fd));
+    fd_close(fd_take(&seat->claim_fd));
+    move(pool, seat, POOL_FREE);
+}
+
+static void end(struct pool_seat *seat)
+{
+    if (seat->state == POOL_STARTING)
+        template_done(&seat->starting);
+    fd_close(fd_take(&seat->send_fd));
+    fd_close(fd_take(&seat->claim_fd));
+    if (seat->pid > 0) {
+        process_kill(seat->pid);
+        process_wait(seat->pid);
+    }
+}
+
 void pool_done(struct pool *pool)
 {
     for (int state = POOL_STARTING; state < POOL_STATES; state++) {
         for (struct pool_seat *seat = pool->queues[state].first; seat != NULL; seat = seat->next)
-            template_done(&seat->worker);
+            end(seat);
     }
     fd_close(fd_take(&pool->library_fd));
+    free(pool->scratch);
     memory_unmap(pool->seats, seat_count(pool) * sizeof(*pool->seats));
 }
 
-static void let_go(struct pool *pool, struct pool_seat *seat)
+/* It ends when it sees that nobody is left to send it an order. */
+static void retire(struct pool *pool, struct pool_seat *seat)
 {
-    seat->worker.pid = -1;
-    template_done(&seat->worker);
-    move(pool, seat, POOL_FREE);
-}
-
-static void retire_oldest(struct pool *pool)
-{
-    struct pool_seat *seat = pool->queues[POOL_WAITING].first;
-
-    template_retire(&seat->worker);
+    fd_close(fd_take(&seat->send_fd));
     move(pool, seat, POOL_LEAVING);
 }
 
@@ -120,17 +166,21 @@ static void look_at_starting(struct pool *pool, int64_t now_ns)
     char reason[80];
 
     for (struct pool_seat *seat = pool->queues[POOL_STARTING].first; seat != NULL; seat = next) {
-        struct template *worker = &seat->worker;
+        struct template *starting = &seat->starting;
         next = seat->next;
-        if (template_is_at_gate(worker, now_ns)) {
-            worker->state = TEMPLATE_READY;
+        if (template_is_at_gate(starting, now_ns)) {
+            seat->pid = starting->pid;
+            seat->send_fd = fd_take(&starting->send_fd);
+            seat->claim_fd = fd_take(&starting->claim_fd);
+            starting->pid = -1;
+            template_done(starting);
             pool->stillborn = 0;
             move(pool, seat, POOL_WAITING);
-        } else if (now_ns - worker->started_ns >= pool->plan->template_start_ns) {
+        } else if (now_ns - seat->since_ns >= pool->plan->template_start_ns) {
             snprintf(reason, sizeof(reason), "did not come to its gate within %lld s",
                      (long long)(pool->plan->template_start_ns / SECOND_NS));
-            process_kill(worker->pid);
-            move(pool, seat, POOL_LEAVING);
+            template_done(starting);
+            let_go(pool, seat);
             if (pool->library_fd >= 0)
                 do_without(pool, reason);
         }
@@ -142,63 +192,101 @@ static void look_at_called(struct pool *pool, int64_t now_ns)
 {
     struct pool_seat *seat = pool->queues[POOL_CALLED].first;
 
-    for (; seat != NULL && now_ns - seat->worker.moved_ns >= STUCK_NS; seat = seat->next) {
-        if (seat->worker.pid > 0)
-            process_kill(seat->worker.pid);
+    for (; seat != NULL && now_ns - seat->since_ns >= STUCK_NS; seat = seat->next) {
+        if (seat->pid > 0)
+            process_kill(seat->pid);
     }
 }
 
 /* Of those that were never needed half go. */
 static void judge(struct pool *pool, int64_t now_ns)
 {
-    uint32_t waiting = pool->queues[POOL_WAITING].count;
-
     if (now_ns - pool->judged_ns < JUDGE_NS)
         return;
     uint32_t spare = (pool->least + 1) / 2;
-    if (pool->target > pool->plan->pool_min && spare > 0) {
-        uint32_t above = pool->target - pool->plan->pool_min;
-        pool->target -= spare < above ? spare : above;
-    }
+    uint32_t above = pool->target > pool->fewest ? pool->target - pool->fewest : 0;
+    pool->target -= spare < above ? spare : above;
     pool->judged_ns = now_ns;
-    pool->least = waiting;
+    pool->least = count(pool, POOL_WAITING);
 }
 
 /* Too many, or older than a program is to be kept: what it was started from may have changed since. */
-static void retire(struct pool *pool, int64_t now_ns)
+static void retire_waiting(struct pool *pool, int64_t now_ns)
 {
     const struct pool_queue *waiting = &pool->queues[POOL_WAITING];
 
     while (waiting->count > pool->target ||
-           (waiting->first != NULL && pool->library_fd >= 0 &&
-            now_ns - waiting->first->worker.started_ns >= pool->plan->template_age_ns))
-        retire_oldest(pool);
+           (waiting->first != NULL && now_ns - waiting->first->since_ns >= pool->plan->template_age_ns))
+        retire(pool, waiting->first);
 }
 
-static bool is_missing(const struct pool *pool)
+static bool forks(const struct pool *pool)
 {
-    return pool->library_fd >= 0 &&
-           pool->queues[POOL_WAITING].count + pool->queues[POOL_STARTING].count < pool->target;
+    return pool->templates != NULL && !templates_are_given_up(pool->templates);
+}
+
+/* False: not now. */
+static bool order_one(struct pool *pool, struct pool_seat *seat, int64_t now_ns, struct fp_error *err)
+{
+    struct template *template = templates_choose(pool->templates);
+    uint64_t key = SEAT_KEY | (uint64_t)(seat - pool->seats);
+
+    if (passing_open(&seat->send_fd, &seat->claim_fd) < 0) {
+        error_set(err, FP_SYSTEM, errno, "start", "%s", pool->plan->path);
+        return false;
+    }
+    if (templates_order_waiting(pool->templates, template, seat->claim_fd, key, now_ns, err) != FP_OK) {
+        fd_close(fd_take(&seat->send_fd));
+        fd_close(fd_take(&seat->claim_fd));
+        return false;
+    }
+    move(pool, seat, POOL_FORKING);
+    return true;
+}
+
+static bool start_one(struct pool *pool, struct pool_seat *seat, int64_t now_ns, struct fp_error *err)
+{
+    seat->since_ns = now_ns;
+    seat->is_forked = forks(pool);
+    if (seat->is_forked)
+        return order_one(pool, seat, now_ns, err);
+    if (template_start(&seat->starting, pool->plan, pool->library_fd, true, now_ns, err) != FP_OK)
+        return false;
+    move(pool, seat, POOL_STARTING);
+    return true;
+}
+
+/* Whether one more shall be started, and can be now. */
+static bool can_start(const struct pool *pool)
+{
+    if (pool->is_closed || pool->library_fd < 0 || pool->queues[POOL_FREE].first == NULL ||
+        count(pool, POOL_WAITING) + count(pool, POOL_STARTING) + count(pool, POOL_FORKING) >= pool->target)
+        return false;
+    if (forks(pool))
+        return count(pool, POOL_FORKING) < FORKING_MAX && templates_choose(pool->templates) != NULL;
+    return count(pool, POOL_STARTING) < STARTING_MAX;
 }
 
 static void start_missing(struct pool *pool, int64_t now_ns)
 {
     struct fp_error err;
 
-    while (is_missing(pool) && now_ns >= pool->start_ns && pool->queues[POOL_STARTING].count < STARTING_MAX) {
-        struct pool_seat *seat = pool->queues[POOL_FREE].first;
-        if (seat == NULL)
-            return;
-        if (template_start(&seat->worker, pool->plan, pool->library_fd, now_ns, &err) != FP_OK)
-            pool->start_ns = now_ns + pace_failure_ns(&pool->pace, now_ns);
-        else
-            move(pool, seat, POOL_STARTING);
+    while (now_ns >= pool->start_ns && can_start(pool)) {
+        if (start_one(pool, pool->queues[POOL_FREE].first, now_ns, &err)) {
+            pool->is_short = false;
+            continue;
+        }
+        pool->start_ns = now_ns + pace_failure_ns(&pool->pace, now_ns);
+        if (!pool->is_short)
+            news_add(&pool->news, SPAWN_NEWS_POOL, "none can be started: %s", strerror(err.errnum))->count =
+                count(pool, POOL_WAITING);
+        pool->is_short = true;
     }
 }
 
 static void tell(struct pool *pool)
 {
-    uint32_t waiting = pool->queues[POOL_WAITING].count;
+    uint32_t waiting = count(pool, POOL_WAITING);
 
     if (pool->died > 0) {
         news_add(&pool->news, SPAWN_NEWS_POOL, "%u that waited ended (the last: %s %d)", pool->died,
@@ -206,29 +294,34 @@ static void tell(struct pool *pool)
             ->count = waiting;
         pool->died = 0;
     }
-    if (!pool->is_filled && waiting >= pool->plan->pool_min && waiting > 0) {
+    if (!pool->is_filled && waiting >= pool->fewest) {
         news_add(&pool->news, SPAWN_NEWS_POOL, "filled")->count = waiting;
         pool->is_filled = true;
     }
+}
+
+static void sooner(struct pool *pool, int64_t at_ns)
+{
+    if (at_ns < pool->due_ns)
+        pool->due_ns = at_ns;
 }
 
 static void set_due(struct pool *pool, int64_t now_ns)
 {
     const struct pool_seat *starting = pool->queues[POOL_STARTING].first;
     const struct pool_seat *waiting = pool->queues[POOL_WAITING].first;
-    int64_t due_ns = INT64_MAX;
 
-    if (pool->target > pool->plan->pool_min)
-        due_ns = pool->judged_ns + JUDGE_NS;
-    if (waiting != NULL && waiting->worker.started_ns + pool->plan->template_age_ns < due_ns)
-        due_ns = waiting->worker.started_ns + pool->plan->template_age_ns;
-    if (is_missing(pool) && pool->queues[POOL_STARTING].count < STARTING_MAX && pool->start_ns < due_ns)
-        due_ns = pool->start_ns > now_ns ? pool->start_ns : now_ns + LOOK_NS;
-    if (starting != NULL && now_ns + LOOK_NS < due_ns)
-        due_ns = now_ns + (now_ns - starting->worker.started_ns < LATE_NS ? LOOK_NS : LOOK_LATE_NS);
-    if (pool->queues[POOL_CALLED].first != NULL && now_ns + ANSWER_NS < due_ns)
-        due_ns = now_ns + ANSWER_NS;
-    pool->due_ns = due_ns;
+    pool->due_ns = INT64_MAX;
+    if (pool->target > pool->fewest)
+        sooner(pool, pool->judged_ns + JUDGE_NS);
+    if (waiting != NULL)
+        sooner(pool, waiting->since_ns + pool->plan->template_age_ns);
+    if (can_start(pool))
+        sooner(pool, pool->start_ns > now_ns ? pool->start_ns : now_ns + LOOK_NS);
+    if (starting != NULL)
+        sooner(pool, now_ns + (now_ns - starting->since_ns < LATE_NS ? LOOK_NS : LOOK_LATE_NS));
+    if (pool->queues[POOL_CALLED].first != NULL)
+        sooner(pool, now_ns + ANSWER_NS);
 }
 
 void pool_turn(struct pool *pool, int64_t now_ns)
@@ -236,7 +329,7 @@ void pool_turn(struct pool *pool, int64_t now_ns)
     look_at_starting(pool, now_ns);
     look_at_called(pool, now_ns);
     judge(pool, now_ns);
-    retire(pool, now_ns);
+    retire_waiting(pool, now_ns);
     start_missing(pool, now_ns);
     tell(pool);
     set_due(pool, now_ns);
@@ -252,12 +345,15 @@ bool pool_has_waiting(const struct pool *pool)
     return pool->queues[POOL_WAITING].first != NULL;
 }
 
-/* A connection took the last one: the next burst is to find more. */
-static void grow(struct pool *pool)
+void pool_missed(struct pool *pool, int64_t now_ns)
 {
+    /* Many connections at once find none: that is one burst. */
+    if (now_ns < pool->grown_ns + GROW_NS)
+        return;
+    pool->grown_ns = now_ns;
     uint32_t twice = pool->target > 0 ? 2 * pool->target : 1;
-
-    pool->target = twice < pool->plan->pool_max ? twice : pool->plan->pool_max;
+    pool->target = twice < pool->most ? twice : pool->most;
+    pool->due_ns = now_ns;
 }
 
 enum fp_status pool_order(struct pool *pool, const struct spawn_request *request, int64_t now_ns,
@@ -266,35 +362,63 @@ enum fp_status pool_order(struct pool *pool, const struct spawn_request *request
     struct pool_seat *seat = pool->queues[POOL_WAITING].first;
 
     CHECK(seat != NULL);
-    enum fp_status status = template_order(&seat->worker, pool->plan, request, now_ns, err);
+    enum fp_status status = template_send(pool->plan, seat->send_fd, 0, request, pool->scratch, err);
     if (status != FP_OK)
         return status;
+    seat->key = request->key;
+    seat->since_ns = now_ns;
     move(pool, seat, POOL_CALLED);
-    uint32_t waiting = pool->queues[POOL_WAITING].count;
+    uint32_t waiting = count(pool, POOL_WAITING);
     if (waiting < pool->least)
         pool->least = waiting;
-    if (waiting == 0)
-        grow(pool);
-    pool->due_ns = now_ns;
+    sooner(pool, waiting < pool->target / 2 ? now_ns : now_ns + REFILL_NS);
     return FP_OK;
+}
+
+/* The connected socket of an order that nobody took; -1: there is none. */
+static int take_back(int claim_fd)
+{
+    char bytes[sizeof(struct template_order)];
+    int fds[PASSING_FDS_MAX];
+
+    if (passing_receive(claim_fd, bytes, sizeof(bytes), fds) < 0)
+        return -1;
+    for (size_t i = 1; i < PASSING_FDS_MAX; i++)
+        fd_close(fds[i]);
+    return fds[0];
 }
 
 bool pool_outcome(struct pool *pool, struct spawn_outcome *ret_outcome)
 {
     for (struct pool_seat *seat = pool->queues[POOL_CALLED].first; seat != NULL; seat = seat->next) {
-        struct template *worker = &seat->worker;
-        bool has_it = passing_is_received(worker->send_fd);
-        if (!has_it && worker->pid > 0)
+        bool has_it = passing_is_received(seat->send_fd);
+        if (!has_it && seat->pid > 0)
             continue;
-        *ret_outcome = (struct spawn_outcome){.key = worker->keys[0], .pid = -1, .fd = -1};
-        if (has_it)
-            ret_outcome->pid = worker->pid;
-        else
-            template_take_back(worker, &ret_outcome->key, &ret_outcome->fd);
+        *ret_outcome = (struct spawn_outcome){.key = seat->key, .pid = seat->pid, .fd = -1};
+        if (!has_it)
+            ret_outcome->fd = take_back(seat->claim_fd);
         let_go(pool, seat);
         return true;
     }
     return false;
+}
+
+bool pool_forked(struct pool *pool, const struct spawn_outcome *take_outcome, int64_t now_ns)
+{
+    if ((take_outcome->key & SEAT_KEY) == 0)
+        return false;
+    struct pool_seat *seat = &pool->seats[take_outcome->key & ~SEAT_KEY];
+    CHECK(seat->state == POOL_FORKING);
+    fd_close(take_outcome->fd);
+    if (take_outcome->pid > 0) {
+        seat->pid = take_outcome->pid;
+        move(pool, seat, POOL_WAITING);
+    } else {
+        let_go(pool, seat);
+    }
+    if (count(pool, POOL_FORKING) == 0)
+        sooner(pool, now_ns);
+    return true;
 }
 
 static void note_end(struct pool *pool, const struct pool_seat *seat, const struct process_end *end,
@@ -302,8 +426,6 @@ static void note_end(struct pool *pool, const struct pool_seat *seat, const stru
 {
     char reason[120];
 
-    if (seat->state == POOL_LEAVING)
-        return;
     pool->start_ns = now_ns + pace_failure_ns(&pool->pace, now_ns);
     pool->due_ns = now_ns;
     if (seat->state != POOL_STARTING) {
@@ -313,32 +435,56 @@ static void note_end(struct pool *pool, const struct pool_seat *seat, const stru
     }
     bool is_final = !end->signalled || ++pool->stillborn >= STILLBORN_MAX;
     if (is_final && pool->library_fd >= 0) {
-        template_why_ended(&seat->worker, end, reason, sizeof(reason));
+        template_why_ended(&seat->starting, end, reason, sizeof(reason));
         do_without(pool, reason);
     }
 }
 
-bool pool_ended(struct pool *pool, const struct process_end *end, int64_t now_ns)
+static struct pool_seat *find(struct pool *pool, pid_t pid)
 {
     for (int state = POOL_STARTING; state < POOL_STATES; state++) {
         for (struct pool_seat *seat = pool->queues[state].first; seat != NULL; seat = seat->next) {
-            if (seat->worker.pid != end->pid)
-                continue;
-            note_end(pool, seat, end, now_ns);
-            if (state == POOL_CALLED)
-                /* Its order is in its queue still. */
-                seat->worker.pid = -1;
-            else
-                let_go(pool, seat);
-            return true;
+            if (pid == (state == POOL_STARTING ? seat->starting.pid : seat->pid))
+                return seat;
         }
     }
-    return false;
+    return NULL;
+}
+
+bool pool_ended(struct pool *pool, const struct process_end *end, int64_t now_ns)
+{
+    struct pool_seat *seat = find(pool, end->pid);
+
+    if (seat == NULL)
+        return false;
+    if (seat->state != POOL_LEAVING)
+        note_end(pool, seat, end, now_ns);
+    if (seat->state == POOL_STARTING) {
+        seat->starting.pid = -1;
+        template_done(&seat->starting);
+    }
+    if (seat->state == POOL_CALLED)
+        /* Its order is in its queue still. */
+        seat->pid = -1;
+    else
+        let_go(pool, seat);
+    return true;
+}
+
+void pool_distrust(struct pool *pool)
+{
+    struct pool_seat *next;
+
+    for (struct pool_seat *seat = pool->queues[POOL_WAITING].first; seat != NULL; seat = next) {
+        next = seat->next;
+        if (seat->is_forked)
+            retire(pool, seat);
+    }
 }
 
 void pool_close(struct pool *pool)
 {
-    fd_close(fd_take(&pool->library_fd));
+    pool->is_closed = true;
     while (pool_has_waiting(pool))
-        retire_oldest(pool);
+        retire(pool, pool->queues[POOL_WAITING].first);
 }

@@ -156,7 +156,8 @@ static pid_t clone_child(struct template_pad *pad)
     return pid;
 }
 
-static int start_process(struct template *template, const struct spawn_plan *plan, int library_fd)
+static int start_process(struct template *template, const struct spawn_plan *plan, int library_fd,
+                         bool is_worker)
 {
     FD_AUTO board_fd = -1;
     FD_AUTO stand_in = -1;
@@ -178,7 +179,7 @@ static int start_process(struct template *template, const struct spawn_plan *pla
                                      .library = (uint32_t)library_fd,
                                      .peer = (uint32_t)peer,
                                      .gate = (uint32_t)plan->gate,
-                                     .is_worker = plan->pool_max > 0};
+                                     .is_worker = is_worker};
     if (!fill_environment(pad, &marker))
         return -1;
     fill_setup(pad, stand_in);
@@ -188,10 +189,10 @@ static int start_process(struct template *template, const struct spawn_plan *pla
 }
 
 enum fp_status template_start(struct template *template, const struct spawn_plan *plan, int library_fd,
-                              int64_t now_ns, struct fp_error *err)
+                              bool is_worker, int64_t now_ns, struct fp_error *err)
 {
     *template = (struct template){.pid = -1, .send_fd = -1, .claim_fd = -1};
-    if (start_process(template, plan, library_fd) < 0) {
+    if (start_process(template, plan, library_fd, is_worker) < 0) {
         enum fp_status status = error_set(err, FP_SYSTEM, errno, "start", "a template of %s", plan->path);
         template_done(template);
         return status;
@@ -257,41 +258,68 @@ static int open_stderr(const struct child_setup *setup, int *ret_own)
     return (int)fd;
 }
 
-static void fill_order(struct template_order *order, struct template_pad *pad,
-                       const struct spawn_request *request)
+static void fill_order(struct template_order *order, const struct environment *environment,
+                       const struct spawn_request *request, char **scratch)
 {
-    const struct environment *environment = &pad->plan->environment;
-
-    environment_fill(environment, request, pad->scratch, order->text);
-    const char *last = pad->scratch[environment->count + ENVIRONMENT_CONNECTION_COUNT - 1];
+    environment_fill(environment, request, scratch, order->text);
+    const char *last = scratch[environment->count + ENVIRONMENT_CONNECTION_COUNT - 1];
     order->head.variables = ENVIRONMENT_CONNECTION_COUNT;
     order->head.text_length = (uint32_t)(last + strlen(last) + 1 - order->text);
 }
 
-enum fp_status template_order(struct template *template, const struct spawn_plan *plan,
-                              const struct spawn_request *request, int64_t now_ns, struct fp_error *err)
+enum fp_status template_send(const struct spawn_plan *plan, int send_fd, uint32_t sequence,
+                             const struct spawn_request *request, char **scratch, struct fp_error *err)
 {
     struct template_order order;
     struct child_setup setup;
     FD_AUTO own = -1;
 
-    CHECK(template_has_room(template));
     plan_setup(plan, request, &setup);
     int stderr_fd = open_stderr(&setup, &own);
     if (stderr_fd < 0)
         return error_set(err, FP_SYSTEM, errno, "make", "a standard error");
-    fill_order(&order, template->pad, request);
-    order.head.sequence = template->sent;
+    fill_order(&order, &plan->environment, request, scratch);
+    order.head.sequence = sequence;
     const int fds[TEMPLATE_ORDER_FDS] = {request->fd, request->fd, stderr_fd};
-    uint32_t at = template->sent % TEMPLATE_ORDERS;
-    __atomic_store_n(&template->board->answers[at], 0, __ATOMIC_RELEASE);
-    if (passing_send(template->send_fd, &order, template_order_bytes(&order.head), fds, TEMPLATE_ORDER_FDS) <
-        0)
+    if (passing_send(send_fd, &order, template_order_bytes(&order.head), fds, TEMPLATE_ORDER_FDS) < 0)
         return error_set(err, FP_SYSTEM, errno, "reach", "a template of %s", plan->path);
+    return FP_OK;
+}
+
+static void note_order(struct template *template, uint64_t key, int64_t now_ns)
+{
     if (template_open_orders(template) == 0)
         template->moved_ns = now_ns;
-    template->keys[at] = request->key;
-    template->sent++;
+    template->keys[template->sent++ % TEMPLATE_ORDERS] = key;
+}
+
+static void clear_answer(struct template *template)
+{
+    CHECK(template_has_room(template));
+    __atomic_store_n(&template->board->answers[template->sent % TEMPLATE_ORDERS], 0, __ATOMIC_RELEASE);
+}
+
+enum fp_status template_order(struct template *template, const struct spawn_plan *plan,
+                              const struct spawn_request *request, int64_t now_ns, struct fp_error *err)
+{
+    clear_answer(template);
+    enum fp_status status =
+        template_send(plan, template->send_fd, template->sent, request, template->pad->scratch, err);
+    if (status == FP_OK)
+        note_order(template, request->key, now_ns);
+    return status;
+}
+
+enum fp_status template_order_waiting(struct template *template, int control_fd, uint64_t key, int64_t now_ns,
+                                      struct fp_error *err)
+{
+    const struct template_order_head head = {.sequence = template->sent};
+    const int fds[TEMPLATE_ORDER_FDS] = {control_fd, control_fd, control_fd};
+
+    clear_answer(template);
+    if (passing_send(template->send_fd, &head, sizeof(head), fds, TEMPLATE_ORDER_FDS) < 0)
+        return error_set(err, FP_SYSTEM, errno, "reach", "a template of %s", template->pad->plan->path);
+    note_order(template, key, now_ns);
     return FP_OK;
 }
 

@@ -39,14 +39,20 @@ struct template
     bool broken; /* says what cannot be */
 };
 
-/* Starts the process. */
+/* Starts the process; `is_worker`: one that takes one order, and goes on as its worker itself. */
 enum fp_status template_start(struct template *template, const struct spawn_plan *plan, int library_fd,
-                              int64_t now_ns, struct fp_error *err);
+                              bool is_worker, int64_t now_ns, struct fp_error *err);
 /* Sends an order; there is room for it (template_has_room). */
 enum fp_status template_order(struct template *template, const struct spawn_plan *plan,
                               const struct spawn_request *request, int64_t now_ns, struct fp_error *err);
 /* Has it come to its gate? One that may wait where our library does not see it is asked to. */
 bool template_is_at_gate(struct template *template, int64_t now_ns);
+/* An order for a process that waits at `control_fd` for another one, which brings its connection. */
+enum fp_status template_order_waiting(struct template *template, int control_fd, uint64_t key, int64_t now_ns,
+                                      struct fp_error *err);
+/* Sends an order to whoever waits; `scratch` has room for an environment's pointers. */
+enum fp_status template_send(const struct spawn_plan *plan, int send_fd, uint32_t sequence,
+                             const struct spawn_request *request, char **scratch, struct fp_error *err);
 bool template_has_room(const struct template *template);
 uint32_t template_open_orders(const struct template *template);
 /* The next answer: false, there is none now. */

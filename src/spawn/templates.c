@@ -41,8 +41,11 @@ static struct spawn_news *tell(struct templates *templates, const struct templat
 /* For good. What is open is answered or given back still. */
 static void do_without(struct templates *templates, const char *reason)
 {
-    news_add(&templates->news, SPAWN_NEWS_NOTICE, "engine fork: %s %s: each connection executes it instead",
-             templates->plan->path, reason);
+    bool has_pool = templates->plan->pool_max > 0;
+
+    news_add(&templates->news, SPAWN_NEWS_NOTICE, "engine %s: %s %s: %s", has_pool ? "pool" : "fork",
+             templates->plan->path, reason,
+             has_pool ? "those that wait are executed, not forked" : "each connection executes it instead");
     fd_close(fd_take(&templates->library_fd));
 }
 
@@ -105,7 +108,7 @@ static void start_missing(struct templates *templates, int64_t now_ns)
         struct template *template = find_state(templates, TEMPLATE_FREE);
         if (template == NULL || now_ns < templates->start_ns)
             return;
-        if (template_start(template, templates->plan, templates->library_fd, now_ns, &err) != FP_OK) {
+        if (template_start(template, templates->plan, templates->library_fd, false, now_ns, &err) != FP_OK) {
             templates->start_ns = now_ns + pace_failure_ns(&templates->pace, now_ns);
             tell(templates, template, "not started: %s", strerror(err.errnum));
         }
@@ -222,6 +225,11 @@ int64_t templates_due_ns(const struct templates *templates)
     return templates->due_ns;
 }
 
+bool templates_are_given_up(const struct templates *templates)
+{
+    return templates->library_fd < 0 && !templates_are_ready(templates);
+}
+
 bool templates_are_ready(const struct templates *templates)
 {
     for (size_t i = 0; i < TEMPLATES_MAX; i++) {
@@ -245,20 +253,34 @@ struct template *templates_choose(struct templates *templates)
     return best;
 }
 
-enum fp_status templates_order(struct templates *templates, struct template *template,
-                               const struct spawn_request *request, int64_t now_ns, struct fp_error *err)
+static void note_order(struct templates *templates, const struct template *template, int64_t now_ns)
 {
-    enum fp_status status = template_order(template, templates->plan, request, now_ns, err);
-
-    if (status != FP_OK)
-        return status;
     templates->last = (uint32_t)(template - templates->items);
     if (templates->due_ns > now_ns + ANSWER_NS)
         templates->due_ns = now_ns + ANSWER_NS;
     /* Its successor is to be there when it is worn out. */
     if (template->sent == templates->plan->template_connections)
         templates->due_ns = now_ns;
-    return FP_OK;
+}
+
+enum fp_status templates_order(struct templates *templates, struct template *template,
+                               const struct spawn_request *request, int64_t now_ns, struct fp_error *err)
+{
+    enum fp_status status = template_order(template, templates->plan, request, now_ns, err);
+
+    if (status == FP_OK)
+        note_order(templates, template, now_ns);
+    return status;
+}
+
+enum fp_status templates_order_waiting(struct templates *templates, struct template *template, int control_fd,
+                                       uint64_t key, int64_t now_ns, struct fp_error *err)
+{
+    enum fp_status status = template_order_waiting(template, control_fd, key, now_ns, err);
+
+    if (status == FP_OK)
+        note_order(templates, template, now_ns);
+    return status;
 }
 
 static bool take_back(struct templates *templates, struct template *template,
@@ -329,7 +351,7 @@ bool templates_ended(struct templates *templates, const struct process_end *end,
     return false;
 }
 
-void templates_distrust(struct templates *templates, int number, int64_t now_ns)
+bool templates_distrust(struct templates *templates, int number, int64_t now_ns)
 {
     bool is_fault = number == SIGSEGV || number == SIGBUS || number == SIGILL || number == SIGFPE ||
                     number == SIGABRT || number == SIGTRAP || number == SIGSYS;
@@ -342,4 +364,5 @@ void templates_distrust(struct templates *templates, int number, int64_t now_ns)
         template_retire(template);
         templates->due_ns = now_ns;
     }
+    return is_fault;
 }

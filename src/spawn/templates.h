@@ -45,14 +45,19 @@ int64_t templates_due_ns(const struct templates *templates);
 
 /* The one that shall have the next order; NULL: none has room. */
 struct template *templates_choose(struct templates *templates);
+/* Are there none, and will there be none any more? */
+bool templates_are_given_up(const struct templates *templates);
 /* Is any at its gate? */
 bool templates_are_ready(const struct templates *templates);
 enum fp_status templates_order(struct templates *templates, struct template *template,
                                const struct spawn_request *request, int64_t now_ns, struct fp_error *err);
+/* An order for a process that waits for another one; its outcome comes with this key. */
+enum fp_status templates_order_waiting(struct templates *templates, struct template *template, int control_fd,
+                                       uint64_t key, int64_t now_ns, struct fp_error *err);
 bool templates_outcome(struct templates *templates, int64_t now_ns, struct spawn_outcome *ret_outcome);
 /* A child was reaped that is no worker: true, it was a template. */
 bool templates_ended(struct templates *templates, const struct process_end *end, int64_t now_ns);
-/* A worker ended by the signal of a fault. */
-void templates_distrust(struct templates *templates, int number, int64_t now_ns);
+/* A worker ended by a signal; true: of a fault, so that what was forked before is not to be used any more. */
+bool templates_distrust(struct templates *templates, int number, int64_t now_ns);
 
 #endif

@@ -29,6 +29,8 @@ int fd_open_standard(void);
 /* A descriptor that is held to be given up when there are no more: fd_reserve() opens it. */
 int fd_reserve(void);
 
+/* How many may be open. */
+size_t fd_limit(void);
 /* /dev/null, for writing. */
 int fd_open_null(void);
 /* What fp_server_stop() writes to: an eventfd(2), non-blocking. */

@@ -30,7 +30,9 @@
 
 struct template_order_head {
     uint32_t sequence;
-    uint32_t variables;   /* how many, each terminated, in the text */
+    uint32_t
+        variables; /* how many, each terminated, in the text; 0: the descriptors are not a connection's, but what the
+                             worker waits at for the order that brings it */
     uint32_t text_length; /* the last byte is a zero */
 };
 

@@ -16,10 +16,13 @@ ENGINES = {
     "fork": ["--engine", "fork"],
     "fork at read": ["--engine", "fork", "--gate", "read"],
     "pool": ["--engine", "pool"],
+    "pool of executed": ["--engine", "pool", "--pool-start", "exec"],
 }
-# test_shortage is not among them: it injects its failures into the calls that exec makes.
+# test_shortage injects its failures into the calls that exec makes, which a template makes by itself.
 OF_EVERY_ENGINE = {"test_programs": ENGINES} | dict.fromkeys((
-    "test_addresses", "test_break", "test_contract", "test_life", "test_limits", "test_stderr", "test_vsftpd"), ("exec", "fork"))
+    "test_addresses", "test_break", "test_life", "test_limits", "test_stderr", "test_vsftpd"),
+    ("exec", "fork", "pool")) | {
+        "test_contract": ("exec", "fork", "pool", "pool of executed"), "test_shortage": ("exec", "pool")}
 
 
 def pytest_generate_tests(metafunc):
@@ -44,9 +47,10 @@ def serve(tmp_path, engine):
             arguments = [*arguments, *ENGINES[engine]]
         server = forkport.Server(folder, *arguments, **more)
         servers.append(server)
-        if "fork" in arguments and server.log:
+        if "--engine" in arguments and server.log:
             # Before, connections get their processes by exec, and a test of the engine would be one of that.
-            forkport.until(lambda: server.log.find("template") or server.log.find("notice"), "a template")
+            said = {"fork": "template", "pool": "pool"}.get(arguments[arguments.index("--engine") + 1])
+            forkport.until(lambda: not said or server.log.find(said) or server.log.find("notice"), said)
         return server
 
     yield start

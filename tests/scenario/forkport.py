@@ -57,18 +57,23 @@ def status(pid, name):
 
 
 def children(pid):
-    """The processes whose parent this one is, ended ones that nobody has waited for included, but not templates."""
+    """The processes whose parent this one is, ended ones that nobody has waited for included, but not those that wait
+    for connections: templates, and workers that were started ahead."""
     return [int(child) for task in pathlib.Path(f"/proc/{pid}/task").iterdir()
-            for child in (task / "children").read_text().split() if not is_template(child)]
+            for child in (task / "children").read_text().split() if not waits_for_connections(child)]
 
 
-def is_template(pid):
-    """Whether it waits for connections to fork for: it has one descriptor, which is none of the standard ones."""
+def waits_for_connections(pid):
+    """It has one descriptor, which is none of the standard ones; or is on its way there, with a Unix socket as 0."""
     try:
         fds = os.listdir(f"/proc/{pid}/fd")
+        if len(fds) == 1 and int(fds[0]) > 2:
+            return True
+        inode = os.readlink(f"/proc/{pid}/fd/0").strip("socket:[]")
+        unix = pathlib.Path(f"/proc/{pid}/net/unix").read_text().splitlines()
     except OSError:
         return False
-    return len(fds) == 1 and int(fds[0]) > 2
+    return any(line.split()[6] == inode for line in unix[1:])
 
 
 def cpu_seconds(pid):

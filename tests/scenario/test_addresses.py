@@ -256,7 +256,7 @@ def test_restart_while_old_connections_linger(serve, network):
     held, brief = host.connect("127.0.0.1", 21), host.connect("127.0.0.1", 21)
     held.sendall(b"x")
     assert held.recv(1) == b"x"
-    worker = first.log.find("start", connection=1)[0]["pid"]
+    worker = first.log.wait("start", connection=1)["pid"]
     first.process.kill()
     first.process.wait()
     second = serve("127.0.0.1:21", worker=WHOAMI, prefix=host.prefix)

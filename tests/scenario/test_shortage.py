@@ -99,7 +99,7 @@ def test_accept_fails_and_heals(serve, strace, times):
     for name, (failed, late, calls, _, _) in run_all(serve, TRANSIENT, f"accept4:error={{}}:when=1..{times}").items():
         assert failed == times, name
         assert late < SOON, f"{name}: served {late} s after the last failure"
-        assert calls < 30 + 12 * times, f"{name}: {calls} system calls"
+        assert calls < 60 + 12 * times, f"{name}: {calls} system calls"
 
 
 def test_accept_fails_for_two_seconds(serve, strace):
@@ -146,10 +146,16 @@ def test_listening_socket_is_lost(serve, strace, name):
     assert server.errors().count("\n") == 1 and "every listening socket is lost" in server.errors()
 
 
+def needs_a_process(engine):
+    if engine.startswith("pool"):
+        pytest.skip("connections take those that wait, whatever cannot be made (test_pool.py has that)")
+
+
 @pytest.mark.parametrize("options, how", ENGINES, ids=["exec", "handler"])
 @pytest.mark.parametrize("name, said", [("EAGAIN", "temporarily unavailable"), ("ENOMEM", "Cannot allocate memory")])
-def test_no_process_can_be_made_for_a_while(serve, strace, options, how, name, said):
+def test_no_process_can_be_made_for_a_while(serve, strace, engine, options, how, name, said):
     """The connection is held, not lost; those behind it wait in the kernel's queue, and all are served in order."""
+    needs_a_process(engine)
     server = serve(HERE, *options, env=forkport.TRACED, **how)
     with injected(server, f"clone,clone3,fork,vfork:error={name}:when=1..6"):
         clients = [server.connect() for _ in range(10)]
@@ -168,14 +174,16 @@ def test_no_process_can_be_made_for_a_while(serve, strace, options, how, name, s
     assert (stop["served"], stop["refused"], stop["failed"]) == (10, 0, 0)
 
 
-def test_no_process_for_two_seconds(serve, strace):
+def test_no_process_for_two_seconds(serve, strace, engine):
+    needs_a_process(engine)
     server = serve(HERE, worker=["cat"], env=forkport.TRACED)
     _, late, calls, cpu, took = ask_while(server, "clone,clone3,fork,vfork:error=EAGAIN", 2)
     assert calls < 400 and cpu < 0.05 * took and late < SOON
 
 
-def test_held_connection_at_the_end(serve, strace):
+def test_held_connection_at_the_end(serve, strace, engine):
     """With --drain 0 nobody waits for a process that cannot be made; what becomes of its client is said."""
+    needs_a_process(engine)
     server = serve(HERE, "--drain", 0, worker=["cat"], env=forkport.TRACED)
     with injected(server, "clone,clone3,fork,vfork:error=EAGAIN"):
         with server.connect() as client:

@@ -206,7 +206,7 @@ def test_a_killed_template_loses_nobody(serve):
             answered.append(server.ask(b"%d" % number))
             if number % 50 == 0:
                 for child in all_children(server.pid):
-                    if forkport.is_template(child):
+                    if forkport.waits_for_connections(child):
                         os.kill(int(child), signal.SIGKILL)
         list(pool.map(one, range(600)))
     assert sorted(map(int, answered)) == list(range(600))

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * preload/touch.h - the pages that a worker will come to, had before its connection comes.
+ *
+ * A forked copy has the template's memory by name only: each page that it writes to first is copied then, each page of a file
+ * mapped anew, while its client waits. One that waits for its connection has time for that. So touch_note() looks in the
+ * template at what is small enough to be had whole, and touch_pages() has the kernel bring it in, in the copy. What a
+ * kernel before 5.14 cannot do is left as it is. Bare system calls; errno stays.
+ */
+#ifndef PRELOAD_TOUCH_H
+#define PRELOAD_TOUCH_H
+
+void touch_note(void);
+void touch_pages(void);
+
+#endif
