@@ -92,3 +92,17 @@ def test_units_name_the_program_that_is_installed(installed):
     assert [unit.name for unit in units] == ["forkport-echo.service", "forkport@.service"]
     for unit in units:
         assert f"ExecStart=/{prefix.relative_to(root)}/bin/forkport serve " in unit.read_text()
+
+
+def test_the_runner_of_python_and_its_module_are_one(installed, tmp_path):
+    root, prefix = installed
+    runner = prefix / "bin/forkport-python"
+    module = next(root.rglob("forkport.py"))
+    assert runner.read_text() == module.read_text() and not os.access(module, os.X_OK)
+    script = tmp_path / "script.py"
+    script.write_text("import forkport, sys\nprint(forkport.gate().foreign, sys.argv[1:])\n")
+    env = {key: value for key, value in os.environ.items() if not key.startswith("TCP")}
+    assert output([str(runner), str(script), "-x"], env=env) == "None ['-x']\n"
+    python = runner.read_text().partition("\n")[0].removeprefix("#!")
+    folders = output([python, "-c", "import site; print(*site.getsitepackages(), sep='\\n')"]).splitlines()
+    assert f"/{module.parent.relative_to(root)}" in folders
