@@ -1,0 +1,263 @@
+"""Workers that are started ahead of their connections: how many wait, who replaces them, and that no connection is lost."""
+import os
+import pathlib
+import resource
+import signal
+import socket
+import time
+
+import pytest
+
+import forkport
+from test_shortage import injected
+
+HERE = "127.0.0.1:0"
+POOL = ["--engine", "pool"]
+STARTS = {"forked": [], "executed": ["--pool-start", "exec"]}
+BURST = 1000
+
+
+@pytest.fixture(params=STARTS)
+def start(request, serve):
+    """Starts a server with a pool, each way to start one that waits: start("--pool-min", 4, worker=["cat"])."""
+    def begin(*arguments, **more):
+        return serve(HERE, *POOL, *STARTS[request.param], "--max-per-source", 4000, *arguments, **more)
+    return begin
+
+
+def waiting(server):
+    """The workers that wait for a connection: not the template, whose workers have the session that it made."""
+    found = []
+    for task in pathlib.Path(f"/proc/{server.pid}/task").iterdir():
+        for child in map(int, (task / "children").read_text().split()):
+            if forkport.waits_for_connections(child) and child not in templates(server):
+                found.append(child)
+    return found
+
+
+def templates(server):
+    return {event["pid"] for event in server.log.find("template") if "pid" in event}
+
+
+def wait_for(server, count):
+    forkport.until(lambda: len(waiting(server)) == count, f"{count} to wait")
+
+
+def test_as_many_wait_as_were_asked_for(start):
+    server = start("--pool-min", 5, worker=["cat"])
+    assert server.log.wait("pool", reason="filled")["waiting"] == 5
+    wait_for(server, 5)
+    assert server.ask(b"x") == b"x"
+    wait_for(server, 5)
+    assert server.stop() == 0
+    assert server.log.wait("stop")["served"] == 1
+
+
+def test_a_connection_gets_one_that_waited(start):
+    server = start("--pool-min", 3, worker=[forkport.WORKER, "hold"])
+    wait_for(server, 3)
+    ahead = set(waiting(server))
+    with server.connect() as client:
+        assert int(forkport.read_line(client)) in ahead
+        wait_for(server, 3)
+
+
+def test_each_serves_one(start):
+    server = start("--pool-min", 4, worker=[forkport.WORKER, "hold"])
+    pids = []
+    for _ in range(40):
+        with server.connect() as client:
+            pids.append(int(forkport.read_line(client)))
+    assert len(set(pids)) == 40
+
+
+def test_more_wait_after_a_burst_but_not_too_many(start):
+    server = start("--pool-min", 1, "--pool-max", 6, worker=["cat"])
+    wait_for(server, 1)
+
+    def is_full():
+        clients = [server.connect() for _ in range(12)]
+        for client in clients:
+            client.close()
+        forkport.until(lambda: not forkport.children(server.pid), "all to be served")
+        return len(waiting(server)) == 6
+
+    forkport.until(is_full, "the pool to grow")
+    assert server.stop() == 0
+
+
+def test_no_more_than_may_be_served_wait(start):
+    server = start("--max", 2, "--pool-min", 8, worker=["cat"])
+    assert server.log.wait("pool", reason="filled")["waiting"] == 2
+    wait_for(server, 2)
+
+
+def test_one_that_dies_is_replaced_and_said_once(start):
+    server = start("--pool-min", 3, worker=["cat"])
+    wait_for(server, 3)
+    gone = waiting(server)
+    for pid in gone:
+        os.kill(pid, signal.SIGKILL)
+    forkport.until(lambda: len(waiting(server)) == 3 and not set(waiting(server)) & set(gone), "others to wait")
+    said = [event["reason"] for event in server.log.find("pool") if "ended" in event["reason"]]
+    assert 1 <= len(said) <= 3 and said[0].endswith("that waited ended (the last: signal 9)")
+    assert server.ask(b"x") == b"x"
+
+
+def test_one_that_dies_again_and_again_is_replaced_more_slowly(start):
+    server = start("--pool-min", 1, worker=["cat"])
+    delays = []
+    for _ in range(5):
+        wait_for(server, 1)
+        [pid] = waiting(server)
+        began = time.monotonic()
+        os.kill(pid, signal.SIGKILL)
+        forkport.until(lambda gone=pid: waiting(server) not in ([gone], []), "another to wait")
+        delays.append(time.monotonic() - began)
+    assert delays[-1] > 2 * delays[0] and delays[-1] > 0.4, delays
+
+
+def test_an_order_that_was_not_taken_is_given_to_another(start):
+    """Those that wait are stopped: they do not take what they are sent. They are killed, and the clients served."""
+    server = start("--pool-min", 3, worker=["cat"])
+    wait_for(server, 3)
+    stopped = waiting(server)
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
+        forkport.until(lambda pid=pid: forkport.state(pid) == "T", "it to be stopped")
+    clients = [server.connect() for _ in range(3)]
+    server.log.wait("accept", count=3)
+    for pid in stopped:
+        os.kill(pid, signal.SIGKILL)
+    for index, client in enumerate(clients):
+        client.sendall(b"%d" % index)
+        client.shutdown(socket.SHUT_WR)
+        assert forkport.read_to_end(client) == b"%d" % index
+    server.log.wait("end", count=3)
+    assert not {event["pid"] for event in server.log.find("end")} & set(stopped)
+    assert server.stop() == 0
+    stop = server.log.wait("stop")
+    assert (stop["served"], stop["refused"], stop["failed"]) == (3, 0, 0)
+
+
+def test_one_that_does_not_answer_is_killed(start):
+    server = start("--pool-min", 1, "--pool-max", 1, worker=["cat"])
+    wait_for(server, 1)
+    [pid] = waiting(server)
+    os.kill(pid, signal.SIGSTOP)
+    forkport.until(lambda: forkport.state(pid) == "T", "it to be stopped")
+    assert server.ask(b"x") == b"x"
+    assert not pathlib.Path(f"/proc/{pid}").exists() or forkport.state(pid) == "Z"
+
+
+def test_those_that_wait_end_with_the_server(start):
+    server = start("--pool-min", 4, worker=["cat"])
+    wait_for(server, 4)
+    left = waiting(server)
+    assert server.stop() == 0
+    for pid in left:
+        forkport.wait_pid(pid)
+    server = start("--pool-min", 4, worker=["cat"])
+    wait_for(server, 4)
+    left = waiting(server)
+    server.process.kill()
+    for pid in left:
+        forkport.wait_pid(pid)
+
+
+def test_they_go_when_no_more_connections_come(start):
+    server = start("--pool-min", 4, worker=["cat"])
+    wait_for(server, 4)
+    left = waiting(server)
+    with server.connect() as client:
+        client.sendall(b"x")
+        assert client.recv(1) == b"x"
+        server.signal(signal.SIGTERM)
+        server.log.wait("drain")
+        for pid in set(left) - {event["pid"] for event in server.log.find("start")}:
+            forkport.wait_pid(pid)
+        client.sendall(b"y")
+        assert client.recv(1) == b"y"
+    assert server.wait() == 0
+
+
+def test_no_process_can_be_made(start, strace):
+    """Connections take those that wait; who comes after them is held until there are processes again."""
+    server = start("--pool-min", 3, "--pool-max", 3, worker=["cat"], env=forkport.TRACED)
+    wait_for(server, 3)
+    for template in templates(server):
+        os.kill(template, signal.SIGSTOP)
+    with injected(server, "clone,clone3,fork,vfork:error=EAGAIN:when=1..8"):
+        for index in range(3):
+            assert server.ask(b"%d" % index) == b"%d" % index
+        for template in templates(server):
+            os.kill(template, signal.SIGKILL)
+        assert server.ask(b"x") == b"x"
+    assert server.stop() == 0
+    assert server.log.wait("stop")["served"] == 4
+
+
+def test_a_program_that_cannot_wait_is_executed(serve):
+    server = serve(HERE, *POOL, worker=[static_program()])
+    notices = [event["error"] for event in server.log.find("notice")]
+    assert len(notices) == 1 and "each connection executes it instead" in notices[0], notices
+    assert server.ask(b"static\n") == b"static\n"
+    assert server.stop() == 0
+
+
+def static_program():
+    path = forkport.BUILD / "bench/program-static"
+    if not path.exists():
+        pytest.skip("there is no static program: the benchmark was not built")
+    return path
+
+
+def test_a_worker_that_crashes_takes_the_forked_ones_with_it(serve):
+    """They share its layout, which somebody may be guessing."""
+    server = serve(HERE, *POOL, "--pool-min", 4, worker=["sh", "-c", "read line; kill -SEGV $$"])
+    wait_for(server, 4)
+    before = set(waiting(server)) | templates(server)
+    with server.connect() as client:
+        client.sendall(b"\n")
+        assert client.recv(1) == b""
+    server.log.wait("end", signal="SEGV")
+    forkport.until(lambda: len(waiting(server)) == 4 and not set(waiting(server)) & before, "others to wait")
+
+
+def test_few_descriptors_leave_some_for_connections(start):
+    server = start("--pool-min", 500, "--pool-max", 500, worker=["cat"],
+                   preexec=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64)))
+    assert "no more than 11 wait" in server.log.wait("notice")["error"]
+    wait_for(server, 11)
+    for index in range(60):
+        assert server.ask(b"%d" % index) == b"%d" % index
+
+
+def retransmitted(host):
+    """How many segments were sent again in the host's network, and how many timers ran out, SYN included."""
+    counts = {}
+    for name in ("snmp", "netstat"):
+        lines = host.run("cat", f"/proc/net/{name}").splitlines()
+        for keys, values in zip(lines[::2], lines[1::2]):
+            counts |= dict(zip((f"{keys.split()[0]}{key}" for key in keys.split()[1:]), values.split()[1:]))
+    return {key: int(counts[key]) for key in ("Tcp:RetransSegs", "TcpExt:TCPTimeouts", "TcpExt:TCPSynRetrans",
+                                              "TcpExt:ListenOverflows")}
+
+
+@pytest.mark.parametrize("ahead", [8, 100])
+def test_a_burst_is_answered_without_a_second_try(serve, network, ahead):
+    host = network.host("server")
+    server = serve("127.0.0.1:21", *POOL, "--pool-min", ahead, "--pool-max", 200, "--max", 2000, "--max-per-source", 2000,
+                   worker=["cat"], prefix=host.prefix)
+    clients = []
+    for _ in range(BURST // 100):
+        clients += [host.connect("127.0.0.1", 21) for _ in range(100)]
+    for index, client in enumerate(clients):
+        client.sendall(b"%d" % index)
+        client.shutdown(socket.SHUT_WR)
+    assert [forkport.read_to_end(client) for client in clients] == [b"%d" % index for index in range(BURST)]
+    assert set(retransmitted(host).values()) == {0}, retransmitted(host)
+    server.log.wait("end", count=BURST)
+    assert server.stop() == 0
+    stop = server.log.wait("stop")
+    assert (stop["served"], stop["refused"], stop["failed"]) == (BURST, 0, 0)
