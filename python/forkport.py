@@ -75,8 +75,8 @@ def _load_library():
         _State.fflush = _State.library.fflush
 
 
-# A worker copies each page of memory that it writes to, and Python writes to what it only looks at, since it counts references. So
-# what comes after fp_gate(), here and in _leave(), does little, has its objects at hand, and calls few functions.
+# A worker copies each page of memory that it writes to, and Python writes to what it only looks at, since it counts
+# references. So what comes after fp_gate(), here and in _leave(), does little, has its objects at hand, and calls little.
 
 
 def _wait(hooks):
@@ -228,7 +228,7 @@ def _try(function, complain=None):
 
 
 def _open_files():
-    """Those that may hold bytes back, but the standard ones; the outer ones first: what is written to one may end up in another."""
+    """Those that may hold bytes back, the outer ones first, since what is written to one may end up in another."""
     found = [item for item in gc.get_objects() if issubclass(type(item), ANY_FILE)]
     if not found:
         return found

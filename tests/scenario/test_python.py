@@ -2,6 +2,7 @@
 
 The measure is always the script itself, executed by the same python3 for each connection.
 """
+import gzip
 import os
 import re
 import signal
@@ -118,8 +119,7 @@ SAME = {
     "environment": "import os, subprocess\ncut = {k: v for k, v in os.environ.items() if 'PORT' not in k}\n"
                    "print(cut)\nprint(subprocess.run('env | cut -d= -f1 | sort', shell=True, capture_output=True).stdout)",
     "memory": "import gc\nprint(gc.isenabled(), gc.get_threshold(), gc.garbage)",
-    "clock": "import logging, time\nprint(logging.LogRecord('', 0, '', 0, '', None, None).relativeCreated < 3000,"
-             " time.process_time() < 2)",
+    "clock": "import time\nprint(time.process_time() < 2)",
     "beside": "import beside\nprint(beside.VALUE)",
 }
 
@@ -147,6 +147,8 @@ cycle.append(cycle)
 cycle[0].write("cycle")
 os.held = open("held", "w")
 os.held.write("held by a module")
+os.archive = gzip.open("archive", "wb")
+os.archive.write(b"held by a module")
 def held_by_a_frame():
     file = open("frame", "w")
     file.write("frame")
@@ -162,12 +164,13 @@ def test_files_left_open_are_written(script, way, tmp_path):
         folder = tmp_path / f"files of {kind}"
         folder.mkdir()
         assert script.run(FILES, folder, way=kind) == (b"", 0, None, [])
-        packed = folder / "packed"
-        assert os.waitstatus_to_exitcode(os.system(f"gzip -dc '{packed}' >'{folder}/unpacked'")) == 0
-        packed.unlink()
+        if kind is None:
+            (folder / "archive").unlink()  # which the interpreter may leave without its end
+        for name in ("packed", *([] if kind is None else ["archive"])):
+            (folder / name).write_bytes(gzip.decompress((folder / name).read_bytes()))
         assert {path.name: path.read_text() for path in folder.iterdir()} == {
-            "text": "text", "binary": "binary", "unpacked": "packed", "cycle": "cycle", "held": "held by a module",
-            "frame": "frame"}
+            "text": "text", "binary": "binary", "packed": "packed", "cycle": "cycle", "held": "held by a module",
+            "frame": "frame", **({} if kind is None else {"archive": "held by a module"})}
 
 
 @pytest.mark.parametrize("name", ["json", "re", "enum", "ctypes", "ast", "warnings", "weakref"])
@@ -193,6 +196,7 @@ UNIQUE = {
     "ssl": "import ssl\nprint(ssl.RAND_bytes(16))",
     "multiprocessing": "import multiprocessing\nprint(bytes(multiprocessing.current_process().authkey))",
     "pid": "import os\nprint(os.getpid())",
+    "the start of logging": "import logging\nprint(logging._startTime)",
     "connection": "import os\nprint(os.environ['FORKPORT_CONNECTION'])",
     "numbers of the C library": "import ctypes\nb = bytes(16)\nctypes.CDLL(None).getentropy(b, 16)\nprint(b)",
 }
