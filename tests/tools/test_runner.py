@@ -125,3 +125,20 @@ def test_deps_no_installs_nothing(bare_machine):
 def test_deps_is_silent_where_all_is_there():
     done = deps(os.environ["PATH"])
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_files_are_run_side_by_side_and_none_is_lost(tmp_path, monkeypatch, capfd):
+    runner = load("test")
+    monkeypatch.setattr(runner, "ROOT", str(tmp_path))
+    (tmp_path / "tests").mkdir()
+    for name, text in {"good": "def test_a(): pass", "bad": "def test_b(): assert 0, 'for a reason'", "none": "",
+                       "gone": "import os\ndef test_c(): os._exit(3)"}.items():
+        (tmp_path / "tests" / f"test_{name}.py").write_text(text + "\n")
+    cases = []
+    for name, code, report in runner.run_files(runner.python_with_pytest(), str(tmp_path / "build"), os.environ):
+        runner.add_up(name, code, report, cases)
+    assert sorted((name.split(".")[-1], outcome) for name, outcome, _ in cases) == [
+        ("py", "failed"), ("test_bad test_b", "failed"), ("test_good test_a", "passed")]
+    assert ("tests/test_gone.py", "failed", "ended with exit code 3") in cases
+    shown = capfd.readouterr().out
+    assert "tests/test_good.py: 1 passed" in shown and "for a reason" in shown
