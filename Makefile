@@ -25,6 +25,7 @@ help:
 	@echo 'make format       lay out every C file as .clang-format says'
 	@echo 'make bench        measure against the peers and the bare loops'
 	@echo 'make bench-template  measure forks of templates of 1, 64 and 512 MB'
+	@echo 'make bench-latency  measure how long a client waits at half load and in a burst'
 	@echo 'make bench-idle   measure the memory of 10,000 held connections, for each engine'
 	@echo 'make bench-100k   hold 100,000 connections with a process each (half an hour, 16 GB)'
 	@echo 'make bench-million  1,000,000 connections through one service: each answered, nothing left'
@@ -74,6 +75,9 @@ bench: deps-build all
 
 bench-template: deps-build all
 	@bench/template_size --build $(BUILD) $(BENCH)
+
+bench-latency: deps-build all
+	@bench/latency --build $(BUILD) $(BENCH)
 
 bench-idle: deps-build all
 	@bench/idle_memory --build $(BUILD) $(BENCH)

@@ -63,6 +63,12 @@ CONTESTANTS = (
                programs=("dynamic", *SCRIPTS), ready="fd", resting=3),
     Contestant("forkport fork, read", "forkport", "forkport", SERVE + "--engine fork --gate read -- {program}",
                programs=SCRIPTS, ready="fd", resting=2),
+    # As many wait as come at once; less, and a burst is served by the template that makes them good.
+    Contestant("forkport pool", "forkport", "forkport", SERVE + "--engine pool --pool-min 64 -- {program}",
+               programs=("dynamic",), ready="fd", resting=66),
+    Contestant("forkport pool, executed", "forkport", "forkport",
+               SERVE + "--engine pool --pool-start exec --pool-min 64 -- {program}",
+               programs=("dynamic",), ready="fd", resting=65),
     Contestant("forkport-python", "forkport", "forkport",
                SERVE + "--engine fork --gate read -- {build}/forkport-python {program}",
                programs=("python",), ready="fd", resting=2),

@@ -13,7 +13,7 @@
 #define WRITTEN_BYTES_MAX (256 * 1024)
 #define CODE_BYTES_MAX    (2 * 1024 * 1024)
 #define PAGE_BYTES        4096
-#define STACK_BYTES       (4 * PAGE_BYTES)
+#define STACK_BYTES       (2 * PAGE_BYTES)
 
 static struct {
     uintptr_t start;
@@ -21,6 +21,7 @@ static struct {
     int advice;
 } ranges[RANGES_MAX];
 static unsigned range_count;
+static uintptr_t stack_end;
 
 static void note(const char *line, void *data)
 {
@@ -31,7 +32,9 @@ static void note(const char *line, void *data)
     if (*line++ != '-')
         return;
     uintptr_t bytes = lines_hexadecimal(&line) - start;
-    if (strncmp(line, " rw-p ", 6) == 0 && bytes <= WRITTEN_BYTES_MAX && strstr(line, "[stack]") == NULL)
+    if (strstr(line, "[stack]") != NULL)
+        stack_end = start + bytes;
+    else if (strncmp(line, " rw-p ", 6) == 0 && bytes <= WRITTEN_BYTES_MAX)
         advice = POPULATE_WRITE;
     else if (strncmp(line, " r-xp ", 6) == 0 && bytes <= CODE_BYTES_MAX && strchr(line, '/') != NULL)
         advice = POPULATE_READ;
@@ -51,9 +54,12 @@ void touch_note(void)
 void touch_pages(void)
 {
     char here;
-    uintptr_t stack = ((uintptr_t)&here & ~(uintptr_t)(PAGE_BYTES - 1)) - STACK_BYTES / 2;
+    /* From below this function to the end, where arguments and environment are. */
+    uintptr_t stack = ((uintptr_t)&here & ~(uintptr_t)(PAGE_BYTES - 1)) - STACK_BYTES;
+    uintptr_t stack_bytes = stack_end - stack;
 
     for (unsigned i = 0; i < range_count; i++)
         child_call(__NR_madvise, (long)ranges[i].start, (long)ranges[i].bytes, ranges[i].advice, 0);
-    child_call(__NR_madvise, (long)stack, STACK_BYTES, POPULATE_WRITE, 0);
+    if (stack < stack_end && stack_bytes <= WRITTEN_BYTES_MAX)
+        child_call(__NR_madvise, (long)stack, (long)stack_bytes, POPULATE_WRITE, 0);
 }
