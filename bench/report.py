@@ -10,6 +10,12 @@ import contestants
 RATE_OF_PEERS = 1.0  # forkport's exec engine, of the best peer's rate, at least
 CPU_OF_VFORK_LOOP = 1.05  # CPU of a connection, of the bare vfork and exec loop's, at most
 RATE_OF_FORK_LOOP = 0.95  # forkport's handler, of the bare fork loop's rate, at least
+RATE_OF_EPOLL = 0.5  # and of the epoll server's
+FORK_OF_PEERS = 3.0  # the fork engine at gate main with the dynamic program, of the best peer's rate, at least
+FORK_OF_STATIC_LOOP = 1.0  # and of the bare loop's with the static program
+CPU_OF_FORK_LOOP = 1.15  # CPU of a connection, of the bare fork loop's, at most
+# The best way of the fork engine with a script, of the best peer's rate, at least.
+SCRIPTS_OF_PEERS = {"bash": 2.5, "perl": 2.0, "python": 50.0}
 
 GROUPS = (
     (contestants.PROGRAM, "dynamic", "forkport exec", "A program for each connection; the program is dynamic"),
@@ -70,26 +76,60 @@ def judge(text, value, limit, at_most=False):
             "verdict": "PASS" if met else f"short by {short:.1f} %"}
 
 
-def goals(entries):
-    """What the benchmark can say of each goal; of those it cannot measure, nothing."""
+def _best(entries):
+    return max(entries, key=lambda entry: entry.median("rate"), default=None)
+
+
+def _best_peer(members):
+    return _best([entry for entry in members if entry.contestant.kind == "peer"])
+
+
+def _goal(text, entry, base, key, limit, at_most=False):
+    """A list of one, or of none where one of the two was not run."""
+    return [judge(text, _ratio(entry, base, key), limit, at_most)] if entry and base else []
+
+
+def _goals_exec(entries):
     found = []
     for program in ("dynamic", "static"):
         members = _members(entries, contestants.PROGRAM, program)
-        exec_engine, loop = _find(members, "forkport exec"), _find(members, "vfork+exec loop")
-        peers = [entry for entry in members if entry.contestant.kind == "peer"]
-        if exec_engine and peers:
-            best = max(peers, key=lambda entry: entry.median("rate"))
-            found.append(judge(f"exec, {program}: rate to that of the best peer, {best.contestant.name}",
-                               _ratio(exec_engine, best, "rate"), RATE_OF_PEERS))
-        if exec_engine and loop:
-            found.append(judge(f"exec, {program}: CPU to that of the vfork+exec loop",
-                               _ratio(exec_engine, loop, "cpu_us"), CPU_OF_VFORK_LOOP, at_most=True))
-    members = _members(entries, contestants.CHILD, None)
-    handler, loop = _find(members, "forkport handler"), _find(members, "fork loop")
-    if handler and loop:
-        found.append(judge("handler: rate to that of the fork loop", _ratio(handler, loop, "rate"),
-                           RATE_OF_FORK_LOOP))
+        engine, peer = _find(members, "forkport exec"), _best_peer(members)
+        found += _goal(f"exec, {program}: rate to that of the best peer, {peer.contestant.name if peer else ''}", engine, peer,
+                       "rate", RATE_OF_PEERS)
+        found += _goal(f"exec, {program}: CPU to that of the vfork+exec loop", engine, _find(members, "vfork+exec loop"), "cpu_us",
+                       CPU_OF_VFORK_LOOP, at_most=True)
     return found
+
+
+def _goals_fork(entries):
+    members = _members(entries, contestants.PROGRAM, "dynamic")
+    engine, peer = _find(members, "forkport fork"), _best_peer(members)
+    loop = _find(_members(entries, contestants.CHILD, None), "fork loop")
+    static_loop = _find(_members(entries, contestants.PROGRAM, "static"), "vfork+exec loop")
+    found = [*_goal(f"fork, dynamic: rate to that of the best peer, {peer.contestant.name if peer else ''}", engine, peer, "rate",
+                    FORK_OF_PEERS),
+             *_goal("fork, dynamic: rate to that of the vfork+exec loop of the static program", engine, static_loop, "rate",
+                    FORK_OF_STATIC_LOOP),
+             *_goal("fork, dynamic: CPU to that of the fork loop", engine, loop, "cpu_us", CPU_OF_FORK_LOOP, at_most=True)]
+    for program, limit in SCRIPTS_OF_PEERS.items():
+        members = _members(entries, contestants.PROGRAM, program)
+        warm = _best([entry for entry in members if entry.contestant.kind == "forkport" and "exec" not in entry.contestant.name])
+        peer = _best_peer(members)
+        names = f"{warm.contestant.name} to {peer.contestant.name}" if warm and peer else ""
+        found += _goal(f"fork, {program}: rate to that of the best peer, {names}", warm, peer, "rate", limit)
+    return found
+
+
+def _goals_handler(entries):
+    members = _members(entries, contestants.CHILD, None)
+    handler = _find(members, "forkport handler")
+    return [*_goal("handler: rate to that of the fork loop", handler, _find(members, "fork loop"), "rate", RATE_OF_FORK_LOOP),
+            *_goal("handler: rate to that of the epoll server", handler, _find(members, "epoll server"), "rate", RATE_OF_EPOLL)]
+
+
+def goals(entries):
+    """What the benchmark can say of each goal; of those it cannot measure, nothing."""
+    return [*_goals_exec(entries), *_goals_fork(entries), *_goals_handler(entries)]
 
 
 def goals_text(found):
