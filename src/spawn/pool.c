@@ -421,6 +421,13 @@ bool pool_forked(struct pool *pool, const struct spawn_outcome *take_outcome, in
     return true;
 }
 
+/* Also where it came to its gate and that was not seen yet. */
+static bool was_at_gate(const struct pool_seat *seat)
+{
+    return seat->state != POOL_STARTING ||
+           __atomic_load_n(&seat->starting.board->stand, __ATOMIC_ACQUIRE) == TEMPLATE_AT_GATE;
+}
+
 static void note_end(struct pool *pool, const struct pool_seat *seat, const struct process_end *end,
                      int64_t now_ns)
 {
@@ -428,7 +435,8 @@ static void note_end(struct pool *pool, const struct pool_seat *seat, const stru
 
     pool->start_ns = now_ns + pace_failure_ns(&pool->pace, now_ns);
     pool->due_ns = now_ns;
-    if (seat->state != POOL_STARTING) {
+    if (was_at_gate(seat)) {
+        pool->stillborn = 0;
         pool->died++;
         pool->death = *end;
         return;
