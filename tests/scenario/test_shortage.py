@@ -165,6 +165,7 @@ def test_no_process_can_be_made_for_a_while(serve, strace, engine, options, how,
         assert [forkport.read_to_end(client) for client in clients] == [b"%d" % index for index in range(10)]
     assert said in server.log.wait("notice")["error"]
     ports = [client.getsockname()[1] for client in clients]
+    server.log.wait("start", count=10)
     started = [int(re.search(r":(\d+)\}$", event["pair"])[1]) for event in server.log.find("start")]
     assert started == ports, "in the order in which they came"
     for client in clients:
