@@ -35,8 +35,6 @@
 #define JUDGE_NS (10 * SECOND_NS)
 /* It grows once in this time at most. */
 #define GROW_NS (100 * MS_NS)
-/* So many that did not come to their gate, one after the other, are enough. */
-#define STILLBORN_MAX 2
 /* Keys of connections do not have this bit; below it is the number of the seat. */
 #define SEAT_KEY (UINT64_C(1) << 63)
 
@@ -441,8 +439,7 @@ static void note_end(struct pool *pool, const struct pool_seat *seat, const stru
         pool->death = *end;
         return;
     }
-    bool is_final = !end->signalled || ++pool->stillborn >= STILLBORN_MAX;
-    if (is_final && pool->library_fd >= 0) {
+    if (template_is_hopeless(end, &pool->stillborn) && pool->library_fd >= 0) {
         template_why_ended(&seat->starting, end, reason, sizeof(reason));
         do_without(pool, reason);
     }

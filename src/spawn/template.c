@@ -22,6 +22,8 @@
 #define OWN_FDS     4
 #define PRELOAD     "LD_PRELOAD="
 #define PRELOAD_MAX 64
+/* So many that did not come to their gate, one after the other, are enough. */
+#define STILLBORN_MAX 2
 /* How often one that starts is asked whether it waits for input. */
 #define PROBE_NS INT64_C(5000000)
 
@@ -382,6 +384,13 @@ void template_done(struct template *template)
     memory_unmap(template->board, sizeof(*template->board));
     pad_free(template->pad);
     *template = (struct template){.pid = -1, .send_fd = -1, .claim_fd = -1};
+}
+
+bool template_is_hopeless(const struct process_end *end, unsigned *stillborn)
+{
+    if (!end->signalled)
+        return true;
+    return end->code != SIGKILL && ++*stillborn >= STILLBORN_MAX;
 }
 
 void template_why_ended(const struct template *template, const struct process_end *end, char *text,

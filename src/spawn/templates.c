@@ -18,8 +18,6 @@
 /* With orders open: an answer is late after this, and after that the template is taken for stuck. */
 #define ANSWER_NS (1 * MS_NS)
 #define STUCK_NS  (3 * SECOND_NS)
-/* So many that did not come to their gate, one after the other, are enough. */
-#define STILLBORN_MAX 2
 
 #define FORMATS(text, first) __attribute__((format(printf, text, first)))
 
@@ -326,8 +324,7 @@ static void note_end(struct templates *templates, const struct template *templat
         return;
     if (template->state == TEMPLATE_UNREADY) {
         template_why_ended(template, end, reason, sizeof(reason));
-        bool is_final = !end->signalled || ++templates->stillborn >= STILLBORN_MAX;
-        if (is_final && templates->library_fd >= 0)
+        if (template_is_hopeless(end, &templates->stillborn) && templates->library_fd >= 0)
             do_without(templates, reason);
     } else {
         tell(templates, template, "ended (%s %d)", end->signalled ? "signal" : "exit", end->code);
