@@ -173,6 +173,7 @@ def test_they_go_when_no_more_connections_come(start):
     with server.connect() as client:
         client.sendall(b"x")
         assert client.recv(1) == b"x"
+        server.log.wait("start")
         server.signal(signal.SIGTERM)
         server.log.wait("drain")
         for pid in set(left) - {event["pid"] for event in server.log.find("start")}:
