@@ -2,7 +2,7 @@
  *
  * preload/image.h - what a forked copy of this process would share or lack, looked at before it waits.
  *
- * image_refusal() finds what makes a program unfit to be a template: further threads, rings, epoll instances. image_thread()
+ * image_refusal() finds what makes a program unfit to be a template in its threads (descriptors are preload/files.h's). image_thread()
  * finds where the C library keeps the number of its thread, which the kernel is then told to write anew in each copy: glibc
  * has it where the kernel clears it at a thread's end; for others the library itself is asked, by changing the word that
  * might be it and looking whether the thread's clock changes. image_collapse() moves large private memory into huge pages,

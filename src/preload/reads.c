@@ -109,11 +109,16 @@ static inline void pass(bool waits)
         gate_pass(false);
 }
 
+static void find_real(void);
+
+/* A library that the dynamic loader readied before ours may call from its constructor. */
 #define CALL(name, type, parameters, arguments, waits) \
     static type(*real_##name) parameters;              \
     EXPORTED type name parameters;                     \
     type name parameters                               \
     {                                                  \
+        if (real_##name == NULL)                       \
+            find_real();                               \
         pass(waits);                                   \
         return real_##name arguments;                  \
     }

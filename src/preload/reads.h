@@ -4,9 +4,9 @@
  *
  * In the library for gate read only; the other has nothing in place of the C library's calls but the start. reads_open() finds
  * the calls that ours stand before, and sets the signal by which the supervisor asks a template that waits where no
- * call of ours could see it (wire/template_message.h has its number). It is called once, before anything of the program
- * runs but other libraries' constructors, which find our calls unready in a process without a gate only if they come
- * before: the dynamic loader runs ours first. Fails silently: then those waits are not seen and the template is given up.
+ * call of ours could see it (wire/template_message.h has its number). It is called once, before main(). Constructors of other
+ * libraries may come before it: their calls are passed on, and there is no gate yet. Fails silently: then those waits are
+ * not seen and the template is given up.
  */
 #ifndef PRELOAD_READS_H
 #define PRELOAD_READS_H

@@ -57,6 +57,24 @@ def test_gate_read(serve, program, way):
     assert server.stop() == 0
 
 
+def test_a_library_that_reads_before_the_program_starts(serve, tmp_path):
+    """The dynamic loader calls its constructor before ours: libcap's reads a file of /proc, which brought sshd down."""
+    (tmp_path / "early.c").write_text(
+        "#include <fcntl.h>\n#include <poll.h>\n#include <pthread.h>\n#include <unistd.h>\nchar first;\nstatic void forked(void) {}\n"
+        "__attribute__((constructor)) static void early(void)\n"
+        "{\n    int fd = open(\"/proc/self/comm\", O_RDONLY);\n    struct pollfd one = {fd, POLLIN, 0};\n"
+        "    pthread_atfork(forked, forked, forked);\n"
+        "    if (poll(&one, 1, 0) != 1 || read(fd, &first, 1) != 1)\n        _exit(1);\n    close(fd);\n}\n")
+    (tmp_path / "late.c").write_text(
+        "#include <unistd.h>\nextern char first;\n"
+        "int main(void) { char byte; return read(0, &byte, 1) != 1 || write(1, &first, 1) != 1; }\n")
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", tmp_path / "libearly.so", tmp_path / "early.c"], check=True)
+    subprocess.run(["cc", "-o", tmp_path / "late", tmp_path / "late.c", "-L", tmp_path, "-learly",
+                    f"-Wl,-rpath,{tmp_path}"], check=True)
+    server = ready(serve, *READ, worker=[tmp_path / "late"])
+    assert template_pids(server) and server.ask(b"x") == b"l"
+
+
 def test_handlers_around_a_fork_are_called(serve, program):
     """What pthread_atfork(3) was told: before each fork, after it in the template, and in the worker."""
     server = ready(serve, *READ, worker=[program, "handlers"])
