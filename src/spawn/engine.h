@@ -39,9 +39,9 @@ struct engine {
 /* The plan is borrowed until engine_done(). */
 enum fp_status engine_init(struct engine *engine, const struct spawn_plan *plan, struct fp_error *err);
 void engine_done(struct engine *engine);
-/* Can a process be started now, as far as the engine itself goes? If not, it can within about a millisecond. */
 /* Does it keep processes between connections, or starts that are under way? */
 bool engine_is_warm(const struct engine *engine);
+/* Can a process be started now, as far as the engine itself goes? If not, it can within about a millisecond. */
 bool engine_has_room(const struct engine *engine);
 /* *ret_pid 0: it is under way. */
 enum fp_status engine_start(struct engine *engine, const struct spawn_request *request, int64_t now_ns,

@@ -60,10 +60,12 @@ int fit_open_library(const struct spawn_plan *plan, const char **ret_reason)
     int fd = -1;
 
     if (reason == NULL) {
-        fd = program_open_companion(plan->gate == TEMPLATE_GATE_READ ? LIBRARY_READ : LIBRARY,
-                                    FORKPORT_LIBRARY_FOLDER, FORKPORT_LIBRARY_INSTALLED);
+        bool at_read = plan->gate == TEMPLATE_GATE_READ;
+        fd = program_open_companion(at_read ? LIBRARY_READ : LIBRARY, FORKPORT_LIBRARY_FOLDER,
+                                    FORKPORT_LIBRARY_INSTALLED);
         if (fd < 0)
-            reason = "cannot wait at a gate, since " LIBRARY " is not where it was installed";
+            reason = at_read ? "cannot wait at a gate, since " LIBRARY_READ " is not where it was installed"
+                             : "cannot wait at a gate, since " LIBRARY " is not where it was installed";
     }
     *ret_reason = reason;
     return fd;
