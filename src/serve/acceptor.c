@@ -110,7 +110,21 @@ static void refuse(struct supervisor *supervisor, int take_fd, const struct pair
     supervisor_event(supervisor, &event);
 }
 
-static void say_started(struct supervisor *supervisor, const struct connection *connection)
+/*
+ * Apart from their callers, as the next: between them the copy of a process is made, and each page of the stack that is in use
+ * then, or soon after, is copied for it.
+ */
+__attribute__((noinline)) static void say_accepted(struct supervisor *supervisor,
+                                                   const struct connection *connection)
+{
+    struct event event = {.kind = EVENT_ACCEPT};
+
+    EVENT_SET(&event, CONNECTION, connection, connection->number);
+    EVENT_SET(&event, PAIR, pair, &connection->pair);
+    supervisor_event(supervisor, &event);
+}
+
+__attribute__((noinline)) static void say_started(struct supervisor *supervisor, const struct connection *connection)
 {
     struct event event = {.kind = EVENT_START};
 
@@ -163,8 +177,8 @@ static void wait_for_engine(struct supervisor *supervisor)
         loop_timer_set(loop, &supervisor->retry, loop_now_ns(loop) + MS_NS);
 }
 
-static void say_held(struct supervisor *supervisor, const struct connection *connection,
-                     const struct fp_error *err)
+__attribute__((noinline)) static void say_held(struct supervisor *supervisor,
+                                               const struct connection *connection, const struct fp_error *err)
 {
     struct event event = {.kind = EVENT_NOTICE};
     char message[512];
@@ -266,10 +280,7 @@ static void take(struct door *door, const struct accepted *accepted)
     connection->pair = pair;
     connection->accepted_ns = loop_now_ns(&supervisor->loop);
     account_start(supervisor, connection);
-    struct event event = {.kind = EVENT_ACCEPT};
-    EVENT_SET(&event, CONNECTION, connection, connection->number);
-    EVENT_SET(&event, PAIR, pair, &connection->pair);
-    supervisor_event(supervisor, &event);
+    say_accepted(supervisor, connection);
     start_or_hold(supervisor, connection);
 }
 

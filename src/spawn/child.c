@@ -95,7 +95,8 @@ static bool set_identity(const struct child_setup *setup, volatile struct child_
     return true;
 }
 
-bool child_prepare(const struct child_setup *setup, volatile struct child_report *report)
+/* Beside what else a forked copy runs (spawn/handler.c). */
+__attribute__((hot)) bool child_prepare(const struct child_setup *setup, volatile struct child_report *report)
 {
     /* Fails with EPERM for a process that leads a group already, which a new child never does. */
     long result = child_setsid();

@@ -17,19 +17,22 @@ extern char **environ;
 /* Entries of an environment that fits on the stack; a larger one is allocated for each connection. */
 #define COMMON_ENVIRONMENT 128
 
+/* What a copy runs stands together: each of its pages that the copy comes to must be mapped for it. */
+#define IN_COPY __attribute__((hot))
+
 struct fp_connection {
     struct pair pair;
     uint64_t number;
     const char *pair_text;
 };
 
-int fp_connection_fd(const struct fp_connection *connection)
+IN_COPY int fp_connection_fd(const struct fp_connection *connection)
 {
     (void)connection;
     return 0;
 }
 
-const char *fp_connection_pair(const struct fp_connection *connection)
+IN_COPY const char *fp_connection_pair(const struct fp_connection *connection)
 {
     return connection->pair_text;
 }
@@ -54,32 +57,44 @@ struct copy {
     struct spawn_plan plan; /* with the connection's descriptors in its setup */
     volatile struct child_report *report;
     struct fp_connection connection;
+    bool purges_output;
+    bool purges_input;
     char **envp;
     char *few[COMMON_ENVIRONMENT];
     char texts[ENVIRONMENT_TEXT_SIZE];
 };
 
+/* How much waits in the buffer of standard output: without a call of the C library where that can be seen from here. */
+static inline size_t output_pending(void)
+{
+#if defined(__GLIBC__)
+    return (size_t)(stdout->_IO_write_ptr - stdout->_IO_write_base);
+#else
+    return __fpending(stdout);
+#endif
+}
+
 /*
  * What the program had in the buffers of stdio when it was copied, such as the lines of its own log, is not the
- * client's to read, nor is its input the handler's. The program writes and reads it itself. Asked first, as below.
+ * client's to read, nor is its input the handler's. The program writes and reads it itself. Asked before the copy is made.
  */
-static void empty_streams(void)
+static void empty_streams(const struct copy *copy)
 {
-    if (__fpending(stdout) != 0)
+    if (copy->purges_output)
         __fpurge(stdout);
-    if (__fbufsize(stdin) != 0) {
+    if (copy->purges_input) {
         __fpurge(stdin);
         clearerr(stdin);
     }
 }
 
-static int call_handler(struct copy *copy)
+IN_COPY static int call_handler(struct copy *copy)
 {
-    empty_streams();
+    empty_streams(copy);
     int status = copy->plan.handler(&copy->connection, copy->plan.handler_data);
 
     /* Asked first, since flushing would write to pages that are still shared with the supervisor. */
-    if (__fpending(stdout) != 0)
+    if (output_pending() != 0)
         fflush(stdout);
     /* The handler may have closed the socket: then nobody knows any more, and the report says so. */
     struct socket_bytes bytes = socket_bytes(0);
@@ -103,7 +118,7 @@ static void add_name(const struct copy *copy)
 }
 
 /* In the child. Until the handler runs it calls next to nothing: each page it touches is one that must be copied or mapped. */
-__attribute__((noreturn)) static void run_copy(struct copy *copy)
+IN_COPY __attribute__((noreturn)) static void run_copy(struct copy *copy)
 {
     if (!child_prepare(&copy->plan.setup, copy->report))
         process_exit(CHILD_FAILED);
@@ -117,7 +132,7 @@ __attribute__((noreturn)) static void run_copy(struct copy *copy)
     process_exit(CHILD_FAILED);
 }
 
-static pid_t fork_copy(struct copy *copy)
+IN_COPY static pid_t fork_copy(struct copy *copy)
 {
     bool guarded = copy->plan.setup.default_signals != 0;
     sigset_t old;
@@ -127,14 +142,17 @@ static pid_t fork_copy(struct copy *copy)
     pid_t pid = process_fork();
     if (pid == 0)
         run_copy(copy);
+    if (!guarded)
+        return pid;
     int errnum = errno;
-    if (guarded)
-        signals_set_mask(&old, NULL);
-    errno = errnum;
+    signals_set_mask(&old, NULL);
+    /* Only where it says something: to write it is to have its page copied. */
+    if (pid < 0)
+        errno = errnum;
     return pid;
 }
 
-enum fp_status handler_start(const struct spawn_plan *plan, const struct spawn_request *request,
+IN_COPY enum fp_status handler_start(const struct spawn_plan *plan, const struct spawn_request *request,
                              pid_t *ret_pid, struct fp_error *err)
 {
     size_t env_size = environment_size(&plan->environment) + 1;
@@ -147,6 +165,8 @@ enum fp_status handler_start(const struct spawn_plan *plan, const struct spawn_r
             return error_set(err, FP_SYSTEM, errno, "prepare", "a worker");
     }
     copy.envp = many != NULL ? many : copy.few;
+    copy.purges_output = output_pending() != 0;
+    copy.purges_input = __fbufsize(stdin) != 0;
     plan_setup(plan, request, &copy.plan.setup);
     environment_fill(&plan->environment, request, copy.envp, copy.texts);
     copy.connection = (struct fp_connection){

@@ -17,9 +17,9 @@ void fd_close(int fd)
 {
     int saved = errno;
 
-    if (fd >= 0)
-        close(fd);
-    errno = saved;
+    /* Written to only where it has changed: after a fork(2) its page is shared, and would be copied. */
+    if (fd >= 0 && close(fd) < 0)
+        errno = saved;
 }
 
 void fd_close_variable(int *fd)
