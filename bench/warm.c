@@ -8,8 +8,8 @@
  * WARM_MB=N       so many megabytes are touched, in pieces as a program allocates them (0)
  * WARM_DIRTY=N    main(), or a forked copy, first writes to N pages, spread over all that was touched (0)
  * WARM_PLAIN=1    never in huge pages, whoever asks
- * WARM_COLLAPSE=1 with --fork: collapsed into huge pages first, as forkport has it done at the gate
- * WARM_FILE=1     with --fork: moved to a private mapping of a file first
+ * WARM_COLLAPSE=1 with --fork: collapsed into huge pages first
+ * WARM_FILE=1     with --fork: moved to a private mapping of a file in huge pages first, as forkport has it done at the gate
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -78,7 +78,7 @@ static int echo(void)
 /* The heap is one mapping; what does not fill a huge page stays as it is. */
 static void collapse(void)
 {
-    if (piece_count == 0)
+    if (piece_count == 0 || setting("WARM_PLAIN"))
         return;
     uintptr_t begin = ((uintptr_t)pieces[0] + HUGE_BYTES - 1) & ~(HUGE_BYTES - 1);
     uintptr_t end = (uintptr_t)(pieces[piece_count - 1] + PIECE_BYTES) & ~(HUGE_BYTES - 1);
@@ -95,16 +95,18 @@ static void move_to_file(void)
         return;
     uintptr_t begin = ((uintptr_t)pieces[0] + PAGE_BYTES - 1) & ~(PAGE_BYTES - 1);
     uintptr_t end = (uintptr_t)(pieces[piece_count - 1] + PIECE_BYTES) & ~(PAGE_BYTES - 1);
+    uintptr_t base = begin & ~(HUGE_BYTES - 1);
     int fd = memfd_create("warm", MFD_CLOEXEC);
     for (uintptr_t at = begin; at < end;) {
-        ssize_t put = write(fd, (const void *)at, end - at);
+        ssize_t put = pwrite(fd, (const void *)at, end - at, (off_t)(at - base));
         if (put <= 0)
             abort();
         at += (uintptr_t)put;
     }
-    if (mmap((void *)begin, end - begin, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, fd, 0) ==
-        MAP_FAILED)
+    if (mmap((void *)begin, end - begin, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, fd,
+             (off_t)(begin - base)) == MAP_FAILED)
         abort();
+    collapse();
 }
 
 static double now_us(void)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "preload/gate.h"
 
+#include "preload/backing.h"
 #include "preload/files.h"
 #include "preload/handlers.h"
 #include "preload/image.h"
@@ -366,6 +367,25 @@ static void arrive_as_worker(void)
     child_call(__NR_munmap, (long)board, sizeof(*board), 0, 0);
 }
 
+static int64_t now_us(void)
+{
+    struct timespec now = {0};
+
+    child_call(__NR_clock_gettime, CLOCK_MONOTONIC, (long)&now, 0, 0);
+    return now.tv_sec * INT64_C(1000000) + now.tv_nsec / 1000;
+}
+
+/* To where forks copy little of it. */
+static void move_memory(void)
+{
+    int64_t started_us = now_us();
+
+    if (!backing_move(gate.board))
+        leave(TEMPLATE_REFUSAL_MEMORY);
+    image_collapse(gate.board);
+    gate.board->moved_us = (uint32_t)(now_us() - started_us);
+}
+
 static void arrive(void)
 {
     image_thread(&gate.thread);
@@ -379,7 +399,7 @@ static void arrive(void)
     /* Nobody of the same user may look into it or change it: what is done to it is done to all later workers. */
     gate.dumpable = (int)child_call(__NR_prctl, PR_GET_DUMPABLE, 0, 0, 0);
     child_call(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0);
-    image_collapse(gate.board);
+    move_memory();
     touch_note();
     child_call(__NR_close, gate.peer, 0, 0, 0);
     child_close_range(0, 2);

@@ -6,17 +6,12 @@
 
 #include <pthread.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <time.h>
 
 #ifndef PR_GET_TID_ADDRESS
 #define PR_GET_TID_ADDRESS 40
 #endif
-#ifndef MADV_COLLAPSE
-#define MADV_COLLAPSE 25
-#endif
-#define HUGE_BYTES ((uintptr_t)2 << 20)
 /* Where in the C library's description of a thread its number can stand. */
 #define THREAD_BYTES 2048
 
@@ -100,22 +95,11 @@ static void collapse_mapping(const char *line, void *data)
     /* By the piece: one that has holes, or for which there is no huge page, does not keep the others back. */
     for (; start < end; start += HUGE_BYTES) {
         if (child_call(__NR_madvise, (long)start, HUGE_BYTES, MADV_COLLAPSE, 0) == 0)
-            board->collapsed_kib += HUGE_BYTES / 1024;
+            board->huge_kib += HUGE_BYTES / 1024;
     }
-}
-
-static int64_t now_us(void)
-{
-    struct timespec now = {0};
-
-    child_call(__NR_clock_gettime, CLOCK_MONOTONIC, (long)&now, 0, 0);
-    return now.tv_sec * INT64_C(1000000) + now.tv_nsec / 1000;
 }
 
 void image_collapse(struct template_board *board)
 {
-    int64_t started_us = now_us();
-
     lines_read("/proc/self/maps", collapse_mapping, board);
-    board->collapse_us = (uint32_t)(now_us() - started_us);
 }

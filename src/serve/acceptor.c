@@ -124,7 +124,8 @@ __attribute__((noinline)) static void say_accepted(struct supervisor *supervisor
     supervisor_event(supervisor, &event);
 }
 
-__attribute__((noinline)) static void say_started(struct supervisor *supervisor, const struct connection *connection)
+__attribute__((noinline)) static void say_started(struct supervisor *supervisor,
+                                                  const struct connection *connection)
 {
     struct event event = {.kind = EVENT_START};
 
@@ -178,7 +179,8 @@ static void wait_for_engine(struct supervisor *supervisor)
 }
 
 __attribute__((noinline)) static void say_held(struct supervisor *supervisor,
-                                               const struct connection *connection, const struct fp_error *err)
+                                               const struct connection *connection,
+                                               const struct fp_error *err)
 {
     struct event event = {.kind = EVENT_NOTICE};
     char message[512];

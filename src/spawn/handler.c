@@ -153,7 +153,7 @@ IN_COPY static pid_t fork_copy(struct copy *copy)
 }
 
 IN_COPY enum fp_status handler_start(const struct spawn_plan *plan, const struct spawn_request *request,
-                             pid_t *ret_pid, struct fp_error *err)
+                                     pid_t *ret_pid, struct fp_error *err)
 {
     size_t env_size = environment_size(&plan->environment) + 1;
     struct copy copy = {.plan = *plan, .report = request->report};

@@ -116,15 +116,15 @@ static void start_missing(struct templates *templates, int64_t now_ns)
 static void welcome(struct templates *templates, struct template *template, int64_t now_ns)
 {
     const struct template_board *board = template->board;
-    char collapsed[64] = "";
+    char moved[96] = "";
 
     template->state = TEMPLATE_READY;
     template->moved_ns = now_ns;
     templates->stillborn = 0;
-    if (board->collapsed_kib != 0)
-        snprintf(collapsed, sizeof(collapsed), ", %u MiB of it in huge pages in %u ms",
-                 board->collapsed_kib / 1024, board->collapse_us / 1000);
-    tell(templates, template, "at its gate with %u mappings%s", board->mappings, collapsed)->duration_ns =
+    if (board->huge_kib != 0 || board->file_kib != 0)
+        snprintf(moved, sizeof(moved), ", %u MiB in files, %u MiB in huge pages, in %u ms",
+                 board->file_kib / 1024, board->huge_kib / 1024, board->moved_us / 1000);
+    tell(templates, template, "at its gate with %u mappings%s", board->mappings, moved)->duration_ns =
         now_ns - template->started_ns;
 }
 

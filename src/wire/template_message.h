@@ -50,6 +50,7 @@ enum template_gate { TEMPLATE_GATE_MAIN, TEMPLATE_GATE_READ };
     REFUSAL(LIBRARY, "its C library keeps its thread in an unknown way")      \
     REFUSAL(PROC, "it cannot look at its descriptors in /proc")               \
     REFUSAL(THREADS, "it has several threads at its gate")                    \
+    REFUSAL(MEMORY, "its memory could not be moved into a file")              \
     REFUSAL(URING, "it has an io_uring, which a fork would share")            \
     REFUSAL(FILES, "it has more files and epoll instances open than can be kept apart")
 
@@ -71,8 +72,9 @@ struct template_board {
     uint32_t stand;   /* enum template_stand */
     uint32_t refusal; /* enum template_refusal */
     uint32_t mappings;
-    uint32_t collapsed_kib; /* of its memory, now in huge pages */
-    uint32_t collapse_us;
+    uint32_t file_kib;                /* of its memory, now in files that forks do not copy */
+    uint32_t huge_kib;                /* of its memory, now in huge pages, of files or not */
+    uint32_t moved_us;                /* what that took */
     int32_t answers[TEMPLATE_ORDERS]; /* of order N at N modulo: the pid of its worker, or 0 */
 };
 

@@ -2,6 +2,8 @@
 import concurrent.futures
 import os
 import pathlib
+import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -11,21 +13,31 @@ import pytest
 import forkport
 
 TEMPLATE = forkport.BUILD / "tests/fixtures/template"
-SOURCE = forkport.ROOT / "tests/fixtures/template.c"
 WAYS = ["read", "syscall", "readv", "recv", "recvfrom", "recvmsg", "poll", "ppoll", "select", "pselect", "epoll", "fgets",
         "fread", "getchar", "getline", "scanf"]
 FORK = ["--engine", "fork"]
 READ = [*FORK, "--gate", "read"]
 
 
-@pytest.fixture(params=["glibc", "musl"])
-def program(request, tmp_path):
-    if request.param == "glibc":
-        return TEMPLATE
+def of_library(name, library, tmp_path):
+    """A fixture's program, of one C library or the other."""
+    if library == "glibc":
+        return forkport.BUILD / "tests/fixtures" / name
     if not shutil.which("musl-gcc"):
         pytest.skip("there is no program musl-gcc")
-    subprocess.run(["musl-gcc", "-O2", "-D_GNU_SOURCE", "-o", tmp_path / "template-musl", SOURCE], check=True)
-    return tmp_path / "template-musl"
+    source = forkport.ROOT / "tests/fixtures" / f"{name}.c"
+    subprocess.run(["musl-gcc", "-O2", "-D_GNU_SOURCE", "-o", tmp_path / f"{name}-musl", source], check=True)
+    return tmp_path / f"{name}-musl"
+
+
+@pytest.fixture(params=["glibc", "musl"])
+def program(request, tmp_path):
+    return of_library("template", request.param, tmp_path)
+
+
+@pytest.fixture(params=["glibc", "musl"])
+def large_program(request, tmp_path):
+    return of_library("memory", request.param, tmp_path)
 
 
 def ask(server, line="hello", **how):
@@ -39,8 +51,8 @@ def template_pids(server):
     return [event["pid"] for event in server.log.find("template") if "at its gate" in event["reason"]]
 
 
-def ready(serve, *arguments, worker):
-    server = serve("127.0.0.1:0", "--max", 5000, "--max-per-source", 5000, *arguments, worker=worker)
+def ready(serve, *arguments, worker, **how):
+    server = serve("127.0.0.1:0", "--max", 5000, "--max-per-source", 5000, *arguments, worker=worker, **how)
     server.log.wait("template")
     return server
 
@@ -90,6 +102,35 @@ def test_gate_main(serve, program):
     # What one worker's memory tells of the next: the canary, and the random bytes that the kernel gave.
     assert len({answer[5] for answer in answers}) == (5 if os.uname().machine == "x86_64" else 1)
     assert len({answer[6] for answer in answers}) == 5
+
+
+def moved(server):
+    """How much of a template's memory is in files, how much in huge pages, in MiB."""
+    [reason] = [event["reason"] for event in server.log.find("template") if "at its gate" in event["reason"]]
+    found = re.search(r", (\d+) MiB in files, (\d+) MiB in huge pages, in \d+ ms", reason)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
+@pytest.mark.parametrize("limit", [None, 64 << 20])
+def test_large_memory_stays_what_it_is(serve, large_program, limit):
+    """All but what was wiped, and what is hardly there, is in files that forks do not copy; no worker can tell, or change another's."""
+    server = ready(serve, *FORK, worker=[large_program],
+                   preexec=limit and (lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))))
+    in_files, in_huge = moved(server)
+    assert in_files == 0 if limit else 44 <= in_files <= 53, in_files
+    if os.path.exists("/sys/kernel/mm/transparent_hugepage/khugepaged"):
+        assert in_huge >= 34
+    for _ in range(3):
+        assert server.ask(b"look\n").split() == [b"whole", b"wiped"] + 6 * [b"whole"]
+    server.log.wait("end", 3)
+    assert [event.get("exit") for event in server.log.find("end")] == 3 * [0]
+    assert server.stop() == 0
+
+
+def test_memory_is_the_same_when_executed(serve):
+    """What the program asks of itself holds without any of ours."""
+    server = serve("127.0.0.1:0", worker=[forkport.BUILD / "tests/fixtures/memory"])
+    assert server.ask(b"look\n").split() == [b"whole", b"kept"] + 6 * [b"whole"]
 
 
 def test_worker_has_no_trace(serve):

@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: MIT */
+#include "preload/backing.h"
+
+#include "preload/image.h"
+#include "preload/lines.h"
+#include "sys/child.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED 24
+#endif
+#define FILE_NAME "forkport-template"
+/* As /proc shows it. */
+#define FILE_PATH "/memfd:" FILE_NAME " "
+/* One huge page: of less there is little to copy, and each page that a worker only reads would be a fault more. */
+#define LEAST_BYTES ((uintptr_t)2 << 20)
+/* A mapping may be made larger (mremap(2)) and then shows more of its file: zeros, however far. */
+#define FILE_BYTES ((off_t)1 << 46)
+/* Where glibc has a further arena, a mapping begins at a multiple of this; it counts on zeros that it made itself. */
+#define ARENA_BYTES ((uintptr_t)64 << 20)
+#define RANGES_MAX  32
+
+struct range {
+    uintptr_t start;
+    uintptr_t end;
+    int protection;
+};
+
+struct ranges {
+    struct range items[RANGES_MAX];
+    unsigned count;
+};
+
+/* Does this process have any such mapping? */
+static bool is_used;
+
+/* "start-end rw-p ...": of /proc/self/maps and of what begins an entry of smaps. */
+static bool parse_mapping(const char *line, struct range *ret_range, const char **ret_rest)
+{
+    ret_range->start = lines_hexadecimal(&line);
+    if (*line++ != '-')
+        return false;
+    ret_range->end = lines_hexadecimal(&line);
+    *ret_rest = line;
+    return line[0] == ' ' && strlen(line) > 5;
+}
+
+struct candidates {
+    struct ranges ranges;
+    struct range now;
+    bool is_ordinary;
+    uintptr_t resident_kib;
+};
+
+static uintptr_t decimal(const char *at)
+{
+    uintptr_t number = 0;
+
+    for (at += strspn(at, " \t"); *at >= '0' && *at <= '9'; at++)
+        number = number * 10 + (uintptr_t)(*at - '0');
+    return number;
+}
+
+/* Those of memory that a program got and asked nothing special for. */
+static bool has_ordinary_flags(const char *flags)
+{
+    static const char ordinary[] = " rd wr mr mw me ac sd nr hg nh ";
+
+    for (; *flags != '\0'; flags += 3) {
+        const char word[] = {' ', flags[0], flags[1], ' ', '\0'};
+        if (flags[1] == '\0' || flags[2] != ' ' || strstr(ordinary, word) == NULL)
+            return false;
+    }
+    return true;
+}
+
+static void consider(const char *line, void *data)
+{
+    struct candidates *found = data;
+    const char *rest;
+
+    if (strncmp(line, "Rss:", 4) == 0) {
+        found->resident_kib = decimal(line + 4);
+    } else if (strncmp(line, "Swap:", 5) == 0) {
+        found->is_ordinary = found->is_ordinary && decimal(line + 5) == 0;
+    } else if (strncmp(line, "VmFlags: ", 9) == 0) {
+        uintptr_t bytes = found->now.end - found->now.start;
+        /* What is mostly not there would be made to be there. */
+        if (found->is_ordinary && found->resident_kib >= bytes / 2048 && has_ordinary_flags(line + 9) &&
+            found->ranges.count < RANGES_MAX)
+            found->ranges.items[found->ranges.count++] = found->now;
+    } else if (line[0] < 'A' || line[0] > 'Z') {
+        found->is_ordinary = parse_mapping(line, &found->now, &rest) && strncmp(rest, " rw-p ", 6) == 0 &&
+                             strstr(rest, " 00:00 0 ") != NULL && strstr(rest, "[stack]") == NULL &&
+                             found->now.end - found->now.start >= LEAST_BYTES &&
+                             found->now.start % ARENA_BYTES != 0;
+    }
+}
+
+static bool write_piece(int fd, const struct range *piece, uintptr_t base)
+{
+    for (uintptr_t at = piece->start; at < piece->end;) {
+        long put = child_call(__NR_pwrite64, fd, (long)at, (long)(piece->end - at), (long)(at - base));
+        if (put <= 0)
+            return false;
+        at += (uintptr_t)put;
+    }
+    return true;
+}
+
+/*
+ * One huge page of it at a time, so that no more than that is there twice, and what could not be moved has not been touched. The file's
+ * pages become huge ones by the same call as anonymous ones.
+ */
+static bool move_range(const struct range *range, struct template_board *board)
+{
+    uintptr_t base = range->start & ~(HUGE_BYTES - 1);
+    int fd = (int)child_call(__NR_memfd_create, (long)FILE_NAME, MFD_CLOEXEC, 0, 0);
+    bool is_whole = true;
+
+    if (fd < 0)
+        return true;
+    struct range piece = {.start = range->start};
+    bool goes_on = child_call(__NR_ftruncate, fd, FILE_BYTES, 0, 0) == 0;
+    for (; goes_on && piece.start < range->end; piece.start = piece.end) {
+        piece.end = (piece.start & ~(HUGE_BYTES - 1)) + HUGE_BYTES;
+        if (piece.end > range->end)
+            piece.end = range->end;
+        uintptr_t bytes = piece.end - piece.start;
+        goes_on = write_piece(fd, &piece, base);
+        if (goes_on)
+            is_whole = goes_on = mmap((void *)piece.start, bytes, PROT_READ | PROT_WRITE,
+                                      MAP_PRIVATE | MAP_FIXED, fd, (off_t)(piece.start - base)) != MAP_FAILED;
+        if (!goes_on)
+            break;
+        board->file_kib += (uint32_t)(bytes / 1024);
+        if (bytes == HUGE_BYTES &&
+            child_call(__NR_madvise, (long)piece.start, HUGE_BYTES, MADV_COLLAPSE, 0) == 0)
+            board->huge_kib += HUGE_BYTES / 1024;
+    }
+    child_call(__NR_close, fd, 0, 0, 0);
+    return is_whole;
+}
+
+bool backing_move(struct template_board *board)
+{
+    struct candidates found = {0};
+    struct rlimit limit;
+
+    /* The file is larger than any, and the signal would be the program's. */
+    if (child_call5(__NR_prlimit64, 0, RLIMIT_FSIZE, 0, (long)&limit, 0) < 0 ||
+        limit.rlim_cur != RLIM_INFINITY)
+        return true;
+    if (!lines_read("/proc/self/smaps", consider, &found))
+        return true;
+    bool is_whole = true;
+    for (unsigned i = 0; i < found.ranges.count && is_whole; i++)
+        is_whole = move_range(&found.ranges.items[i], board);
+    is_used = board->file_kib != 0;
+    return is_whole;
+}
+
+static void note_moved(const char *line, void *data)
+{
+    struct ranges *ranges = data;
+    struct range *asked = &ranges->items[0];
+    struct range here;
+    const char *rest;
+
+    if (!parse_mapping(line, &here, &rest) || here.start >= asked->end || here.end <= asked->start ||
+        strstr(rest, FILE_PATH) == NULL || ranges->count == RANGES_MAX)
+        return;
+    here.start = here.start > asked->start ? here.start : asked->start;
+    here.end = here.end < asked->end ? here.end : asked->end;
+    here.protection = (rest[1] == 'r' ? PROT_READ : 0) | (rest[2] == 'w' ? PROT_WRITE : 0) |
+                      (rest[3] == 'x' ? PROT_EXEC : 0);
+    ranges->items[ranges->count++] = here;
+}
+
+/* What is in a file is made anonymous again, and so zeros, in a worker that gives it back; the rest of it stays in the file. */
+static void forget(uintptr_t start, uintptr_t end)
+{
+    struct ranges ranges;
+
+    do {
+        ranges.items[0] = (struct range){.start = start, .end = end};
+        ranges.count = 1;
+        lines_read("/proc/self/maps", note_moved, &ranges);
+        for (unsigned i = 1; i < ranges.count; i++) {
+            const struct range *range = &ranges.items[i];
+            mmap((void *)range->start, range->end - range->start, range->protection,
+                 MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS, -1, 0);
+        }
+    } while (ranges.count == RANGES_MAX);
+}
+
+__attribute__((visibility("default"))) int madvise(void *memory, size_t bytes, int advice)
+{
+    bool gives_back = advice == MADV_DONTNEED || advice == MADV_DONTNEED_LOCKED || advice == MADV_FREE;
+    bool is_ours = is_used && gives_back;
+
+    /* Of a file the kernel knows no lazy way to give back. */
+    long result = child_call(__NR_madvise, (long)memory, (long)bytes,
+                             is_ours && advice == MADV_FREE ? MADV_DONTNEED : advice, 0);
+    if (result < 0) {
+        errno = (int)-result;
+        return -1;
+    }
+    if (is_ours) {
+        int saved = errno;
+        forget((uintptr_t)memory, (uintptr_t)memory + bytes);
+        errno = saved;
+    }
+    return 0;
+}
