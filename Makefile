@@ -46,9 +46,10 @@ $(BUILD)/build.ninja: | deps-build
 run: deps-build all
 	@tools/run $(BUILD)
 
-# A folder that was configured before cmocka came (by make run) has no unit tests in it.
+# A folder that was configured before cmocka or scdoc came (by make run) has no unit tests, or no manual, in it.
 test: deps-test $(BUILD)/build.ninja
-	@grep -q cmocka $(BUILD)/meson-info/intro-dependencies.json || \
+	@{ grep -q cmocka $(BUILD)/meson-info/intro-dependencies.json && \
+		{ grep -q scdoc $(BUILD)/build.ninja || ! command -v scdoc >/dev/null; }; } || \
 		meson setup --reconfigure $(BUILD) -Dtests=enabled
 	@ninja -C $(BUILD) -j$(JOBS)
 	@tools/test $(BUILD) $(TESTS)
