@@ -81,27 +81,37 @@ static bool has_ordinary_flags(const char *flags)
     return true;
 }
 
+/* Anonymous private memory, and enough of it. */
+static bool is_candidate(const char *line, struct range *ret_range)
+{
+    const char *rest;
+
+    return parse_mapping(line, ret_range, &rest) && strncmp(rest, " rw-p ", 6) == 0 &&
+           strstr(rest, " 00:00 0 ") != NULL && strstr(rest, "[stack]") == NULL &&
+           ret_range->end - ret_range->start >= LEAST_BYTES && ret_range->start % ARENA_BYTES != 0;
+}
+
+/* What is mostly not there would be made to be there by moving it. */
+static bool is_dense(const struct candidates *found)
+{
+    return found->resident_kib >= (found->now.end - found->now.start) / 2048;
+}
+
+/* The lines of smaps: a mapping, then what is said of it, its flags last. */
 static void consider(const char *line, void *data)
 {
     struct candidates *found = data;
-    const char *rest;
 
-    if (strncmp(line, "Rss:", 4) == 0) {
+    if (strncmp(line, "Rss:", 4) == 0)
         found->resident_kib = decimal(line + 4);
-    } else if (strncmp(line, "Swap:", 5) == 0) {
+    else if (strncmp(line, "Swap:", 5) == 0)
         found->is_ordinary = found->is_ordinary && decimal(line + 5) == 0;
-    } else if (strncmp(line, "VmFlags: ", 9) == 0) {
-        uintptr_t bytes = found->now.end - found->now.start;
-        /* What is mostly not there would be made to be there. */
-        if (found->is_ordinary && found->resident_kib >= bytes / 2048 && has_ordinary_flags(line + 9) &&
-            found->ranges.count < RANGES_MAX)
-            found->ranges.items[found->ranges.count++] = found->now;
-    } else if (line[0] < 'A' || line[0] > 'Z') {
-        found->is_ordinary = parse_mapping(line, &found->now, &rest) && strncmp(rest, " rw-p ", 6) == 0 &&
-                             strstr(rest, " 00:00 0 ") != NULL && strstr(rest, "[stack]") == NULL &&
-                             found->now.end - found->now.start >= LEAST_BYTES &&
-                             found->now.start % ARENA_BYTES != 0;
-    }
+    else if (strncmp(line, "VmFlags: ", 9) == 0)
+        found->is_ordinary = found->is_ordinary && is_dense(found) && has_ordinary_flags(line + 9);
+    else if (line[0] < 'A' || line[0] > 'Z')
+        found->is_ordinary = is_candidate(line, &found->now);
+    if (line[0] == 'V' && found->is_ordinary && found->ranges.count < RANGES_MAX)
+        found->ranges.items[found->ranges.count++] = found->now;
 }
 
 static bool write_piece(int fd, const struct range *piece, uintptr_t base)
@@ -184,8 +194,11 @@ static void note_moved(const char *line, void *data)
     ranges->items[ranges->count++] = here;
 }
 
-/* What is in a file is made anonymous again, and so zeros, in a worker that gives it back; the rest of it stays in the file. */
-static void forget(uintptr_t start, uintptr_t end)
+/*
+ * What is in a file is made anonymous again, and so zeros, in a worker that gives it back; the rest of it stays in the file.
+ * False: some of it could not be.
+ */
+static bool forget(uintptr_t start, uintptr_t end)
 {
     struct ranges ranges;
 
@@ -195,10 +208,12 @@ static void forget(uintptr_t start, uintptr_t end)
         lines_read("/proc/self/maps", note_moved, &ranges);
         for (unsigned i = 1; i < ranges.count; i++) {
             const struct range *range = &ranges.items[i];
-            mmap((void *)range->start, range->end - range->start, range->protection,
-                 MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS, -1, 0);
+            if (mmap((void *)range->start, range->end - range->start, range->protection,
+                     MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS, -1, 0) == MAP_FAILED)
+                return false;
         }
     } while (ranges.count == RANGES_MAX);
+    return true;
 }
 
 __attribute__((visibility("default"))) int madvise(void *memory, size_t bytes, int advice)
@@ -213,10 +228,9 @@ __attribute__((visibility("default"))) int madvise(void *memory, size_t bytes, i
         errno = (int)-result;
         return -1;
     }
-    if (is_ours) {
-        int saved = errno;
-        forget((uintptr_t)memory, (uintptr_t)memory + bytes);
-        errno = saved;
-    }
+    int saved = errno;
+    if (is_ours && !forget((uintptr_t)memory, (uintptr_t)memory + bytes))
+        return -1;
+    errno = saved;
     return 0;
 }

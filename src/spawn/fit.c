@@ -56,7 +56,7 @@ int fit_open_library(const struct spawn_plan *plan, const char **ret_reason)
 {
     const char *reason = plan->resolve
                              ? "is to be told its client's name, which takes a process that may wait"
-                             : fit_why_not(plan->path);
+                             : fit_why_not(plan_template_path(plan));
     int fd = -1;
 
     if (reason == NULL) {

@@ -26,7 +26,7 @@ static enum fp_status find_program(struct spawn_plan *plan, const struct config 
         return error_set(err, class, errno, "run", "%s", name);
     }
     plan->argv = config->program;
-    return FP_OK;
+    return config->engine == ENGINE_EXEC ? FP_OK : shebang_init(&plan->shebang, plan->path, plan->argv, err);
 }
 
 static void set_identity(struct child_setup *setup, const struct config_identity *identity)
@@ -120,8 +120,19 @@ enum fp_status plan_init(struct spawn_plan *plan, const struct config *config, c
     return status;
 }
 
+const char *plan_template_path(const struct spawn_plan *plan)
+{
+    return plan->shebang.path != NULL ? plan->shebang.path : plan->path;
+}
+
+char *const *plan_template_argv(const struct spawn_plan *plan)
+{
+    return plan->shebang.path != NULL ? plan->shebang.argv : plan->argv;
+}
+
 void plan_done(struct spawn_plan *plan)
 {
+    shebang_done(&plan->shebang);
     free(plan->path);
     environment_done(&plan->environment);
     memset(plan, 0, sizeof(*plan));

@@ -12,12 +12,14 @@
 
 #include "config/config.h"
 #include "spawn/environment.h"
+#include "spawn/shebang.h"
 
 #include <forkport/connection.h>
 
 struct spawn_plan {
     char *path; /* of the program, owned; NULL: a handler */
     char *const *argv;
+    struct shebang shebang; /* what a template executes in its place, where it is a script of env */
     fp_handler *handler;
     void *handler_data;
     bool resolve;
@@ -46,6 +48,9 @@ enum fp_status plan_init(struct spawn_plan *plan, const struct config *config, c
 /* The plan's setup with what is this connection's. */
 void plan_setup(const struct spawn_plan *plan, const struct spawn_request *request,
                 struct child_setup *ret_setup);
+/* What a template, or a worker that is executed ahead, executes. */
+const char *plan_template_path(const struct spawn_plan *plan);
+char *const *plan_template_argv(const struct spawn_plan *plan);
 void plan_done(struct spawn_plan *plan);
 
 #endif

@@ -140,7 +140,8 @@ CHILD_NO_RETURN static int launch(void *data)
 {
     struct template_pad *pad = data;
 
-    child_execute(&pad->setup, pad->plan->path, pad->plan->argv, pad->envp, pad->report);
+    child_execute(&pad->setup, plan_template_path(pad->plan), plan_template_argv(pad->plan), pad->envp,
+                  pad->report);
 }
 
 static pid_t clone_child(struct template_pad *pad)

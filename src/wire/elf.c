@@ -89,21 +89,60 @@ enum elf_kind elf_read(const void *bytes, size_t length)
     return is_entered_by_library(&image) ? ELF_DYNAMIC : ELF_NO_START;
 }
 
-bool elf_read_script(const void *bytes, size_t length, char *ret_interpreter, size_t size)
+static size_t skip_blanks(const char *text, size_t length, size_t at)
 {
-    const char *text = bytes;
-    size_t at = 2;
-    size_t end;
-
-    if (length < 2 || memcmp(text, "#!", 2) != 0)
-        return false;
     while (at < length && (text[at] == ' ' || text[at] == '\t'))
         at++;
-    for (end = at; end < length && strchr(" \t\n", text[end]) == NULL; end++)
-        ;
-    if (end == at || end == length || end - at >= size)
+    return at;
+}
+
+/* Where the word, or with blanks in it the rest of the line, that begins at `at` ends; `length` where that is not there. */
+static size_t find_end(const char *text, size_t length, size_t at, bool with_blanks)
+{
+    while (at < length && text[at] != '\n' && (with_blanks || (text[at] != ' ' && text[at] != '\t')))
+        at++;
+    return at;
+}
+
+static bool copy_part(const char *text, size_t at, size_t end, char *ret_part, size_t size)
+{
+    if (end == at || end - at >= size)
         return false;
-    memcpy(ret_interpreter, text + at, end - at);
-    ret_interpreter[end - at] = '\0';
+    memcpy(ret_part, text + at, end - at);
+    ret_part[end - at] = '\0';
     return true;
+}
+
+static bool find_interpreter(const char *text, size_t length, size_t *ret_at, size_t *ret_end)
+{
+    if (length < 2 || memcmp(text, "#!", 2) != 0)
+        return false;
+    *ret_at = skip_blanks(text, length, 2);
+    *ret_end = find_end(text, length, *ret_at, false);
+    return *ret_end < length;
+}
+
+bool elf_read_script(const void *bytes, size_t length, char *ret_interpreter, size_t size)
+{
+    size_t at;
+    size_t end;
+
+    return find_interpreter(bytes, length, &at, &end) && copy_part(bytes, at, end, ret_interpreter, size);
+}
+
+bool elf_read_script_argument(const void *bytes, size_t length, char *ret_argument, size_t size)
+{
+    const char *text = bytes;
+    size_t at;
+    size_t end;
+
+    if (!find_interpreter(text, length, &at, &end))
+        return false;
+    at = skip_blanks(text, length, end);
+    end = find_end(text, length, at, true);
+    if (end == length)
+        return false;
+    while (end > at && (text[end - 1] == ' ' || text[end - 1] == '\t'))
+        end--;
+    return copy_part(text, at, end, ret_argument, size);
 }

@@ -24,5 +24,7 @@ enum elf_kind {
 enum elf_kind elf_read(const void *bytes, size_t length);
 /* "#!/usr/bin/env -S x": the interpreter without its argument. False: no script, or its line is longer than `size`. */
 bool elf_read_script(const void *bytes, size_t length, char *ret_interpreter, size_t size);
+/* "-S x": what stands behind the interpreter, as one text, which is how the kernel gives it. False: nothing does, or it is longer. */
+bool elf_read_script_argument(const void *bytes, size_t length, char *ret_argument, size_t size);
 
 #endif

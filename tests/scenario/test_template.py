@@ -17,6 +17,7 @@ WAYS = ["read", "syscall", "readv", "recv", "recvfrom", "recvmsg", "poll", "ppol
         "fread", "getchar", "getline", "scanf"]
 FORK = ["--engine", "fork"]
 READ = [*FORK, "--gate", "read"]
+POOL = ["--engine", "pool", "--pool-start", "exec"]
 
 
 def of_library(name, library, tmp_path):
@@ -169,6 +170,33 @@ def test_shells_go_on_reading_their_script(serve, tmp_path):
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         for number, answer in enumerate(pool.map(lambda n: server.ask(b"%d\n" % n), range(40))):
             assert answer == b"".join(b"%d %d\n" % (at, number) for at in range(3000))
+
+
+ENV_LINES = {
+    "env": ("/usr/bin/env sh", True),
+    "split": ("/usr/bin/env -S sh -f", True),
+    "variable": ("/usr/bin/env -S V=1 sh", False),
+    "quoted": ("/usr/bin/env -S 'sh'", False),
+}
+
+
+@pytest.mark.parametrize("line", ENV_LINES)
+@pytest.mark.parametrize("gate", [FORK, READ, POOL], ids=["main", "read", "pool"])
+def test_what_env_would_execute_is_the_template(serve, tmp_path, line, gate):
+    """A script of env(1) is prepared once, and says what it says when it is executed."""
+    first, is_plain = ENV_LINES[line]
+    script = tmp_path / "script"
+    script.write_text(f"#!{first}\nread -r line; echo \"$0 $1 $- $line\"; tr '\\0' ' ' </proc/$$/cmdline; wait\n")
+    script.chmod(0o755)
+    executed = serve("127.0.0.1:0", worker=[script, "a b"]).ask(b"x\n")
+    server = serve("127.0.0.1:0", *gate, worker=[script, "a b"])
+    event = server.log.wait("pool" if gate == POOL else "template" if gate == FORK or is_plain else "notice")
+    if gate == FORK:
+        # Of env itself it is the one that is stopped: the shell is executed anew.
+        name = pathlib.Path(f"/proc/{event['pid']}/exe").resolve().name
+        assert (name == "env") != is_plain
+    assert server.ask(b"x\n") == executed
+    assert server.stop() == 0
 
 
 @pytest.mark.parametrize("way, options, reason", [

@@ -95,6 +95,29 @@ static void check_script(const char *text, size_t size, const char *expected)
     assert_string_equal(interpreter, expected != NULL ? expected : "unset");
 }
 
+static void check_argument(const char *text, size_t size, const char *expected)
+{
+    char argument[64] = "?";
+    bool has_argument = elf_read_script_argument(text, strlen(text), argument, size);
+
+    assert_int_equal(has_argument, expected != NULL);
+    assert_string_equal(argument, expected != NULL ? expected : "?");
+}
+
+static void test_arguments_of_scripts(void **state)
+{
+    (void)state;
+    check_argument("#!/bin/sh\n", 64, NULL);
+    check_argument("#!/bin/sh  \t\n-x\n", 64, NULL);
+    check_argument("#!/bin/sh -x\n", 64, "-x");
+    check_argument("#! /usr/bin/env -S a\tb  c \t\n", 64, "-S a\tb  c");
+    check_argument("#!/bin/sh -x", 64, NULL);
+    check_argument("#!/bin/sh 123\n", 4, "123");
+    check_argument("#!/bin/sh 123\n", 3, NULL);
+    check_argument("/bin/sh -x\n", 64, NULL);
+    check_argument("#!", 64, NULL);
+}
+
 static void test_scripts(void **state)
 {
     (void)state;
@@ -116,6 +139,7 @@ int main(void)
         cmocka_unit_test(test_kinds),
         cmocka_unit_test(test_broken),
         cmocka_unit_test(test_scripts),
+        cmocka_unit_test(test_arguments_of_scripts),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
