@@ -6,6 +6,7 @@
  *
  * loops fork-exec|vfork-exec ADDRESS PORT PROGRAM    a new program for each connection
  * loops fork ADDRESS PORT                            a forked copy of this process answers
+ * loops fork-exit ADDRESS PORT                       the same, and ends as a program does, by exit(3)
  * loops epoll ADDRESS PORT                           no process: this one answers them all
  */
 #include <arpa/inet.h>
@@ -94,7 +95,7 @@ static void loop_vfork_exec(int listening, char *program)
     }
 }
 
-static void loop_fork(int listening)
+static void loop_fork(int listening, void (*end)(int status))
 {
     for (;;) {
         int fd = accept4(listening, NULL, NULL, SOCK_CLOEXEC);
@@ -102,7 +103,7 @@ static void loop_fork(int listening)
             continue;
         if (fork() == 0) {
             close(listening);
-            _exit(answer(fd) ? 0 : 1);
+            end(answer(fd) ? 0 : 1);
         }
         close(fd);
     }
@@ -149,10 +150,12 @@ int main(int argc, char **argv)
     else if (argc == 5 && strcmp(argv[1], "vfork-exec") == 0)
         loop_vfork_exec(passive_open(argv[2], argv[3]), argv[4]);
     else if (argc == 4 && strcmp(argv[1], "fork") == 0)
-        loop_fork(passive_open(argv[2], argv[3]));
+        loop_fork(passive_open(argv[2], argv[3]), _exit);
+    else if (argc == 4 && strcmp(argv[1], "fork-exit") == 0)
+        loop_fork(passive_open(argv[2], argv[3]), exit);
     else if (argc == 4 && strcmp(argv[1], "epoll") == 0)
         loop_epoll(passive_open(argv[2], argv[3]));
     fprintf(stderr, "usage: loops fork-exec|vfork-exec ADDRESS PORT PROGRAM\n"
-                    "       loops fork|epoll ADDRESS PORT\n");
+                    "       loops fork|fork-exit|epoll ADDRESS PORT\n");
     return 64;
 }
