@@ -73,6 +73,23 @@ static bool can_regain(const struct child_setup *setup)
     return setup->set_groups && setup->old_gid != setup->gid && child_try_gid(setup->old_gid) >= 0;
 }
 
+/*
+ * The kernel empties the sets only on the way from root to another user, and not where the program has asked it to keep them
+ * (PR_SET_KEEPCAPS, securebits); a server that is no root may have been given ambient ones. With any of those a worker could be root again.
+ */
+static bool give_up_privileges(const struct child_setup *setup, volatile struct child_report *report)
+{
+    long result = child_drop_capabilities();
+
+    if (result >= 0)
+        result = child_has_capabilities();
+    if (result < 0)
+        return failed(report, CHILD_STEP_PRIVILEGES, result);
+    if (result > 0 || can_regain(setup))
+        return failed(report, CHILD_STEP_PRIVILEGES, 0);
+    return true;
+}
+
 static bool set_identity(const struct child_setup *setup, volatile struct child_report *report)
 {
     long result = 0;
@@ -90,9 +107,7 @@ static bool set_identity(const struct child_setup *setup, volatile struct child_
     result = child_setresuid(setup->uid);
     if (result < 0)
         return failed(report, CHILD_STEP_USER, result);
-    if (setup->uid != 0 && can_regain(setup))
-        return failed(report, CHILD_STEP_PRIVILEGES, 0);
-    return true;
+    return setup->uid == 0 || give_up_privileges(setup, report);
 }
 
 /* Beside what else a forked copy runs (spawn/handler.c). */

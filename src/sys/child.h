@@ -10,6 +10,8 @@
 #define SYS_CHILD_H
 
 #include <asm/unistd.h>
+#include <linux/capability.h>
+#include <linux/prctl.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -137,6 +139,34 @@ static inline long child_try_uid(unsigned uid)
 static inline long child_try_gid(unsigned gid)
 {
     return child_call(__NR_setresgid, -1, gid, -1, 0);
+}
+
+/* Effective, permitted and inheritable set, each in two halves. */
+struct child_capabilities {
+    struct __user_cap_data_struct halves[_LINUX_CAPABILITY_U32S_3];
+};
+
+/* Empties all four sets of this process: the ambient one has a call of its own. */
+static inline long child_drop_capabilities(void)
+{
+    struct __user_cap_header_struct self = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct child_capabilities none = {0};
+    long result = child_call5(__NR_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+
+    return result < 0 ? result : child_call(__NR_capset, (long)&self, (long)none.halves, 0, 0);
+}
+
+/* 1: this process has a capability, or could pass one on. An ambient one is always permitted as well (capabilities(7)). */
+static inline long child_has_capabilities(void)
+{
+    struct __user_cap_header_struct self = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct child_capabilities has = {0};
+    long result = child_call(__NR_capget, (long)&self, (long)has.halves, 0, 0);
+    uint32_t any = 0;
+
+    for (int i = 0; i < _LINUX_CAPABILITY_U32S_3; i++)
+        any |= has.halves[i].effective | has.halves[i].permitted | has.halves[i].inheritable;
+    return result < 0 ? result : any != 0;
 }
 
 static inline long child_execve(const char *path, char *const argv[], char *const envp[])

@@ -92,7 +92,7 @@ def check_identity(dump, identity):
     assert dump.status["Gid"].split() == [str(gid)] * 4
     assert sorted(map(int, dump.status["Groups"].split())) == sorted(groups)
     if uid != 0 and os.geteuid() == 0:
-        assert {int(dump.status[name], 16) for name in ("CapPrm", "CapEff", "CapAmb")} == {0}
+        assert {int(dump.status[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")} == {0}
 
 
 def name_of_loopback():
@@ -324,6 +324,28 @@ for name, call in [("setuid", lambda: os.setuid(0)), ("seteuid", lambda: os.sete
 print("end", flush=True)
 """])
     assert server.ask() == b"end\n"
+
+
+def test_capabilities_that_the_program_keeps_are_not_the_handlers(serve, root):
+    server = serve("127.0.0.1:0", "--user", "nobody", handler="dump-keeping")
+    check_identity(ask_dump(server), (65534, 65534, [65534]))
+
+
+CAPABILITIES = "+setuid,+setgid,+dac_override"
+
+
+@pytest.mark.parametrize("prefix", [
+    ["--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps", CAPABILITIES, "--ambient-caps", CAPABILITIES],
+    ["--reuid=12345", "--regid=12345", "--clear-groups", "--inh-caps", CAPABILITIES, "--ambient-caps", CAPABILITIES],
+    ["--inh-caps", CAPABILITIES, "--ambient-caps", CAPABILITIES],
+    ["--securebits", "+no_setuid_fixup"],
+], ids=["own user", "other user", "root", "no fixup"])
+def test_capabilities_of_the_server_are_not_the_workers(serve, root, public_worker, prefix):
+    """Given to a server that need not be root, or kept by a root whose change of user takes nothing."""
+    if not shutil.which("setpriv"):
+        pytest.skip("there is no program setpriv")
+    server = serve("127.0.0.1:0", "--user", "nobody", worker=[public_worker, "dump"], prefix=["setpriv", *prefix])
+    check_identity(ask_dump(server), (65534, 65534, [65534]))
 
 
 def test_ipv4_client_of_an_ipv6_socket_is_shown_as_ipv4(serve):
