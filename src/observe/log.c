@@ -138,8 +138,33 @@ static void say_lost(struct log *log, int64_t time_ns)
     if (log->service != NULL)
         EVENT_SET(&event, SERVICE, service, log->service);
     EVENT_SET(&event, COUNT, count, log->lost);
+    if (log->tail >= log->said_end)
+        log->said = log->said_lines = 0;
+    log->said += log->lost;
+    log->said_lines++;
     log->lost = 0;
     render(log, &event, time_ns);
+    log->said_end = log->head;
+}
+
+/*
+ * The reader is gone: to come back and try again would be for nobody. An event is a line, one written in part included; a
+ * "lost" among them is none, but those it told of were not told. Of several, which only a reader that is slow before it
+ * goes makes, the first may have been written: then its are told twice.
+ */
+static void drop_unwritten(struct log *log)
+{
+    uint64_t lines = 0;
+
+    for (size_t at = log->tail; at != log->head; at++)
+        lines += log->ring[at & (RING_BYTES - 1)] == '\n';
+    if (log->tail < log->said_end) {
+        lines -= log->said_lines;
+        log->lost += log->said;
+    }
+    log->lost += lines;
+    log->lost_ever += lines;
+    log->tail = log->head;
 }
 
 static void write_out(struct log *log)
@@ -157,8 +182,7 @@ static void write_out(struct log *log)
         ssize_t written = fd_write(log->fd, log->is_socket, log->ring + at, length);
         log->is_broken = written < 0 && errno != EAGAIN && errno != EINTR;
         if (written < 0 && errno == EPIPE)
-            /* The reader is gone: to come back and try again would be for nobody. */
-            log->tail = log->head;
+            drop_unwritten(log);
         if (written <= 0)
             return;
         log->tail += (size_t)written;
@@ -189,7 +213,8 @@ void log_event(struct log *log, const struct event *event, int64_t time_ns)
 void log_flush(struct log *log)
 {
     write_out(log);
-    if (log->lost != 0 && has_room(log)) {
+    /* Where nobody reads, it is said with the next event that can be written. */
+    if (log->lost != 0 && !log->is_broken && has_room(log)) {
         say_lost(log, log->lost_ns);
         write_out(log);
     }

@@ -5,8 +5,8 @@
  * log_event() renders a line into a ring in memory; log_flush(), called once a turn of the loop, writes what it can
  * and never blocks: a terminal, pipe or FIFO is opened anew without blocking where the system allows it and written
  * only when it has room where not, a socket is sent to with MSG_DONTWAIT, and a file is written. When the
- * ring is full, events are lost, counted, and a "lost" event says how many as soon as there is room. The ring is left
- * out of forked copies.
+ * ring is full, or whoever read is gone, events are lost, counted, and a "lost" event says how many as soon as there is
+ * room, or somebody who reads again. The ring is left out of forked copies.
  *
  * A log owns its ring and the descriptor it opened, not the one it was given. log_has_unwritten() tells the loop to
  * come back. With a call-back (the library's way) every line is passed to it at once instead. Nothing here fails once the log is open.
@@ -32,7 +32,10 @@ struct log {
     uint64_t lost;   /* events since the last "lost" */
     int64_t lost_ns; /* when the last of them happened */
     uint64_t lost_ever;
-    uint64_t written; /* events put into the ring or passed on */
+    uint64_t said;       /* by the "lost" in the ring */
+    uint64_t said_lines; /* how many of those there are */
+    size_t said_end;     /* of the last of them */
+    uint64_t written;    /* events put into the ring or passed on */
     void (*sink)(const char *line, size_t length, void *data);
     void *sink_data;
 };

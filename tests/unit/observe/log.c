@@ -283,6 +283,38 @@ static void test_a_reader_that_has_gone(void **state)
     }
 }
 
+/* Somebody reads a FIFO again, and is told how many there were meanwhile; twice over. */
+static void test_a_reader_that_comes_back(void **state)
+{
+    const char *folder = *state;
+    struct reading reading = {.next = 0};
+    struct log log;
+    char path[256];
+    uint64_t sent = 0;
+
+    snprintf(path, sizeof(path), "%s/fifo", folder);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    int read_fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    assert_int_equal(log_open_file(&log, path, EVENT_FORM_TEXT, NULL), FP_OK);
+    for (int round = 0; round < 2; round++) {
+        log_number(&log, sent++);
+        catch_up(&log, &reading, read_fd, sent);
+        close(read_fd);
+        for (int i = 0; i < 100; i++) {
+            log_number(&log, sent++);
+            log_number(&log, sent++);
+            log_flush(&log);
+        }
+        read_fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+        log_number(&log, sent++);
+        catch_up(&log, &reading, read_fd, sent);
+        assert_int_equal(reading.lost, 200 * (round + 1));
+    }
+    log_close(&log);
+    close(read_fd);
+    assert_int_equal(unlink(path), 0);
+}
+
 static void read_file(struct reading *reading, const char *path)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -490,6 +522,7 @@ int main(void)
         cmocka_unit_test(test_a_blocked_pipe_of_another),
         cmocka_unit_test(test_a_blocked_terminal_of_another),
         cmocka_unit_test(test_a_reader_that_has_gone),
+        cmocka_unit_test(test_a_reader_that_comes_back),
         cmocka_unit_test(test_a_full_disk),
         cmocka_unit_test(test_reopen_after_rename),
         cmocka_unit_test(test_reopen_fails),
