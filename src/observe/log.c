@@ -46,12 +46,24 @@ enum fp_status log_open_fd(struct log *log, int fd, enum event_form form, struct
     return FP_OK;
 }
 
+static enum fp_status open_failed(const char *path, struct fp_error *err)
+{
+    /* Of a file it is not an address that cannot be had: as where there is none of that name. */
+    bool is_unread = errno == ENXIO;
+    enum fp_status status = is_unread ? FP_NO_INPUT : error_class(errno);
+
+    error_set(err, status, errno, "open the log file", "%s", path);
+    if (is_unread)
+        error_hint(err, "a FIFO must have somebody who reads it, and a socket is no file");
+    return status;
+}
+
 enum fp_status log_open_file(struct log *log, const char *path, enum event_form form, struct fp_error *err)
 {
     int fd = fd_open_append(path);
 
     if (fd < 0)
-        return error_set(err, error_class(errno), errno, "open the log file", "%s", path);
+        return open_failed(path, err);
     enum fp_status status = open_ring(log, form, err);
     if (status != FP_OK) {
         fd_close(fd);
@@ -232,7 +244,7 @@ enum fp_status log_reopen(struct log *log, struct fp_error *err)
     log_flush(log);
     int fd = fd_open_append(log->path);
     if (fd < 0)
-        return error_set(err, error_class(errno), errno, "open the log file", "%s", log->path);
+        return open_failed(log->path, err);
     fd_close(log->fd);
     log->fd = fd;
     return FP_OK;

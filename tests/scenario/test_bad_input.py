@@ -73,6 +73,12 @@ def test_command_line(arguments, code, said):
         assert words in line
 
 
+def test_log_file_that_nobody_reads(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    code, line = refused("serve", HERE, *ECHO, "--log-file", tmp_path / "fifo")
+    assert code == 66 and f"{tmp_path}/fifo: No such device or address (a FIFO must have" in line, line
+
+
 @pytest.mark.parametrize("address, said", [
     ("", "there is nothing"), (":", ""), ("127.0.0.1", "port"), ("127.0.0.1:", "port"), ("127.0.0.1:65536", "65535"),
     ("65536", "65535"), ("127.0.0.1:-1", ""), ("127.0.0.1:21x", "21x"), ("127.0.0.1:no-such", "no-such"),
