@@ -18,6 +18,9 @@
  * A server belongs to the thread that runs it. While fp_server_run() runs, that thread's children are the server's to
  * wait for, and SIGCHLD, SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, SIGPIPE and SIGXFSZ are blocked in it and handled as forkport-serve(1) says;
  * a program with further threads blocks them there. The library does not exit, and writes nothing to standard error.
+ *
+ * What a server is to do is said before fp_server_open(), or fp_server_run() where that opens it: afterwards
+ * fp_server_set(), fp_server_listen(), fp_server_program() and fp_server_keep() return FP_USAGE and change nothing.
  */
 #ifndef FORKPORT_SERVER_H
 #define FORKPORT_SERVER_H
@@ -45,7 +48,6 @@ void fp_server_free(struct fp_server *server);
 /**
  * Sets an option of forkport-serve(1) by its name without the dashes: fp_server_set(server, "max", "50", &err); `value`
  * is NULL for an option that takes none. FP_USAGE: no such option or not its form; FP_CONFIG: no such user or group.
- * Not once the server is open.
  */
 enum fp_status fp_server_set(struct fp_server *server, const char *option, const char *value,
                              struct fp_error *err);
@@ -56,7 +58,10 @@ enum fp_status fp_server_set(struct fp_server *server, const char *option, const
  */
 enum fp_status fp_server_listen(struct fp_server *server, const char *addresses, struct fp_error *err);
 
-/** Serves each connection by this function in a forked copy of the process. `data` is passed on; it stays the caller's. */
+/**
+ * Serves each connection by this function in a forked copy of the process. `data` is passed on; it stays the caller's.
+ * This and fp_server_log() can report no failure, and hold where they are called before the server runs.
+ */
 void fp_server_handler(struct fp_server *server, fp_handler *handler, void *data);
 
 /** Serves each connection by this program (searched for in PATH; argv[0] names it); argv is copied. FP_SYSTEM. */

@@ -69,17 +69,31 @@ void server_log_to(struct fp_server *server, int fd)
     server->log_fd = fd;
 }
 
+/* What is only looked at when the sockets are opened, or agrees with what was checked then, may not change any more. */
+static enum fp_status still_closed(const struct fp_server *server, const char *operation, const char *what,
+                                   struct fp_error *err)
+{
+    if (server->listeners.count == 0)
+        return FP_OK;
+    return error_reason(err, error_set(err, FP_USAGE, 0, operation, "%s", what),
+                        "the server has been opened already");
+}
+
 enum fp_status fp_server_set(struct fp_server *server, const char *option, const char *value,
                              struct fp_error *err)
 {
-    return option_set(&server->config, option, value, err);
+    enum fp_status status = still_closed(server, "set option", option, err);
+
+    return status == FP_OK ? option_set(&server->config, option, value, err) : status;
 }
 
 enum fp_status fp_server_listen(struct fp_server *server, const char *addresses, struct fp_error *err)
 {
     struct address_list list;
-    enum fp_status status = address_list_parse(addresses, &list, err);
+    enum fp_status status = still_closed(server, "listen on", addresses, err);
 
+    if (status == FP_OK)
+        status = address_list_parse(addresses, &list, err);
     if (status != FP_OK)
         return status;
     address_list_done(&server->config.addresses);
@@ -102,7 +116,8 @@ enum fp_status fp_server_program(struct fp_server *server, char *const argv[], s
     if (count == 0)
         return error_reason(err, error_set(err, FP_USAGE, 0, "serve", "a program without a name"),
                             "argv[0] is expected");
-    return config_set_program(&server->config, count, argv, err);
+    enum fp_status status = still_closed(server, "serve", argv[0], err);
+    return status == FP_OK ? config_set_program(&server->config, count, argv, err) : status;
 }
 
 enum fp_status fp_server_keep(struct fp_server *server, int fd, struct fp_error *err)
@@ -110,6 +125,9 @@ enum fp_status fp_server_keep(struct fp_server *server, int fd, struct fp_error 
     if (fd <= 2)
         return error_reason(err, error_set(err, FP_USAGE, 0, "keep", "descriptor %d", fd),
                             "descriptors 0 to 2 are the worker's own");
+    enum fp_status status = still_closed(server, "keep", "a descriptor", err);
+    if (status != FP_OK)
+        return status;
     int *keep = realloc(server->keep, (server->keep_count + 1) * sizeof(*keep));
     if (keep == NULL)
         return error_set(err, FP_SYSTEM, errno, "keep", "descriptor %d", fd);

@@ -202,6 +202,34 @@ static void test_runs_once(void **state)
     fp_server_free(visit.server);
 }
 
+/* Rather than to be told that it is done what has no effect. */
+static void test_nothing_is_set_once_it_is_open(void **state)
+{
+    struct visit visit = {.server = make(hello), .clients = 1};
+    char *const argv[] = {(char *)"true", NULL};
+    struct fp_error err;
+    char pair[64];
+
+    (void)state;
+    assert_int_equal(fp_server_open(visit.server, NULL), FP_OK);
+    snprintf(pair, sizeof(pair), "%s", fp_server_pair(visit.server, 0));
+    for (int round = 0; round < 2; round++) {
+        assert_int_equal(fp_server_listen(visit.server, "127.0.0.1:0,127.0.0.2:0", &err), FP_USAGE);
+        assert_string_equal(err.what, "127.0.0.1:0,127.0.0.2:0");
+        assert_string_equal(err.reason, "the server has been opened already");
+        assert_int_equal(fp_server_set(visit.server, "backlog", "5", &err), FP_USAGE);
+        assert_string_equal(err.what, "backlog");
+        assert_int_equal(fp_server_program(visit.server, argv, &err), FP_USAGE);
+        assert_int_equal(fp_server_keep(visit.server, 3, &err), FP_USAGE);
+        assert_string_equal(err.reason, "the server has been opened already");
+        if (round == 0)
+            assert_int_equal(run(&visit), FP_OK);
+    }
+    assert_string_equal(fp_server_pair(visit.server, 0), pair);
+    fp_server_free(visit.server);
+    assert_string_equal(visit.heard, "hello\n");
+}
+
 /* Under the leak checker a second attempt must not forget what the first one had made. */
 static void test_opened_again_after_a_failure(void **state)
 {
@@ -289,6 +317,7 @@ int main(void)
         cmocka_unit_test(test_buffered_input_is_not_the_handlers),
         cmocka_unit_test(test_program_without_a_name),
         cmocka_unit_test(test_runs_once),
+        cmocka_unit_test(test_nothing_is_set_once_it_is_open),
         cmocka_unit_test(test_opened_again_after_a_failure),
         cmocka_unit_test(test_kept_descriptor_is_open_in_a_program),
         cmocka_unit_test(test_one_at_a_time),
