@@ -83,7 +83,7 @@ void fp_server_log(struct fp_server *server, void (*sink)(const char *line, size
 /**
  * Opens all the listening sockets, so that clients can connect and wait, and fp_server_pair() tells the ports. Called
  * by fp_server_run() where it has not been. FP_UNAVAILABLE: an address cannot be had, none is open then; FP_USAGE:
- * nothing to serve or to listen on.
+ * nothing to serve or to listen on, or a descriptor to keep is not open.
  */
 enum fp_status fp_server_open(struct fp_server *server, struct fp_error *err);
 

@@ -158,6 +158,11 @@ static enum fp_status check(struct fp_server *server, struct fp_error *err)
     if ((server->handler != NULL) == (config->program != NULL))
         return error_reason(err, error_set(err, FP_USAGE, 0, "serve", "%s", ""),
                             "a program behind --, or a builtin, is expected");
+    /* Each worker would fail for it, or have what is opened in its place. */
+    for (size_t i = 0; i < server->keep_count; i++) {
+        if (!fd_is_open(server->keep[i]))
+            return error_set(err, FP_USAGE, EBADF, "keep", "descriptor %d", server->keep[i]);
+    }
     return FP_OK;
 }
 

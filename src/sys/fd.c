@@ -137,6 +137,11 @@ bool fd_is_inherited(int fd)
     return flags >= 0 && (flags & FD_CLOEXEC) == 0;
 }
 
+bool fd_is_open(int fd)
+{
+    return fcntl(fd, F_GETFD) >= 0;
+}
+
 bool fd_is_socket(int fd)
 {
     struct stat status;

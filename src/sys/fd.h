@@ -48,6 +48,7 @@ int fd_reopen_nonblocking(int fd);
 ssize_t fd_write(int fd, bool is_socket, const char *bytes, size_t length);
 /* Writes all of it, waiting where it must. For short texts at start-up. */
 int fd_write_all(int fd, const char *bytes, size_t length);
+bool fd_is_open(int fd);
 /* Did this process start with fd open? */
 bool fd_is_inherited(int fd);
 /* Does fd refer to a socket, a regular file, or a terminal? */

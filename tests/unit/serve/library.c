@@ -4,6 +4,7 @@
  */
 #include <forkport/server.h>
 
+#include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <pthread.h>
@@ -282,6 +283,31 @@ static void test_kept_descriptor_is_open_in_a_program(void **state)
     assert_string_equal(visit.heard, "kept\n");
 }
 
+static void test_kept_descriptor_that_is_not_open(void **state)
+{
+    struct fp_server *server = make(hello);
+    struct fp_error err;
+    int fd = fcntl(0, F_DUPFD_CLOEXEC, 50);
+
+    (void)state;
+    assert_true(fd >= 50);
+    assert_int_equal(fp_server_keep(server, fd, NULL), FP_OK);
+    close(fd);
+    for (int round = 0; round < 2; round++) {
+        enum fp_status status = round == 0 ? fp_server_open(server, &err) : fp_server_run(server, &err);
+        assert_int_equal(status, FP_USAGE);
+        assert_int_equal(err.errnum, EBADF);
+        assert_int_equal(atoi(strpbrk(err.what, "0123456789")), fd);
+    }
+    assert_null(fp_server_pair(server, 0));
+    assert_int_equal(dup3(0, fd, O_CLOEXEC), fd);
+    assert_int_equal(fp_server_open(server, NULL), FP_OK);
+    /* Closed since. */
+    close(fd);
+    assert_int_equal(fp_server_run(server, NULL), FP_USAGE);
+    fp_server_free(server);
+}
+
 /* Runs another server, from the first one's thread while that one runs. */
 static void run_another(const char *line, size_t length, void *data)
 {
@@ -320,6 +346,7 @@ int main(void)
         cmocka_unit_test(test_nothing_is_set_once_it_is_open),
         cmocka_unit_test(test_opened_again_after_a_failure),
         cmocka_unit_test(test_kept_descriptor_is_open_in_a_program),
+        cmocka_unit_test(test_kept_descriptor_that_is_not_open),
         cmocka_unit_test(test_one_at_a_time),
         cmocka_unit_test(test_stopped_before_it_runs),
     };
