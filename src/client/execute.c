@@ -55,8 +55,13 @@ enum fp_status execute_program(int take_socket, const struct pair *pair, const c
 {
     sigset_t none;
 
-    if (connect_socket_give(take_socket) < 0)
-        return error_set(err, FP_SYSTEM, errno, "pass the connection to", "%s", argv[0]);
+    if (connect_socket_give(take_socket) < 0) {
+        bool is_short = errno == EMFILE;
+        error_set(err, FP_SYSTEM, errno, "pass the connection to", "%s", argv[0]);
+        if (is_short)
+            error_hint(err, "descriptors up to 8 are needed: the limit (ulimit -n) must be 9 or more");
+        return FP_SYSTEM;
+    }
     if (!set_environment(pair))
         return error_set(err, FP_SYSTEM, errno, "prepare the environment of", "%s", argv[0]);
     signals_reset_ignored();

@@ -64,6 +64,9 @@ int connect_socket_give(int take_fd)
 
     /* Moved above them all: dup2(2) onto itself would leave close-on-exec set. */
     int above = fcntl(take_fd, F_DUPFD_CLOEXEC, 8);
+    /* So the kernel calls a number that is not below the limit. */
+    if (above < 0 && errno == EINVAL)
+        errno = EMFILE;
     fd_close(take_fd);
     FD_AUTO fd = above;
     if (fd < 0 || fcntl(fd, F_SETFL, 0) < 0)

@@ -6,6 +6,7 @@ import os
 import pathlib
 import pty
 import re
+import resource
 import select
 import signal
 import socket
@@ -677,6 +678,14 @@ def test_descriptors_six_and_seven_of_the_caller_give_way(server, connect):
         shown = dict(re.findall(r"(\d+) -> (.*)", listing))
         assert len({shown.get(fd) for fd in "0167"}) == 1 and shown["0"].startswith("socket:")
         assert finish(client)[0] == 0
+
+
+def test_a_limit_below_the_descriptors_of_the_program_is_said(server, connect):
+    client = connect("--quiet", server.address, program=["true"],
+                     preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (6, 6)))
+    code, out, err = finish(client)
+    assert (code, out) == (71, b"")
+    assert "connection to true: Too many open files (descriptors up to 8 are needed" in err, err
 
 
 # ---- hosts of their own
