@@ -107,6 +107,17 @@ def test_bytes_that_a_handler_left_unread_are_not_its(serve):
     assert (end["bytes_in"], end["bytes_out"], end["exit"]) == (1, 0, 0)
 
 
+def test_bytes_of_a_handler_that_is_ended_are_not_known(serve):
+    server = serve("127.0.0.1:0", "--builtin", "echo", "--drain", 0)
+    with server.connect() as client:
+        client.sendall(b"x\n")
+        assert forkport.read_line(client) == "x\n"
+        server.signal(signal.SIGTERM)
+        assert server.wait() == 0
+    end = end_of(server)
+    assert end["signal"] == "TERM" and not {"bytes_in", "bytes_out"} & set(end)
+
+
 def test_bytes_of_many_at_once(serve):
     """Each end has the bytes of its own connection."""
     server = serve("127.0.0.1:0", *LIMITS, worker=["sh", "-c", "head -c $TCPREMOTEPORT /dev/zero"])
