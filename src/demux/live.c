@@ -28,8 +28,11 @@
 /* A TIME-WAIT is a minute, and its last segment may wait to be shown. */
 #define KEPT_NS 65000000000
 
-/* TCP, also behind extension headers and in a VLAN, and fragments. */
-static const char filter[] = "tcp or ip6 or vlan";
+/* TCP, also behind extension headers and in a VLAN, and fragments. libpcap knows of a VLAN in Ethernet alone. */
+static const char *filter_of(int link)
+{
+    return link == PACKET_LINK_ETHERNET ? "tcp or ip6 or vlan" : "tcp or ip6";
+}
 
 struct held {
     struct held *next;
@@ -394,7 +397,7 @@ static enum fp_status open_capture(struct live *live, struct fp_error *err)
     const struct live_options *options = live->options;
     struct capture_live how = {
         .interface = options->interface,
-        .filter = filter,
+        .filter = filter_of,
         .snap_bytes = options->write != NULL ? 0 : SNAP_HEADERS,
         .buffer_bytes = BUFFER_BYTES,
     };

@@ -237,7 +237,7 @@ static enum fp_status start(struct capture *capture, const struct capture_live *
     capture->has_nanoseconds = library->get_tstamp_precision(pcap) == PCAP_TSTAMP_PRECISION_NANO;
     if (library->setnonblock(pcap, 1, reason) < 0)
         return fail_live(capture, PCAP_ERROR, err);
-    return set_filter(capture, how->filter, err);
+    return set_filter(capture, how->filter != NULL ? how->filter(capture_link(capture)) : NULL, err);
 }
 
 enum fp_status capture_open_live(const struct capture_live *how, struct capture **ret_capture,

@@ -30,7 +30,8 @@ struct capture_frame {
 
 struct capture_live {
     const char *interface; /* "any": all of them */
-    const char *filter;    /* of pcap-filter(7); NULL: everything */
+    /* By the link type, a filter of pcap-filter(7); NULL in either place: everything. */
+    const char *(*filter)(int link);
     uint32_t snap_bytes;   /* kept of a frame; 0: 262144 */
     uint32_t buffer_bytes; /* of the kernel, for what has not been read yet; 0: its own choice */
     bool promiscuous;

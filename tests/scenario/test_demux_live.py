@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time as time_module
 
 import pytest
@@ -16,6 +17,13 @@ import forkport
 VISITORS = forkport.BUILD / "tests/fixtures/visitors"
 CONNECTIONS = 1000
 LIFE_US = 5000
+# Makes the device tun0, which is there until standard input ends.
+OTHER_SIDE = """
+import fcntl, os, struct, sys
+fcntl.ioctl(os.open("/dev/net/tun", os.O_RDWR), 0x400454ca, struct.pack("16sH22x", b"tun0", 0x1001))
+print(flush=True)
+sys.stdin.read()
+"""
 
 
 @pytest.fixture
@@ -290,6 +298,41 @@ def test_a_wire(network, watch, serve, seeing):
     assert len(went) >= 4 and len(came) >= 3
     assert all(pids(line) == [] and pids(line, "senders") == [os.getpid()] for line in went), went
     assert all(pids(line) == [os.getpid()] and pids(line, "senders") == [] for line in came), came
+
+
+def test_all_interfaces_at_once(network, watch, serve):
+    """On "any" frames come in another form than Ethernet's."""
+    host = network.host("host")
+    server = serve("127.0.0.1:0", "--builtin", "echo", prefix=host.prefix)
+    live = watch(host, "--json", interface="any")
+    assert server_answers(host, server)
+    opening = [line for line in map(json.loads, live.stop()[0])
+               if line["segment"]["local"] == f"127.0.0.1:{server.port}" and line["segment"]["flags"] == "SYN"]
+    assert opening and {line["answer"] for line in opening} == {"listening"}, opening
+
+
+@pytest.fixture
+def tun(network):
+    """A host with a device whose frames are IP and nothing before it, and who is on its other side."""
+    host = network.host("host")
+    with subprocess.Popen([*host.prefix, sys.executable, "-c", OTHER_SIDE], stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE) as other_side:
+        if not other_side.stdout.readline():
+            pytest.skip("no tun device can be made")
+        host.run("ip", "address", "add", "192.0.2.1/24", "dev", "tun0")
+        host.run("ip", "link", "set", "tun0", "up")
+        yield host
+        other_side.stdin.close()
+
+
+def test_a_device_without_ethernet(tun, watch, seeing):
+    def probe():
+        with tun.socket() as client:
+            client.setblocking(False)
+            client.connect_ex(("192.0.2.2", 9))
+    live = watch(tun, "--json", interface="tun0", probe=probe)
+    line = json.loads(live.stop()[0][0])
+    assert (line["segment"]["local"], pids(line, "senders")) == ("192.0.2.2:9", [os.getpid()]), line
 
 
 def test_a_file_is_kept(network, watch, serve, tmp_path, seeing):
