@@ -68,7 +68,8 @@ struct copy {
 static inline size_t output_pending(void)
 {
 #if defined(__GLIBC__)
-    return (size_t)(stdout->_IO_write_ptr - stdout->_IO_write_base);
+    /* Wide characters wait elsewhere. */
+    return stdout->_mode > 0 ? __fpending(stdout) : (size_t)(stdout->_IO_write_ptr - stdout->_IO_write_base);
 #else
     return __fpending(stdout);
 #endif

@@ -13,13 +13,11 @@
 #define SPLIT      "-S"
 #define BLANKS     " \t"
 /* With these a word of -S is not what it looks like. */
-#define SPECIAL "\\'\"$#"
+#define SPECIAL "\\'\"$#\r\v\f"
 
 static bool is_env(const char *interpreter)
 {
-    const char *slash = strrchr(interpreter, '/');
-
-    return slash != NULL && strcmp(slash, "/env") == 0;
+    return strcmp(interpreter, "/usr/bin/env") == 0 || strcmp(interpreter, "/bin/env") == 0;
 }
 
 /* The argument of a script's interpreter, where that is env; malloc'ed, or NULL. */
