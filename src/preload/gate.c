@@ -18,6 +18,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <time.h>
 
 /* Out of the way of the numbers that the program gets for its own; from 64 on, a table of them costs more to copy. */
@@ -41,9 +42,10 @@ static struct {
     uint32_t variable_count;
     char *text; /* and their texts, in the block that the kernel made */
     size_t text_bytes;
-    char *own_preload;     /* "LD_PRELOAD=" as the worker shall have it, or NULL */
-    char **environ;        /* as it was when the program started */
-    unsigned char *random; /* 16 bytes that the kernel gave the program */
+    char *own_preload;      /* "LD_PRELOAD=" as the worker shall have it, or NULL */
+    struct itimerval alarm; /* what was left of it at the gate */
+    char **environ;         /* as it was when the program started */
+    unsigned char *random;  /* 16 bytes that the kernel gave the program */
 } gate;
 
 bool gate_is_ahead(enum template_gate kind)
@@ -155,6 +157,7 @@ void gate_open(void)
     gate.peer = move_up((int)marker.peer);
     if (!find_room(room))
         leave(TEMPLATE_REFUSAL_LAYOUT);
+    files_begin();
     gate.random = (unsigned char *)getauxval(AT_RANDOM);
     gate.pid = (int)child_call(__NR_getpid, 0, 0, 0, 0);
     gate.ahead = true;
@@ -239,6 +242,20 @@ static bool look_at_order(struct template_order_head *order)
            template_order_check(order, gate.text, (size_t)result);
 }
 
+/* An alarm that was set for a client that does not come: in the template it stands still, and goes on in each worker. */
+static void stop_alarm(void)
+{
+    const struct itimerval none = {0};
+
+    child_call(__NR_setitimer, ITIMER_REAL, (long)&none, (long)&gate.alarm, 0);
+}
+
+static void continue_alarm(void)
+{
+    if (gate.alarm.it_value.tv_sec != 0 || gate.alarm.it_value.tv_usec != 0)
+        child_call(__NR_setitimer, ITIMER_REAL, (long)&gate.alarm, 0, 0);
+}
+
 static void forget_order(void)
 {
     char byte;
@@ -268,6 +285,7 @@ static void take_order(void)
     if (environ != gate.environ)
         set_variables(order.variables);
     child_call(__NR_prctl, PR_SET_DUMPABLE, gate.dumpable, 0, 0);
+    continue_alarm();
     forget_order();
     child_call(__NR_close, gate.control, 0, 0, 0);
 }
@@ -301,6 +319,7 @@ static void become_worker(const struct template_order_head *order, bool before_m
         return;
     gate.ahead = false;
     child_default_signal(TEMPLATE_PROBE_SIGNAL);
+    continue_alarm();
     if (environ != gate.environ)
         set_variables(order->variables);
 }
@@ -350,14 +369,25 @@ static uint64_t serve_orders(bool before_main)
     child_exit(0);
 }
 
+/* What the program has open, and whether it has said something already, which would have gone nowhere. */
+static enum template_refusal look_at_files(void)
+{
+    char byte;
+
+    if (child_call5(__NR_recvfrom, gate.peer, (long)&byte, 1, MSG_PEEK | MSG_DONTWAIT, 0) != -EAGAIN)
+        return TEMPLATE_REFUSAL_WROTE;
+    return files_note();
+}
+
 /* What one waits with, and what it says before: the board is not to be in what becomes the worker. */
 static void arrive_as_worker(void)
 {
     struct template_board *board = gate.board;
-    enum template_refusal refusal = gate.kind == TEMPLATE_GATE_READ ? files_note() : TEMPLATE_REFUSAL_NONE;
+    enum template_refusal refusal = gate.kind == TEMPLATE_GATE_READ ? look_at_files() : TEMPLATE_REFUSAL_NONE;
 
     if (refusal != TEMPLATE_REFUSAL_NONE)
         leave(refusal);
+    stop_alarm();
     gate.dumpable = (int)child_call(__NR_prctl, PR_GET_DUMPABLE, 0, 0, 0);
     child_call(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0);
     child_call(__NR_close, gate.peer, 0, 0, 0);
@@ -393,9 +423,10 @@ static void arrive(void)
         leave(TEMPLATE_REFUSAL_LIBRARY);
     enum template_refusal refusal = image_refusal();
     if (refusal == TEMPLATE_REFUSAL_NONE)
-        refusal = files_note();
+        refusal = look_at_files();
     if (refusal != TEMPLATE_REFUSAL_NONE)
         leave(refusal);
+    stop_alarm();
     /* Nobody of the same user may look into it or change it: what is done to it is done to all later workers. */
     gate.dumpable = (int)child_call(__NR_prctl, PR_GET_DUMPABLE, 0, 0, 0);
     child_call(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0);
@@ -409,6 +440,9 @@ static void arrive(void)
 void gate_pass(bool before_main)
 {
     if (!gate.ahead || child_call(__NR_getpid, 0, 0, 0, 0) != gate.pid)
+        return;
+    /* What is read now is not the connection, but a file that the program has put in its place for a while. */
+    if (!before_main && !files_input_stands())
         return;
     int saved = errno;
     if (gate.is_worker) {
