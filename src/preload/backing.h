@@ -6,7 +6,7 @@
  * file it copies only what was written since, for the rest can be read from the file again. So what is large is moved, piece by
  * piece and at its place, into a file without a name (memfd_create(2)) in huge pages; nobody has it open afterwards. What
  * a program could tell by: madvise(2) that gives such memory back would give the file's bytes instead of zeros, and so is ours
- * here; and memory that is not quite ordinary (locked, left out of forks, sparse, the C library's further arenas) stays what it is.
+ * here (it needs /proc/self/maps; doc/decisions.md has what is left); and memory that is not quite ordinary (locked, left out of forks, sparse, the C library's further arenas) stays what it is.
  * Should the kernel refuse on the way, what was not moved stays, too. Calls are bare system calls; errno stays.
  */
 #ifndef PRELOAD_BACKING_H
