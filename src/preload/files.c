@@ -2,6 +2,7 @@
 #include "preload/files.h"
 
 #include "preload/lines.h"
+#include "preload/standard.h"
 #include "sys/child.h"
 
 #include <fcntl.h>
@@ -17,12 +18,6 @@
 struct member {
     int fd;
     struct epoll_event event;
-};
-
-/* Of what a descriptor stands for; zeros where it is closed. */
-struct identity {
-    uint64_t device;
-    uint64_t inode;
 };
 
 struct file {
@@ -41,7 +36,6 @@ static struct {
     struct member members[MEMBERS_MAX];
     unsigned member_count;
     bool too_many;
-    struct identity standard[STANDARD_COUNT];
 } files;
 
 /* "/proc/self/fdinfo/5"; room for 32. */
@@ -93,46 +87,6 @@ static void note_epoll(struct file *file)
     file->count = files.member_count - file->first;
 }
 
-static struct identity identity_of(int fd)
-{
-    struct statx status = {0};
-
-    if (child_call5(__NR_statx, fd, (long)"", AT_EMPTY_PATH_, STATX_INO, (long)&status) != 0)
-        return (struct identity){0};
-    return (struct identity){.device = (uint64_t)status.stx_dev_major << 32 | status.stx_dev_minor,
-                             .inode = status.stx_ino};
-}
-
-static bool is_same(const struct identity *one, const struct identity *other)
-{
-    return one->device == other->device && one->inode == other->inode;
-}
-
-void files_begin(void)
-{
-    for (int fd = 0; fd < STANDARD_COUNT; fd++)
-        files.standard[fd] = identity_of(fd);
-}
-
-static bool stands(int fd)
-{
-    struct identity now = identity_of(fd);
-
-    return is_same(&now, &files.standard[fd]);
-}
-
-bool files_input_stands(void)
-{
-    return stands(0);
-}
-
-static bool is_input(int fd)
-{
-    struct identity now = identity_of(fd);
-
-    return is_same(&now, &files.standard[0]);
-}
-
 static bool is_regular(int fd)
 {
     struct statx status = {0};
@@ -153,7 +107,7 @@ static enum template_refusal note(int folder, const char *name)
         return TEMPLATE_REFUSAL_NONE;
     if (file.fd < STANDARD_COUNT)
         return TEMPLATE_REFUSAL_NONE;
-    if (is_input(file.fd))
+    if (standard_is_copied_to(file.fd))
         return TEMPLATE_REFUSAL_COPIES;
     target[length] = '\0';
     if (strcmp(target, "anon_inode:[io_uring]") == 0)
@@ -183,9 +137,7 @@ struct entry {
 enum template_refusal files_note(void)
 {
     char entries[2048] __attribute__((aligned(8)));
-    /* A worker gets its connection as 0 and 1, and a standard error: what the program had put there would be lost. */
-    enum template_refusal refusal =
-        stands(0) && stands(1) && stands(2) ? TEMPLATE_REFUSAL_NONE : TEMPLATE_REFUSAL_STANDARD;
+    enum template_refusal refusal = TEMPLATE_REFUSAL_NONE;
     long got = 0;
     int folder =
         (int)child_call(__NR_openat, AT_FDCWD, (long)"/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);

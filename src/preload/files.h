@@ -14,10 +14,6 @@
 
 #include <stdbool.h>
 
-/* What descriptors 0 to 2 are before the program runs. */
-void files_begin(void);
-/* Is descriptor 0 still what it was then: what stands for the connection? */
-bool files_input_stands(void);
 /* While the stand-in for the connection is still open. */
 enum template_refusal files_note(void);
 void files_renew(void);

@@ -5,6 +5,7 @@
 #include "preload/files.h"
 #include "preload/handlers.h"
 #include "preload/image.h"
+#include "preload/standard.h"
 #include "preload/touch.h"
 #include "sys/child.h"
 
@@ -157,7 +158,7 @@ void gate_open(void)
     gate.peer = move_up((int)marker.peer);
     if (!find_room(room))
         leave(TEMPLATE_REFUSAL_LAYOUT);
-    files_begin();
+    standard_begin();
     gate.random = (unsigned char *)getauxval(AT_RANDOM);
     gate.pid = (int)child_call(__NR_getpid, 0, 0, 0, 0);
     gate.ahead = true;
@@ -276,6 +277,7 @@ static void take_order(void)
     if (!look_at_order(&order))
         child_exit(0);
     point_to_variables(&order, &used);
+    standard_restore();
     /* Epoll instances had what was 0 before; there are none before main() but those of libraries. */
     if (gate.kind == TEMPLATE_GATE_READ)
         files_renew();
@@ -286,6 +288,7 @@ static void take_order(void)
         set_variables(order.variables);
     child_call(__NR_prctl, PR_SET_DUMPABLE, gate.dumpable, 0, 0);
     continue_alarm();
+    standard_forget();
     forget_order();
     child_call(__NR_close, gate.control, 0, 0, 0);
 }
@@ -313,6 +316,7 @@ static void become_worker(const struct template_order_head *order, bool before_m
         take_order();
         return;
     }
+    standard_forget();
     child_call(__NR_prctl, PR_SET_DUMPABLE, gate.dumpable, 0, 0);
     /* Before main() nothing has changed it, and nobody asks for the gate again. */
     if (before_main)
@@ -351,6 +355,8 @@ static uint64_t serve_orders(bool before_main)
 
     while (look_at_order(&order)) {
         point_to_variables(&order, &used);
+        if (order.variables != 0)
+            standard_restore();
         files_renew();
         uint64_t canary = renew_random();
         handlers_before();
@@ -391,7 +397,7 @@ static void arrive_as_worker(void)
     gate.dumpable = (int)child_call(__NR_prctl, PR_GET_DUMPABLE, 0, 0, 0);
     child_call(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0);
     child_call(__NR_close, gate.peer, 0, 0, 0);
-    child_close_range(0, 2);
+    standard_keep();
     gate.board = NULL;
     __atomic_store_n(&board->stand, TEMPLATE_AT_GATE, __ATOMIC_RELEASE);
     child_call(__NR_munmap, (long)board, sizeof(*board), 0, 0);
@@ -433,7 +439,7 @@ static void arrive(void)
     move_memory();
     touch_note();
     child_call(__NR_close, gate.peer, 0, 0, 0);
-    child_close_range(0, 2);
+    standard_keep();
     __atomic_store_n(&gate.board->stand, TEMPLATE_AT_GATE, __ATOMIC_RELEASE);
 }
 
@@ -442,7 +448,7 @@ void gate_pass(bool before_main)
     if (!gate.ahead || child_call(__NR_getpid, 0, 0, 0, 0) != gate.pid)
         return;
     /* What is read now is not the connection, but a file that the program has put in its place for a while. */
-    if (!before_main && !files_input_stands())
+    if (!before_main && !standard_input_stands())
         return;
     int saved = errno;
     if (gate.is_worker) {

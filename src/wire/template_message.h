@@ -44,17 +44,16 @@ struct template_order {
 enum template_gate { TEMPLATE_GATE_MAIN, TEMPLATE_GATE_READ };
 
 /* Why a program does not wait at its gate. */
-#define TEMPLATE_REFUSALS(REFUSAL)                                                                     \
-    REFUSAL(NONE, "")                                                                                  \
-    REFUSAL(LAYOUT, "its environment does not lie in memory as it was given")                          \
-    REFUSAL(LIBRARY, "its C library keeps its thread in an unknown way")                               \
-    REFUSAL(PROC, "it cannot look at its descriptors in /proc")                                        \
-    REFUSAL(THREADS, "it has several threads at its gate")                                             \
-    REFUSAL(MEMORY, "its memory could not be moved into a file")                                       \
-    REFUSAL(URING, "it has an io_uring, which a fork would share")                                     \
-    REFUSAL(STANDARD, "it has put something else in the place of its input, output or standard error") \
-    REFUSAL(COPIES, "it has its connection under another number as well")                              \
-    REFUSAL(WROTE, "it writes to its connection before it reads")                                      \
+#define TEMPLATE_REFUSALS(REFUSAL)                                                              \
+    REFUSAL(NONE, "")                                                                           \
+    REFUSAL(LAYOUT, "its environment does not lie in memory as it was given")                   \
+    REFUSAL(LIBRARY, "its C library keeps its thread in an unknown way")                        \
+    REFUSAL(PROC, "it cannot look at its descriptors in /proc")                                 \
+    REFUSAL(THREADS, "it has several threads at its gate")                                      \
+    REFUSAL(MEMORY, "its memory could not be moved into a file")                                \
+    REFUSAL(URING, "it has an io_uring, which a fork would share")                              \
+    REFUSAL(COPIES, "it has its connection or its standard error under another number as well") \
+    REFUSAL(WROTE, "it writes to its connection before it reads")                               \
     REFUSAL(FILES, "it has more files and epoll instances open than can be kept apart")
 
 #define REFUSAL(id, text) TEMPLATE_REFUSAL_##id,

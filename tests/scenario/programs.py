@@ -71,12 +71,12 @@ class Daemon:
     """How a program is served.
 
     `greeting` is a part of what its clients say first, `ends` the exit statuses after a small use, `clients` how many
-    small uses a test makes, `through` whether the big file goes through the connection itself, `not_at_read` why it is
-    nothing for gate read.
+    small uses a test makes, `through` whether the big file goes through the connection itself, `greets` whether it
+    says something before it reads, and `fits` whether that lets it be what the engine of the test asks for.
     """
 
     needs, options, prefix, env, command = (), (), (), {}, ()
-    greeting, ends, clients, through, not_at_read = b"", {0}, 50, True, ""
+    greeting, ends, clients, through, greets, fits = b"", {0}, 50, True, False, True
 
     def __init__(self, files):
         self.files = files
@@ -87,7 +87,7 @@ class Daemon:
 
     def serve(self, serve, *options):
         return serve("127.0.0.1:0", "--max", 100, "--max-per-source", 100, *self.options, *options,
-                     worker=self.command, prefix=self.prefix, env={**os.environ, **self.env})
+                     worker=self.command, prefix=self.prefix, env={**os.environ, **self.env}, fits=self.fits)
 
     def client(self, *command, status=0):
         """What a client writes, which must end with this status."""
@@ -157,7 +157,7 @@ class Git(Daemon):
 class Rsync(Daemon):
     """rsync --daemon, which sees by itself that its standard input is a connection; rsync lists and fetches."""
 
-    not_at_read = "rsync greets its client before it reads"
+    greets = True
     # So it ends when all it was asked for is a list.
     needs, greeting, ends = ("rsync",), b"@RSYNCD: 31.0\nfil", {255}
 
@@ -211,7 +211,7 @@ class MicroHttpd(BusyboxHttpd):
 class Vsftpd(Daemon):
     """vsftpd and curl; with lftp, and by the book's addresses, in test_vsftpd.py."""
 
-    not_at_read = "vsftpd asks who its client is, and greets it, before it reads"
+    greets = True
     # 2 where curl did not wait for the answer to its QUIT.
     needs, greeting, ends, through = ("vsftpd", "curl"), b"USER anonym", {0, 2}, False
 
@@ -257,7 +257,7 @@ UseDNS no
 class Sshd(Daemon):
     """sshd -i, and ssh, with keys made for the test: as whom the tests run, who logs in as themselves."""
 
-    not_at_read = "sshd asks who its client is, and greets it, before it reads"
+    greets = True
     # So it ends when its client is the one that says goodbye. The handshake costs 100 ms of CPU.
     needs, greeting, ends, clients = ("sshd", "ssh", "ssh-keygen", "unshare"), b"SSH-2.0-", {255}, 20
     user = pwd.getpwuid(os.geteuid()).pw_name

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+#include "preload/standard.h"
+
+#include "sys/child.h"
+
+#include <fcntl.h>
+#include <linux/stat.h>
+#include <stdint.h>
+
+#define STANDARD_COUNT 3
+#define KEPT_LEAST     56 /* where a program seldom has its own */
+#define AT_EMPTY_PATH_ 0x1000
+#define FORMAT_MASK    0170000
+#define FORMAT_SOCKET  0140000
+
+/* Of what a descriptor stands for; zeros where it is closed. */
+struct identity {
+    uint64_t device;
+    uint64_t inode;
+    uint32_t format;
+};
+
+static struct {
+    struct identity first[STANDARD_COUNT];
+    int source[STANDARD_COUNT]; /* of what each becomes in a worker: its own number where it stays; -1 where it is closed */
+} standard;
+
+static struct identity identity_of(int fd)
+{
+    struct statx status = {0};
+
+    if (child_call5(__NR_statx, fd, (long)"", AT_EMPTY_PATH_, STATX_INO | STATX_TYPE, (long)&status) != 0)
+        return (struct identity){0};
+    return (struct identity){.device = (uint64_t)status.stx_dev_major << 32 | status.stx_dev_minor,
+                             .inode = status.stx_ino,
+                             .format = status.stx_mode & FORMAT_MASK};
+}
+
+static bool is_same(const struct identity *one, const struct identity *other)
+{
+    return one->device == other->device && one->inode == other->inode && one->format == other->format;
+}
+
+void standard_begin(void)
+{
+    for (int fd = 0; fd < STANDARD_COUNT; fd++)
+        standard.first[fd] = identity_of(fd);
+}
+
+bool standard_input_stands(void)
+{
+    struct identity now = identity_of(0);
+
+    return is_same(&now, &standard.first[0]);
+}
+
+bool standard_is_copied_to(int fd)
+{
+    struct identity now = identity_of(fd);
+
+    /* A standard error that is logged is a socket of each worker's own; any other is the same for all. */
+    return now.format == FORMAT_SOCKET &&
+           (is_same(&now, &standard.first[0]) || is_same(&now, &standard.first[2]));
+}
+
+static int source_of(int fd)
+{
+    const struct identity closed = {0};
+    struct identity now = identity_of(fd);
+
+    if (is_same(&now, &standard.first[fd]))
+        return fd;
+    if (is_same(&now, &closed))
+        return -1;
+    for (int other = 0; other < STANDARD_COUNT; other++) {
+        if (is_same(&now, &standard.first[other]))
+            return other;
+    }
+    return (int)child_call(__NR_fcntl, fd, F_DUPFD_CLOEXEC, KEPT_LEAST, 0);
+}
+
+void standard_keep(void)
+{
+    for (int fd = 1; fd < STANDARD_COUNT; fd++)
+        standard.source[fd] = source_of(fd);
+    child_close_range(0, STANDARD_COUNT - 1);
+}
+
+void standard_restore(void)
+{
+    const int *source = standard.source;
+
+    /* 1 may be a copy of 2, but 2 never of 1: where that is the connection, it is 0 as well. */
+    for (int fd = 1; fd < STANDARD_COUNT; fd++) {
+        if (source[fd] < 0)
+            child_call(__NR_close, fd, 0, 0, 0);
+        else if (source[fd] != fd)
+            child_call(__NR_dup3, source[fd], fd, 0, 0);
+    }
+}
+
+void standard_forget(void)
+{
+    for (int fd = 1; fd < STANDARD_COUNT; fd++) {
+        if (standard.source[fd] >= STANDARD_COUNT)
+            child_call(__NR_close, standard.source[fd], 0, 0, 0);
+    }
+}

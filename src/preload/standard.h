@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * preload/standard.h - descriptors 0 to 2 of a template: what stands there for those of a connection, until it comes.
+ *
+ * A worker gets its connection as 0 and 1, and its standard error as 2. A program may have put something else in the
+ * place of 1 or 2 before its gate, as exec would let it (daemons open /dev/null there), or made the one a copy of the
+ * other: that stays so in each worker. Bare system calls; errno stays.
+ */
+#ifndef PRELOAD_STANDARD_H
+#define PRELOAD_STANDARD_H
+
+#include <stdbool.h>
+
+/* Before the program runs. */
+void standard_begin(void);
+/* Is 0 still what it was then: what stands for the connection? */
+bool standard_input_stands(void);
+/* Would this other descriptor be of no connection, or of no worker's standard error, because it is a copy of what stands for it? */
+bool standard_is_copied_to(int fd);
+/* At the gate: what was put in the place of 1 and 2 is kept elsewhere, and 0 to 2 are closed. */
+void standard_keep(void);
+/* Those of a connection are 0 to 2 now: 1 and 2 become what the program had made of them. */
+void standard_restore(void);
+/* In a worker, after that: nothing is kept any more. */
+void standard_forget(void);
+
+#endif

@@ -1,0 +1,87 @@
+"""Gate read: what a program has done with its descriptors and timers before it reads, and what that is in a worker."""
+import time
+
+import pytest
+
+READ = ["--engine", "fork", "--gate", "read"]
+POOL = ["--engine", "pool", "--gate", "read", "--pool-start", "fork", "--pool-min", "2"]
+
+# By what a shell has done before it reads: whether it is the connection that the reply goes to, and what is logged of its errors.
+BEFORE = {
+    "nothing": (":", True, ["no error"]),
+    "no standard error": ("exec 2>/dev/null", True, []),
+    "a closed standard error": ("exec 2>&-", True, []),
+    "errors to the client": ("exec 2>&1", True, []),
+    "replies to the log": ("exec 1>&2", False, ["got hello", "no error"]),
+    "replies to a file": ("exec 1>>replies", False, ["no error"]),
+    "a closed output": ("exec 1>&-", False, None),
+    "input from elsewhere for a while": ("read first </etc/passwd", True, ["no error"]),
+}
+
+
+@pytest.fixture(name="ready")
+def ready_(serve, tmp_path):
+    """serve() of a shell, which says whether it became a template or is executed."""
+    def start(options, script, event):
+        server = serve("127.0.0.1:0", *options, worker=["dash", "-c", f"cd {tmp_path}; {script}"])
+        if options:
+            server.log.wait(event)
+        return server
+    return start
+
+
+@pytest.mark.parametrize("before", BEFORE)
+@pytest.mark.parametrize("options", [[], READ, POOL], ids=["exec", "fork", "pool"])
+def test_descriptors_that_a_program_has_changed(ready, tmp_path, options, before):
+    """The same under each engine: what it has put there stays, and what is a copy of another is one of its own connection's."""
+    command, answers, errors = BEFORE[before]
+    script = f"{command}; read line; echo got $line; echo no error >&2; ls -l /proc/self/fd | grep -c ' -> ' >count"
+    server = ready(options, script, "pool" if options == POOL else "template")
+    for number in range(1, 4):
+        answer = server.ask(b"hello\n").replace(b"no error\n", b"")
+        assert answer == (b"got hello\n" if answers else b""), answer
+        server.log.wait("end", connection=number)
+        if errors is not None:
+            assert [event["text"] for event in server.log.find("stderr", connection=number)] == errors
+    if before == "replies to a file":
+        assert (tmp_path / "replies").read_text() == 3 * "got hello\n"
+    # Those of ls, of which one is the folder that it lists, and takes a free number.
+    assert (tmp_path / "count").read_text() == ("3\n" if before == "a closed standard error" else "4\n")
+    assert server.log.find("notice") == []
+    assert server.stop() == 0
+
+
+REFUSED = {
+    "greets": ("echo welcome; read line; echo got $line", "writes to its connection before it reads", b"welcome\ngot hello\n"),
+    "copies": ("exec 7<&0; read line; echo got $line", "under another number", b"got hello\n"),
+    "copies errors": ("exec 7>&2; read line; echo got $line", "under another number", b"got hello\n"),
+}
+
+
+@pytest.mark.parametrize("way", REFUSED)
+@pytest.mark.parametrize("options", [READ, POOL], ids=["fork", "pool"])
+def test_what_would_be_lost_is_executed(ready, options, way):
+    script, reason, answer = REFUSED[way]
+    server = ready(options, script, "notice")
+    # Of a pool, those that are forked from a template give it up first, and then those that are executed ahead.
+    steps = ["those that wait are executed, not forked"] * (options == POOL) + ["each connection executes it instead"]
+    server.log.wait("notice", count=len(steps))
+    assert [server.ask(b"hello\n") for _ in range(3)] == 3 * [answer]
+    notices = [event["error"] for event in server.log.find("notice")]
+    assert len(notices) == len(steps), notices
+    assert all(reason in notice and notice.endswith(step) for notice, step in zip(notices, steps)), notices
+
+
+@pytest.mark.parametrize("options", [READ, POOL], ids=["fork", "pool"])
+def test_an_alarm_is_for_the_client(serve, options):
+    """It does not end a template that waits long, and what was left of it then is what a silent client has."""
+    program = '$SIG{ALRM} = sub { print "late\\n"; exit }; alarm 1; $line = <STDIN>; print "in time\\n"'
+    server = serve("127.0.0.1:0", *options, worker=["perl", "-e", program])
+    server.log.wait("pool" if options == POOL else "template")
+    time.sleep(1.5)
+    assert server.ask(b"hello\n") == b"in time\n"
+    started = time.monotonic()
+    with server.connect() as client:
+        assert client.recv(100) == b"late\n"
+    assert 0.5 < time.monotonic() - started < 3
+    assert server.log.find("notice") == []
