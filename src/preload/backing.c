@@ -3,9 +3,9 @@
 
 #include "preload/image.h"
 #include "preload/lines.h"
+#include "preload/moved.h"
 #include "sys/child.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -13,12 +13,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 
-#ifndef MADV_DONTNEED_LOCKED
-#define MADV_DONTNEED_LOCKED 24
-#endif
 #define FILE_NAME "forkport-template"
-/* As /proc shows it. */
-#define FILE_PATH "/memfd:" FILE_NAME " "
 /* One huge page: of less there is little to copy, and each page that a worker only reads would be a fault more. */
 #define LEAST_BYTES ((uintptr_t)2 << 20)
 /* A mapping may be made larger (mremap(2)) and then shows more of its file: zeros, however far. */
@@ -30,16 +25,12 @@
 struct range {
     uintptr_t start;
     uintptr_t end;
-    int protection;
 };
 
 struct ranges {
     struct range items[RANGES_MAX];
     unsigned count;
 };
-
-/* Does this process have any such mapping? */
-static bool is_used;
 
 /* "start-end rw-p ...": of /proc/self/maps and of what begins an entry of smaps. */
 static bool parse_mapping(const char *line, struct range *ret_range, const char **ret_rest)
@@ -146,8 +137,9 @@ static bool move_range(const struct range *range, struct template_board *board)
         uintptr_t bytes = piece.end - piece.start;
         goes_on = write_piece(fd, &piece, base);
         if (goes_on)
-            is_whole = goes_on = mmap((void *)piece.start, bytes, PROT_READ | PROT_WRITE,
-                                      MAP_PRIVATE | MAP_FIXED, fd, (off_t)(piece.start - base)) != MAP_FAILED;
+            is_whole = goes_on =
+                child_call6(__NR_mmap, (long)piece.start, (long)bytes, PROT_READ | PROT_WRITE,
+                            MAP_PRIVATE | MAP_FIXED, fd, (long)(piece.start - base)) >= 0;
         if (!goes_on)
             break;
         board->file_kib += (uint32_t)(bytes / 1024);
@@ -156,6 +148,8 @@ static bool move_range(const struct range *range, struct template_board *board)
             board->huge_kib += HUGE_BYTES / 1024;
     }
     child_call(__NR_close, fd, 0, 0, 0);
+    if (piece.start > range->start)
+        moved_add(range->start, piece.start);
     return is_whole;
 }
 
@@ -173,64 +167,5 @@ bool backing_move(struct template_board *board)
     bool is_whole = true;
     for (unsigned i = 0; i < found.ranges.count && is_whole; i++)
         is_whole = move_range(&found.ranges.items[i], board);
-    is_used = board->file_kib != 0;
     return is_whole;
-}
-
-static void note_moved(const char *line, void *data)
-{
-    struct ranges *ranges = data;
-    struct range *asked = &ranges->items[0];
-    struct range here;
-    const char *rest;
-
-    if (!parse_mapping(line, &here, &rest) || here.start >= asked->end || here.end <= asked->start ||
-        strstr(rest, FILE_PATH) == NULL || ranges->count == RANGES_MAX)
-        return;
-    here.start = here.start > asked->start ? here.start : asked->start;
-    here.end = here.end < asked->end ? here.end : asked->end;
-    here.protection = (rest[1] == 'r' ? PROT_READ : 0) | (rest[2] == 'w' ? PROT_WRITE : 0) |
-                      (rest[3] == 'x' ? PROT_EXEC : 0);
-    ranges->items[ranges->count++] = here;
-}
-
-/*
- * What is in a file is made anonymous again, and so zeros, in a worker that gives it back; the rest of it stays in the file.
- * False: some of it could not be.
- */
-static bool forget(uintptr_t start, uintptr_t end)
-{
-    struct ranges ranges;
-
-    do {
-        ranges.items[0] = (struct range){.start = start, .end = end};
-        ranges.count = 1;
-        lines_read("/proc/self/maps", note_moved, &ranges);
-        for (unsigned i = 1; i < ranges.count; i++) {
-            const struct range *range = &ranges.items[i];
-            if (mmap((void *)range->start, range->end - range->start, range->protection,
-                     MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS, -1, 0) == MAP_FAILED)
-                return false;
-        }
-    } while (ranges.count == RANGES_MAX);
-    return true;
-}
-
-__attribute__((visibility("default"))) int madvise(void *memory, size_t bytes, int advice)
-{
-    bool gives_back = advice == MADV_DONTNEED || advice == MADV_DONTNEED_LOCKED || advice == MADV_FREE;
-    bool is_ours = is_used && gives_back;
-
-    /* Of a file the kernel knows no lazy way to give back. */
-    long result = child_call(__NR_madvise, (long)memory, (long)bytes,
-                             is_ours && advice == MADV_FREE ? MADV_DONTNEED : advice, 0);
-    if (result < 0) {
-        errno = (int)-result;
-        return -1;
-    }
-    int saved = errno;
-    if (is_ours && !forget((uintptr_t)memory, (uintptr_t)memory + bytes))
-        return -1;
-    errno = saved;
-    return 0;
 }

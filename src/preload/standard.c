@@ -22,7 +22,8 @@ struct identity {
 
 static struct {
     struct identity first[STANDARD_COUNT];
-    int source[STANDARD_COUNT]; /* of what each becomes in a worker: its own number where it stays; -1 where it is closed */
+    int source
+        [STANDARD_COUNT]; /* of what each becomes in a worker: its own number where it stays; -1 where it is closed */
 } standard;
 
 static struct identity identity_of(int fd)

@@ -16,20 +16,21 @@
 #include <stdint.h>
 
 #if defined(__x86_64__)
-static inline long child_call5(long number, long a, long b, long c, long d, long e)
+static inline long child_call6(long number, long a, long b, long c, long d, long e, long f)
 {
     long result;
     register long r10 __asm__("r10") = d;
     register long r8 __asm__("r8") = e;
+    register long r9 __asm__("r9") = f;
 
     __asm__ volatile("syscall"
                      : "=a"(result)
-                     : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8)
+                     : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
                      : "rcx", "r11", "memory");
     return result;
 }
 #elif defined(__aarch64__)
-static inline long child_call5(long number, long a, long b, long c, long d, long e)
+static inline long child_call6(long number, long a, long b, long c, long d, long e, long f)
 {
     register long x8 __asm__("x8") = number;
     register long x0 __asm__("x0") = a;
@@ -37,17 +38,23 @@ static inline long child_call5(long number, long a, long b, long c, long d, long
     register long x2 __asm__("x2") = c;
     register long x3 __asm__("x3") = d;
     register long x4 __asm__("x4") = e;
+    register long x5 __asm__("x5") = f;
 
-    __asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4) : "memory");
+    __asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5) : "memory");
     return x0;
 }
 #else
 #error "forkport runs on x86-64 and arm64: add the system call convention of this processor here"
 #endif
 
+static inline long child_call5(long number, long a, long b, long c, long d, long e)
+{
+    return child_call6(number, a, b, c, d, e, 0);
+}
+
 static inline long child_call(long number, long a, long b, long c, long d)
 {
-    return child_call5(number, a, b, c, d, 0);
+    return child_call6(number, a, b, c, d, 0, 0);
 }
 
 /* What the kernel, not the C library, means by an action: flags and restorer need not be set for the default one. */
