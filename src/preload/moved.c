@@ -143,8 +143,7 @@ static void set_protection(const struct part *asked, int protection)
 {
     split(asked->start);
     split(asked->end);
-    for (unsigned i = first_behind(asked->start);
-         i < moved.count && moved.parts[i].start < asked->end; i++)
+    for (unsigned i = first_behind(asked->start); i < moved.count && moved.parts[i].start < asked->end; i++)
         moved.parts[i].protection = protection;
 }
 
@@ -163,9 +162,8 @@ static bool make_anonymous(const struct part *part)
 
     if (copy < 0)
         return false;
-    bool done =
-        (is_read || child_call(__NR_mprotect, (long)part->start, bytes, PROT_READ, 0) == 0) &&
-        child_call(__NR_madvise, (long)part->start, bytes, MADV_POPULATE_READ, 0) == 0;
+    bool done = (is_read || child_call(__NR_mprotect, (long)part->start, bytes, PROT_READ, 0) == 0) &&
+                child_call(__NR_madvise, (long)part->start, bytes, MADV_POPULATE_READ, 0) == 0;
     if (done) {
         memcpy((void *)copy, (const void *)part->start, (size_t)bytes);
         /* Not the copy itself: moved there, it would not become one mapping with its neighbours, which mremap(2) needs. */
@@ -327,12 +325,12 @@ EXPORTED int munmap(void *memory, size_t bytes)
 static void *map(void *memory, size_t bytes, int protection, int flags, int fd, long at)
 {
     if (moved.count == 0)
-        return answer_place(
-            child_call6(__NR_mmap, (long)memory, (long)bytes, protection, flags, fd, at));
+        return answer_place(child_call6(__NR_mmap, (long)memory, (long)bytes, protection, flags, fd, at));
     hold();
-    void *result = has_room() ? answer_place(child_call6(__NR_mmap, (long)memory, (long)bytes,
-                                                         protection, flags, fd, at))
-                              : answer_place(-ENOMEM);
+    void *result =
+        has_room()
+            ? answer_place(child_call6(__NR_mmap, (long)memory, (long)bytes, protection, flags, fd, at))
+            : answer_place(-ENOMEM);
     struct part here = part_of(result, bytes);
     if (result != MAP_FAILED)
         cut(&here);

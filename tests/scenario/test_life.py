@@ -87,6 +87,10 @@ def test_bytes_of_a_handler(serve, builtin, echoed, size):
     assert (end["bytes_in"], end["bytes_out"]) == (size, size * echoed)
 
 
+def test_a_handler_prints_in_wide_characters(serve):
+    assert serve("127.0.0.1:0", handler="wide").ask() == b"in wide characters\n"
+
+
 def test_bytes_of_a_handler_that_ends_its_direction_first(serve):
     server = serve("127.0.0.1:0", handler="farewell")
     with server.connect() as client:
