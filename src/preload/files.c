@@ -95,6 +95,22 @@ static bool is_regular(int fd)
            (status.stx_mode & S_IFMT) == S_IFREG;
 }
 
+static void find_lock(const char *line, void *data)
+{
+    if (strncmp(line, "lock:", 5) == 0)
+        *(bool *)data = true;
+}
+
+/* By any of the calls that lock a file: copies would share it (flock(2)), or not have it (fcntl(2)). */
+static bool is_locked(int fd)
+{
+    bool found = false;
+    char path[40];
+
+    lines_read(path_of("/proc/self/fdinfo/", fd, path), find_lock, &found);
+    return found;
+}
+
 static enum template_refusal note(int folder, const char *name)
 {
     char target[64];
@@ -110,6 +126,8 @@ static enum template_refusal note(int folder, const char *name)
     if (standard_is_copied_to(file.fd))
         return TEMPLATE_REFUSAL_COPIES;
     target[length] = '\0';
+    if (target[0] == '/' && is_locked(file.fd))
+        return TEMPLATE_REFUSAL_LOCKS;
     if (strcmp(target, "anon_inode:[io_uring]") == 0)
         return TEMPLATE_REFUSAL_URING;
     if (strcmp(target, "anon_inode:[eventpoll]") == 0)

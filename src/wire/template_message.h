@@ -54,6 +54,7 @@ enum template_gate { TEMPLATE_GATE_MAIN, TEMPLATE_GATE_READ };
     REFUSAL(URING, "it has an io_uring, which a fork would share")                              \
     REFUSAL(COPIES, "it has its connection or its standard error under another number as well") \
     REFUSAL(WROTE, "it writes to its connection before it reads")                               \
+    REFUSAL(LOCKS, "it holds a lock on a file")                                                 \
     REFUSAL(FILES, "it has more files and epoll instances open than can be kept apart")
 
 #define REFUSAL(id, text) TEMPLATE_REFUSAL_##id,

@@ -3,6 +3,8 @@ import time
 
 import pytest
 
+import forkport
+
 READ = ["--engine", "fork", "--gate", "read"]
 POOL = ["--engine", "pool", "--gate", "read", "--pool-start", "fork", "--pool-min", "2"]
 
@@ -70,6 +72,19 @@ def test_what_would_be_lost_is_executed(ready, options, way):
     notices = [event["error"] for event in server.log.find("notice")]
     assert len(notices) == len(steps), notices
     assert all(reason in notice and notice.endswith(step) for notice, step in zip(notices, steps)), notices
+
+
+@pytest.mark.parametrize("lock", ["fcntl.flock(file, fcntl.LOCK_EX)", "fcntl.lockf(file, fcntl.LOCK_EX)"], ids=["flock", "fcntl"])
+def test_what_holds_a_lock_is_executed(serve, tmp_path, lock):
+    """One connection after the other, as its program means it: workers of a template would all hold it, or none."""
+    program = f"import fcntl, sys; file = open('{tmp_path}/lock', 'w'); {lock}; print(sys.stdin.readline(), flush=True)"
+    server = serve("127.0.0.1:0", *READ, worker=["python3", "-c", program])
+    assert "it holds a lock on a file: each connection" in server.log.wait("notice")["error"]
+    with server.connect() as first, server.connect() as second:
+        server.log.wait("start", count=2)
+        second.sendall(b"second\n")
+        first.sendall(b"first\n")
+        assert (forkport.read_to_end(first), forkport.read_to_end(second)) == (b"first\n\n", b"second\n\n")
 
 
 @pytest.mark.parametrize("options", [READ, POOL], ids=["fork", "pool"])
