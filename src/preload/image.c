@@ -4,9 +4,12 @@
 #include "preload/lines.h"
 #include "sys/child.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/time.h>
+#include <sys/wait.h>
 #include <time.h>
 
 #ifndef PR_GET_TID_ADDRESS
@@ -68,13 +71,42 @@ static void note_threads(const char *line, void *data)
         *(bool *)data = strcmp(line + strlen(name), "1") == 0;
 }
 
+/* Running, or ended and not waited for. */
+static bool has_child(void)
+{
+    return child_call5(__NR_waitid, P_ALL, 0, 0, WEXITED | WNOHANG | WNOWAIT | __WALL, 0) != -ECHILD;
+}
+
+static void note_timer(const char *line, void *data)
+{
+    (void)line;
+    *(bool *)data = true;
+}
+
+/* That of alarm(2) apart. */
+static bool has_timer(void)
+{
+    bool found = false;
+    struct itimerval timer = {0};
+
+    lines_read("/proc/self/timers", note_timer, &found);
+    for (int which = ITIMER_VIRTUAL; which <= ITIMER_PROF && !found; which++)
+        found = child_call(__NR_getitimer, which, (long)&timer, 0, 0) == 0 &&
+                (timer.it_value.tv_sec != 0 || timer.it_value.tv_usec != 0);
+    return found;
+}
+
 enum template_refusal image_refusal(void)
 {
     bool has_one_thread = false;
 
     if (!lines_read("/proc/self/status", note_threads, &has_one_thread))
         return TEMPLATE_REFUSAL_PROC;
-    return has_one_thread ? TEMPLATE_REFUSAL_NONE : TEMPLATE_REFUSAL_THREADS;
+    if (!has_one_thread)
+        return TEMPLATE_REFUSAL_THREADS;
+    if (has_child())
+        return TEMPLATE_REFUSAL_CHILDREN;
+    return has_timer() ? TEMPLATE_REFUSAL_TIMERS : TEMPLATE_REFUSAL_NONE;
 }
 
 /* "start-end rw-p offset device inode path": private memory without a file behind it, and of that what fills huge pages. */

@@ -51,6 +51,8 @@ enum template_gate { TEMPLATE_GATE_MAIN, TEMPLATE_GATE_READ };
     REFUSAL(PROC, "it cannot look at its descriptors in /proc")                                 \
     REFUSAL(THREADS, "it has several threads at its gate")                                      \
     REFUSAL(MEMORY, "its memory could not be moved into a file")                                \
+    REFUSAL(CHILDREN, "it has a child process, which would be none of its copies'")             \
+    REFUSAL(TIMERS, "it has a timer, which its copies would not have")                          \
     REFUSAL(URING, "it has an io_uring, which a fork would share")                              \
     REFUSAL(COPIES, "it has its connection or its standard error under another number as well") \
     REFUSAL(WROTE, "it writes to its connection before it reads")                               \

@@ -203,6 +203,9 @@ def test_what_env_would_execute_is_the_template(serve, tmp_path, line, gate):
     ("nothing", READ, "ended before its gate"),
     ("hang", [*READ, "--template-start", 1], "did not come to its gate within 1 s"),
     ("uring", READ, "io_uring"),
+    ("child", READ, "has a child process"),
+    ("timer", READ, "has a timer"),
+    ("clock", READ, "has a timer"),
 ])
 def test_what_does_not_come_to_its_gate_is_executed(serve, way, options, reason):
     server = serve("127.0.0.1:0", *options, worker=[TEMPLATE, way])
@@ -213,7 +216,7 @@ def test_what_does_not_come_to_its_gate_is_executed(serve, way, options, reason)
     with server.connect() as client:
         if way == "hang":
             server.log.wait("start")
-        elif way == "uring":
+        elif way != "nothing":
             client.sendall(b"hello\n")
         if way != "hang":
             answer = forkport.read_to_end(client).split()
