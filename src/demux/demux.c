@@ -77,8 +77,8 @@ enum fp_status fp_demux_reserve(struct fp_demux *demux, size_t connections4, siz
 {
     if ((connections4 > 0 && !tuples_reserve(&demux->free4, connections4)) ||
         (connections6 > 0 && !tuples_reserve(&demux->free6, connections6)))
-        return error_set(err, FP_SYSTEM, ENOMEM, "make room for", "%zu connections",
-                         connections4 + connections6);
+        return error_set(err, FP_SYSTEM, ENOMEM, "make room for", "%zu connections of IPv4 and %zu of IPv6",
+                         connections4, connections6);
     return FP_OK;
 }
 

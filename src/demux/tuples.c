@@ -188,6 +188,9 @@ static bool begin(struct tuples *table, uint64_t buckets)
 
 bool tuples_reserve(struct tuples *table, uint64_t count)
 {
+    /* There are no numbers for more; and beyond it, buckets_for() might overflow. */
+    if (count > TUPLES_NUMBER_MAX + UINT64_C(1))
+        return false;
     uint64_t buckets = buckets_for(table, count);
 
     /* Of the buckets some hundredths overflow, by the load. */

@@ -57,7 +57,7 @@ static inline uint64_t tuples_bucket(const struct tuples *table, uint64_t hash)
 /* Shapes by the size of the key; key_bytes is a multiple of four from 12 to TUPLES_KEY_MAX. */
 void tuples_init(struct tuples *table, unsigned key_bytes, const struct hash_secret *secret);
 void tuples_done(struct tuples *table);
-/* Room for this many keys, backed now; at once, so it may take long. */
+/* Room for this many keys, backed now; at once, so it may take long. More than there are numbers for are refused. */
 bool tuples_reserve(struct tuples *table, uint64_t count);
 
 enum tuples_added { TUPLES_ADDED, TUPLES_EXISTS, TUPLES_NO_MEMORY };

@@ -354,6 +354,9 @@ static void test_refusals_change_nothing(void **state)
     assert_int_equal(fp_demux_add6(demux, &pair6, 0, FP_NOBODY, &err), FP_USAGE);
     assert_int_equal(fp_demux_listen(demux, &unix_end, 0, &err), FP_USAGE);
     assert_int_equal(fp_demux_listen(demux, &other_family, 0, &err), FP_USAGE);
+    assert_int_equal(fp_demux_reserve(demux, SIZE_MAX, 1, &err), FP_SYSTEM);
+    assert_non_null(strstr(err.what, " connections of IPv4 and 1 of IPv6"));
+    assert_int_equal(fp_demux_reserve(demux, 0, SIZE_MAX / 8 + 1, &err), FP_SYSTEM);
     fp_demux_usage(demux, &usage);
     assert_int_equal(usage.connected + usage.listening, 0);
     assert_int_equal(fp_demux_add6(demux, &pair6, 0, FP_ENDPOINT_MAX, &err), FP_OK);

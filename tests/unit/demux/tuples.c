@@ -159,6 +159,22 @@ static void test_hash_spreads_chosen_keys(void **state)
     }
 }
 
+/* So many that the buckets for them cannot be counted. */
+static void test_what_cannot_be_reserved_is_refused(void **state)
+{
+    static const uint64_t counts[] = {UINT64_MAX, UINT64_C(1) << 63, UINT64_C(1) << 62, UINT64_C(1) << 61,
+                                      UINT64_C(1) << 32};
+
+    (void)state;
+    for (unsigned i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
+        struct tuples tuples;
+        tuples_init(&tuples, 12, &secret);
+        assert_false(tuples_reserve(&tuples, counts[i]));
+        assert_int_equal(tuples_bytes(&tuples), 0);
+        tuples_done(&tuples);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -166,6 +182,7 @@ int main(void)
         cmocka_unit_test(test_many_of_every_length),
         cmocka_unit_test(test_growth_is_in_small_steps),
         cmocka_unit_test(test_reserve_keeps_what_is_there),
+        cmocka_unit_test(test_what_cannot_be_reserved_is_refused),
         cmocka_unit_test(test_hash_spreads_chosen_keys),
     };
 
