@@ -89,12 +89,13 @@ static enum fp_status begin_keeping(struct reading *reading, struct fp_error *er
 {
     const char *path = reading->arguments->write;
     char head[PCAPNG_HEAD_SIZE];
+    int fd;
 
     if (path == NULL)
         return FP_OK;
-    int fd = capture_create(path);
-    if (fd < 0)
-        return error_set(err, error_class(errno), errno, "write", "%s", path);
+    enum fp_status status = capture_create(path, reading->arguments->read, &fd, err);
+    if (status != FP_OK)
+        return status;
     reading->kept = fdopen(fd, "w");
     if (reading->kept == NULL) {
         fd_close(fd);

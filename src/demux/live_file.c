@@ -43,9 +43,10 @@ static enum fp_status make_room(struct live_file *file, size_t wanted, struct fp
 enum fp_status live_file_open(struct live_file *file, const char *path, const struct capture *capture,
                               const char *interface, struct fp_error *err)
 {
-    *file = (struct live_file){.fd = capture_create(path), .path = path, .size = BUFFER_BYTES};
-    if (file->fd < 0)
-        return fail(file, errno, err);
+    *file = (struct live_file){.fd = -1, .path = path, .size = BUFFER_BYTES};
+    enum fp_status status = capture_create(path, NULL, &file->fd, err);
+    if (status != FP_OK)
+        return status;
     file->buffer = malloc(file->size);
     if (file->buffer == NULL)
         return fail(file, ENOMEM, err);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "sys/capture.h"
 
+#include "sys/fd.h"
+
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -329,7 +331,46 @@ bool capture_counts(struct capture *capture, struct capture_counts *ret_counts)
     return true;
 }
 
-int capture_create(const char *path)
+static bool is_input(const struct stat *about, const char *input)
 {
-    return open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    struct stat other;
+
+    if (input == NULL || (strcmp(input, "-") == 0 ? fstat(STDIN_FILENO, &other) : stat(input, &other)) < 0)
+        return false;
+    return other.st_dev == about->st_dev && other.st_ino == about->st_ino;
+}
+
+static enum fp_status fail_create(const char *path, int errnum, struct fp_error *err)
+{
+    return error_set(err, error_class(errnum), errnum, "write", "%s", path);
+}
+
+/* Of what is no regular file, nothing can be lost and nobody can read it later. */
+static enum fp_status make_private(int fd, const char *path, const char *input, struct fp_error *err)
+{
+    struct stat about;
+
+    if (fstat(fd, &about) < 0)
+        return fail_create(path, errno, err);
+    if (!S_ISREG(about.st_mode))
+        return FP_OK;
+    if (is_input(&about, input))
+        return error_reason(err, error_set(err, FP_USAGE, 0, "write", "%s", path),
+                            "it is the capture that is read");
+    if ((about.st_mode & 0777) != 0600 && fchmod(fd, 0600) < 0)
+        return error_reason(err, fail_create(path, errno, err),
+                            "it cannot be made readable by its owner alone: %s", strerror(errno));
+    return ftruncate(fd, 0) < 0 ? fail_create(path, errno, err) : FP_OK;
+}
+
+enum fp_status capture_create(const char *path, const char *input, int *ret_fd, struct fp_error *err)
+{
+    FD_AUTO fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+    if (fd < 0)
+        return fail_create(path, errno, err);
+    enum fp_status status = make_private(fd, path, input, err);
+    if (status == FP_OK)
+        *ret_fd = fd_take(&fd);
+    return status;
 }

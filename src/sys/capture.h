@@ -71,7 +71,10 @@ int capture_fd(const struct capture *capture);
 /* False: a file has none. */
 bool capture_counts(struct capture *capture, struct capture_counts *ret_counts);
 
-/* A file for frames, readable by its owner alone, emptied where it was there. Returns a descriptor, or -1 with errno. */
-int capture_create(const char *path);
+/*
+ * A file for frames, that only its owner may read and is emptied where it was there; a FIFO or a device is left as it is.
+ * `input`: the file that the frames are read from, which is not written over: FP_USAGE; NULL: none.
+ */
+enum fp_status capture_create(const char *path, const char *input, int *ret_fd, struct fp_error *err);
 
 #endif

@@ -4,8 +4,6 @@
  */
 #include "sys/capture.h"
 
-#include <errno.h>
-
 static enum fp_status none(const char *operation, const char *what, struct fp_error *err)
 {
     return error_reason(err, error_set(err, FP_UNAVAILABLE, 0, operation, "%s", what),
@@ -74,9 +72,9 @@ bool capture_counts(struct capture *capture, struct capture_counts *ret_counts)
     return false;
 }
 
-int capture_create(const char *path)
+enum fp_status capture_create(const char *path, const char *input, int *ret_fd, struct fp_error *err)
 {
-    (void)path;
-    errno = ENOSYS;
-    return -1;
+    (void)input;
+    (void)ret_fd;
+    return none("write", path, err);
 }

@@ -315,6 +315,47 @@ def test_write(capture, tmp_path):
     assert forkport.run("demux", "--read", path, "--write", tmp_path / "no" / "folder")[0] == 66
 
 
+@pytest.mark.parametrize("name", ["capture", "link", "symbolic", "-"])
+def test_a_capture_is_not_written_over_while_it_is_read(capture, tmp_path, name):
+    path = capture(packets.Talk(CLIENT, SERVER).open())
+    os.link(path, tmp_path / "link")
+    (tmp_path / "symbolic").symlink_to(path)
+    before = path.read_bytes(), path.stat().st_mode
+    target = path if name == "-" else tmp_path / name
+    with open(path, "rb") as file:
+        result = subprocess.run([FORKPORT, "demux", "--read", "-" if name == "-" else path, "--write", target], stdin=file,
+                                capture_output=True, text=True, timeout=DEADLINE, check=False)
+    assert (result.returncode, result.stdout, result.stderr) == (
+        64, "", f"forkport: cannot write {target}: it is the capture that is read\n")
+    assert (path.read_bytes(), path.stat().st_mode) == before
+
+
+def test_a_file_that_was_there_becomes_private_and_is_emptied(capture, tmp_path):
+    path = capture(packets.Talk(CLIENT, SERVER).open())
+    fresh, kept = tmp_path / "fresh", tmp_path / "kept"
+    kept.write_bytes(bytes(100000))
+    kept.chmod(0o644)
+    for target in (fresh, kept):
+        assert forkport.run("demux", "--read", path, "--write", target)[0] == 0
+    assert kept.stat().st_mode & 0o777 == 0o600 and kept.read_bytes() == fresh.read_bytes()
+
+
+def test_what_is_no_file_can_be_written_to(capture, tmp_path):
+    path = capture(packets.Talk(CLIENT, SERVER).open())
+    kept, fifo = tmp_path / "kept", tmp_path / "fifo"
+    assert forkport.run("demux", "--read", path, "--write", kept)[0] == 0
+    mode = os.stat("/dev/null").st_mode
+    assert forkport.run("demux", "--read", path, "--write", "/dev/null")[0] == 0
+    assert os.stat("/dev/null").st_mode == mode
+    os.mkfifo(fifo)
+    with subprocess.Popen([FORKPORT, "demux", "--read", path, "--write", fifo], stdout=subprocess.DEVNULL) as program:
+        assert fifo.read_bytes() == kept.read_bytes()
+        assert program.wait(DEADLINE) == 0
+    result = subprocess.run([FORKPORT, "demux", "--read", path, "--write", "/dev/stdout"], capture_output=True,
+                            timeout=DEADLINE, check=False)
+    assert result.returncode == 0 and kept.read_bytes() in result.stdout
+
+
 def row(proto, state, pair, pid=None, name="x", owner=None):
     return {"proto": proto, "state": state, "pair": pair, "owner": owner or ("held" if pid else "none"),
             "processes": [{"pid": pid, "fd": 3, "name": name}] if pid else []}
