@@ -127,11 +127,15 @@ static bool agrees(const struct answer *answer)
     return false;
 }
 
+static bool is_for_listening(const struct model *model)
+{
+    return model->count > 0 && model->items[0].stage != MODEL_CONNECTED;
+}
+
 /* One that the CPU can decide: several of those that listen are in each other's way. */
 static bool is_contended(const struct model *model)
 {
-    return model->count > 1 && model->items[0].stage != MODEL_CONNECTED &&
-           model->items[1].stage == model->items[0].stage;
+    return is_for_listening(model) && model->count > 1 && model->items[1].stage == model->items[0].stage;
 }
 
 static void forget(struct answer *answer)
@@ -149,14 +153,14 @@ static bool rank(struct answer *answer)
 }
 
 /*
- * By the rules. What steers takes some milliseconds to find out, and decides nothing where one alone listens; what may
- * not be seen of it, or what this kernel does not tell, is left unknown.
+ * By the rules. What steers takes some milliseconds to find out, also where one alone listens, since its program may
+ * refuse a segment; what may not be seen of it, or what this kernel does not tell, is left unknown.
  */
 static enum fp_status apply_rules(struct answer *answer, struct fp_error *err)
 {
     bool done = rank(answer);
 
-    if (done && is_contended(&answer->model)) {
+    if (done && is_for_listening(&answer->model)) {
         answer->steering.known = steering_read(add_steering, answer) == 0;
         done = rank(answer);
     }

@@ -28,8 +28,8 @@ enum answer_kind {
 
 enum answer_certainty {
     CERTAINTY_EXACT,
-    CERTAINTY_GROUP,   /* a hash not known, a BPF program or the CPU decides among the candidates of rank 1 */
-    CERTAINTY_DEPENDS, /* on the interface, or on the segment's sequence number */
+    CERTAINTY_GROUP, /* a hash not known, a BPF program or the CPU decides among the candidates of rank 1 */
+    CERTAINTY_DEPENDS, /* on the interface, a setting, the segment's sequence number, or what became of a listening socket */
     CERTAINTY_UNKNOWN, /* it never comes to TCP here as far as is known; or model and kernel differ */
 };
 

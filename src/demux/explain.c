@@ -215,25 +215,43 @@ static void explain_disagreement(const struct answer *answer, struct speaker *sp
     say(speaker);
 }
 
-static bool has_program(const struct answer *answer)
+static bool has_program(const struct answer *answer, bool *ret_refuses)
 {
+    bool found = false;
+
+    *ret_refuses = false;
     for (size_t i = 0; i < answer->model.best; i++) {
         const struct diag_socket *socket = socket_at(answer, answer->model.items[i].row);
         const struct steering *steering = model_steering(&answer->steering, socket->cookie);
-        if (steering != NULL && steering->program)
-            return true;
+        found = found || (steering != NULL && steering->program);
+        *ret_refuses = *ret_refuses || (steering != NULL && steering->refuses);
     }
-    return false;
+    return found;
+}
+
+static const char *program_of(const struct answer *answer)
+{
+    bool refuses;
+
+    if (!has_program(answer, &refuses))
+        return NULL;
+    if (answer->model.best > 1)
+        return refuses ? "a BPF program of the group decides, which may also refuse the segment, as if "
+                         "nobody listened"
+                       : "a BPF program of the group decides";
+    return refuses ? "its BPF program (SO_REUSEPORT) may refuse the segment, as if nobody listened" : NULL;
 }
 
 static void explain_group(const struct answer *answer, struct speaker *speaker)
 {
+    const char *program = program_of(answer);
+
     if (answer->programs > 0)
         say_string(speaker, "a BPF program of the network namespace (sk_lookup) decides who listens to it");
     if (answer->cpus_vary)
         say_string(speaker, "the CPU on which it comes in decides (SO_INCOMING_CPU)");
-    if (has_program(answer))
-        say_string(speaker, "a BPF program of the group decides");
+    if (program != NULL)
+        say_string(speaker, program);
     else if (answer->certainty == CERTAINTY_GROUP && answer->model.best > 1 && !answer->steering.known)
         say_string(speaker,
                    "a hash of the socket pair decides, which chooses this one, unless the group has a BPF "

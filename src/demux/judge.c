@@ -36,6 +36,12 @@ static enum answer_kind kind_of(const struct answer *answer, const struct diag_s
     }
 }
 
+/* A program that chooses chooses wrongly at worst, and then a hash does: of one alone always that one. */
+static bool has_say(const struct steering *steering, bool alone)
+{
+    return steering->refuses || (steering->program && !alone);
+}
+
 /* Among the members of a group a program chooses, or a hash, which the kernel tells; or, where the CPU is asked for, that. */
 static enum answer_certainty certainty_of_group(const struct answer *answer)
 {
@@ -48,7 +54,7 @@ static enum answer_certainty certainty_of_group(const struct answer *answer)
         const struct steering *steering = model_steering(&answer->steering, socket->cookie);
         if (steering == NULL)
             return CERTAINTY_GROUP;
-        if (steering->program || (!alone && steering->cpu >= 0 && !answer->cpus_all))
+        if (has_say(steering, alone) || (!alone && steering->cpu >= 0 && !answer->cpus_all))
             return CERTAINTY_GROUP;
     }
     return CERTAINTY_EXACT;

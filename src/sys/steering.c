@@ -21,7 +21,7 @@ struct record {
     int32_t cpu;
     uint8_t state;
     uint8_t reuse;
-    uint16_t unused;
+    uint16_t type;
     uint64_t program;
 };
 _Static_assert(sizeof(struct record) == 32, "what the program below writes");
@@ -33,6 +33,7 @@ enum question {
     COMMON_REUSE,
     SOCK_GROUP,
     GROUP_PROGRAM,
+    PROGRAM_TYPE,
     ITERATOR,
     QUESTION_COUNT
 };
@@ -43,7 +44,7 @@ static int load_program(const struct btf_question *at)
     const struct bpf_insn program[] = {
         MOVE(6, 1),
         LOAD(BPF_DW, 7, 6, 8),
-        IF_IS(7, 0, 28),
+        IF_IS(7, 0, 31),
         SET(1, 0),
         STORE(BPF_DW, 10, 1, -32),
         STORE(BPF_DW, 10, 1, -24),
@@ -51,7 +52,7 @@ static int load_program(const struct btf_question *at)
         STORE(BPF_DW, 10, 1, -8),
         LOAD(BPF_B, 8, 7, at[COMMON_STATE].answer),
         STORE(BPF_B, 10, 8, -12),
-        IF_NOT(8, TCP_LISTEN, 14),
+        IF_NOT(8, TCP_LISTEN, 17),
         LOAD(BPF_DW, 1, 7, at[COMMON_COOKIE].answer),
         STORE(BPF_DW, 10, 1, -32),
         LOAD(BPF_W, 1, 7, at[COMMON_CPU].answer),
@@ -60,12 +61,15 @@ static int load_program(const struct btf_question *at)
         STORE(BPF_B, 10, 1, -11),
         MOVE(1, 7),
         CALL(BPF_FUNC_skc_to_tcp_sock),
-        IF_IS(0, 0, 5),
+        IF_IS(0, 0, 8),
         LOAD(BPF_DW, 8, 0, at[SOCK_GROUP].answer),
         STORE(BPF_DW, 10, 8, -24),
-        IF_IS(8, 0, 2),
+        IF_IS(8, 0, 5),
         LOAD(BPF_DW, 1, 8, at[GROUP_PROGRAM].answer),
         STORE(BPF_DW, 10, 1, -8),
+        IF_IS(1, 0, 2),
+        LOAD(BPF_W, 1, 1, at[PROGRAM_TYPE].answer),
+        STORE(BPF_H, 10, 1, -10),
         LOAD(BPF_DW, 1, 6, 0),
         LOAD(BPF_DW, 1, 1, 0),
         MOVE(2, 10),
@@ -89,6 +93,7 @@ static int open_iterator(void)
         [COMMON_REUSE] = {BTF_KIND_STRUCT, "sock_common", "skc_reuse", 0},
         [SOCK_GROUP] = {BTF_KIND_STRUCT, "sock", "sk_reuseport_cb", 0},
         [GROUP_PROGRAM] = {BTF_KIND_STRUCT, "sock_reuseport", "prog", 0},
+        [PROGRAM_TYPE] = {BTF_KIND_STRUCT, "bpf_prog", "type", 0},
         [ITERATOR] = {BTF_KIND_FUNC, "bpf_iter_tcp", NULL, 0},
     };
 
@@ -113,6 +118,7 @@ static int give(void *data, const void *bytes)
         .group = record->group,
         .shared = (record->reuse & REUSEPORT_BIT) != 0,
         .program = record->program != 0,
+        .refuses = record->program != 0 && record->type == BPF_PROG_TYPE_SK_REUSEPORT,
         .cpu = record->cpu,
     };
 

@@ -14,7 +14,8 @@ import pytest
 
 from forkport import DEADLINE, FORKPORT, LIBC, until
 
-SO_REUSEPORT, SO_BINDTODEVICE, SO_INCOMING_CPU, SO_ATTACH_REUSEPORT_CBPF = 15, 25, 49, 51
+SO_REUSEPORT, SO_BINDTODEVICE, SO_INCOMING_CPU = 15, 25, 49
+SO_ATTACH_REUSEPORT_CBPF, SO_ATTACH_REUSEPORT_EBPF = 51, 52
 V4, V6 = socket.AF_INET, socket.AF_INET6
 
 
@@ -226,6 +227,34 @@ def test_a_group_whose_member_a_program_chooses_is_named_as_a_group(place, root)
     assert {candidate["processes"][0]["fd"] for candidate in answer["candidates"]} == {
         made.fileno() for made in members}
     assert sorted(answer["model"]["group"]) == sorted(map(cookie_of, members))
+
+
+def attach_refusal(made):
+    """A program (SK_REUSEPORT) that drops every segment."""
+    instructions = instruction(0xb7, 0, value=0) + instruction(0x95)
+    code, text = ctypes.create_string_buffer(instructions), ctypes.create_string_buffer(b"GPL")
+    program = bpf(5, struct.pack("=IIQQIIQII16sII", 21, len(instructions) // 8, ctypes.addressof(code),
+                                 ctypes.addressof(text), 0, 0, 0, 0, 0, b"", 0, 39))
+    made.setsockopt(socket.SOL_SOCKET, SO_ATTACH_REUSEPORT_EBPF, program)
+    os.close(program)
+
+
+def test_a_program_of_one_alone_can_only_refuse(place, root):
+    chosen, refused = place.listen("127.0.0.1", 21, share=True), place.listen("127.0.0.1", 22, share=True)
+    attach_random_choice(chosen)  # the second of one at times, which there is not
+    assert place.receiver("127.0.0.1:1500", "127.0.0.1:21") == cookie_of(chosen)
+    for _ in range(8):
+        with place.connect("127.0.0.1", 21) as client:
+            assert accepts([chosen], client) == cookie_of(chosen)
+    attach_refusal(refused)
+    [answer] = place.ask("127.0.0.1:1500", "127.0.0.1:22")
+    assert (answer["certainty"], answer["cookie"]) == ("group", cookie_of(refused))
+    assert answer["reasons"] == ["its BPF program (SO_REUSEPORT) may refuse the segment, as if nobody listened"]
+    with pytest.raises(ConnectionRefusedError):
+        place.connect("127.0.0.1", 22)
+    place.listen("127.0.0.1", 22, share=True)
+    [answer] = place.ask("127.0.0.1:1500", "127.0.0.1:22")
+    assert answer["certainty"] == "group" and "may also refuse the segment" in answer["reasons"][0]
 
 
 def test_a_group_whose_member_the_cpu_chooses_is_named_as_a_group(place):

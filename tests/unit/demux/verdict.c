@@ -285,6 +285,27 @@ static void test_what_is_certain_of_a_group(void **state)
     answer_done(&answer);
 }
 
+static void test_a_program_of_one_alone_can_only_refuse(void **state)
+{
+    struct steering one = {.cookie = 1, .group = 7, .shared = true, .cpu = -1, .program = true};
+    struct segment asked = segment("10.0.0.2", "10.0.0.1");
+    struct pairs_table table = {.count = 0};
+
+    (void)state;
+    listen_at(&table, AF_INET, "0.0.0.0", 0);
+    struct answer answer = answer_of(&table, &asked, 0);
+    struct answer told = answer;
+    told.steering = (struct model_steering){.items = &one, .count = 1, .known = true};
+    judge(&told);
+    assert_int_equal(told.certainty, CERTAINTY_EXACT);
+    assert_string_equal(reasons_of(&told), "");
+    one.refuses = true;
+    judge(&told);
+    assert_int_equal(told.certainty, CERTAINTY_GROUP);
+    assert_non_null(strstr(reasons_of(&told), "may refuse the segment"));
+    answer_done(&answer);
+}
+
 static void test_what_never_comes_to_tcp(void **state)
 {
     struct segment asked = segment("10.0.0.2", "10.0.0.1");
@@ -318,6 +339,7 @@ int main(void)
         cmocka_unit_test(test_what_each_state_does_with_each_segment),
         cmocka_unit_test(test_a_difference_is_shown_and_never_exact),
         cmocka_unit_test(test_what_is_certain_of_a_group),
+        cmocka_unit_test(test_a_program_of_one_alone_can_only_refuse),
         cmocka_unit_test(test_what_never_comes_to_tcp),
     };
 
