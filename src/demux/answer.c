@@ -26,6 +26,16 @@ static bool is_loopback(const struct address *address)
                                       : memcmp(address->bytes, loopback6, sizeof(loopback6)) == 0;
 }
 
+/* What the kernel lets nobody send from. */
+static bool is_no_source(const struct address *address)
+{
+    static const uint8_t broadcast[4] = {255, 255, 255, 255};
+
+    if (address->family == AF_INET6)
+        return address->bytes[0] == 0xff;
+    return address->bytes[0] >> 4 == 0xe || memcmp(address->bytes, broadcast, sizeof(broadcast)) == 0;
+}
+
 static enum fp_status find_route(const struct address *address, struct route *ret_route, struct fp_error *err)
 {
     if (route_find(address->family, address->bytes, address->scope, ret_route) == 0)
@@ -42,6 +52,36 @@ static uint32_t any_interface(const struct route_interface *items, size_t count)
     return 0;
 }
 
+/* By another interface than the one by which the host's own segments to this address come in. */
+static bool is_given_outside(const struct answer *answer, const struct route *local,
+                             const struct route_interface *interfaces, size_t count)
+{
+    if (!answer->interface_given || answer->segment.interface == local->interface)
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        if (interfaces[i].number == answer->segment.interface)
+            return !interfaces[i].loopback;
+    }
+    return false;
+}
+
+/* IPv4 drops what comes from outside with a sender's address that is its own; IPv6 only the loopback address. */
+static enum answer_way way_of(const struct pair *pair, const struct route *local, const struct route *foreign,
+                              bool is_outside)
+{
+    if (!local->local)
+        return WAY_FOREIGN;
+    if (is_no_source(&pair->foreign))
+        return WAY_NO_SOURCE;
+    if ((!foreign->local || is_outside) && is_loopback(&pair->local))
+        return WAY_MARTIAN;
+    if (!foreign->local)
+        return WAY_REMOTE;
+    if (!is_outside)
+        return WAY_HERE;
+    return pair->foreign.family == AF_INET || is_loopback(&pair->foreign) ? WAY_OWN_SOURCE : WAY_REMOTE;
+}
+
 /* By which interface it comes in, as TCP sees it: from this host itself, by the one that owns the address. */
 static enum fp_status find_way(struct answer *answer, const struct route_interface *interfaces, size_t count,
                                struct fp_error *err)
@@ -55,11 +95,7 @@ static enum fp_status find_way(struct answer *answer, const struct route_interfa
         status = find_route(&pair->foreign, &foreign, err);
     if (status != FP_OK)
         return status;
-    answer->way = foreign.local ? WAY_HERE : WAY_REMOTE;
-    if (!local.local)
-        answer->way = WAY_FOREIGN;
-    else if (!foreign.local && is_loopback(&pair->local))
-        answer->way = WAY_MARTIAN;
+    answer->way = way_of(pair, &local, &foreign, is_given_outside(answer, &local, interfaces, count));
     if (answer->interface_given)
         return FP_OK;
     uint32_t scope = pair->local.scope != 0 ? pair->local.scope : pair->foreign.scope;
@@ -320,7 +356,8 @@ enum fp_status answer_owners(struct answer *answer, struct fp_error *err)
     enum fp_status status = owner_find(&answer->table, 0, err);
     if (status == FP_OK && !service_find(&answer->table))
         status = error_set(err, FP_SYSTEM, ENOMEM, "read", "the services of processes");
-    if (status == FP_OK && answer->kind == ANSWER_NOBODY && answer->way != WAY_MARTIAN)
+    if (status == FP_OK && answer->kind == ANSWER_NOBODY &&
+        (judge_comes(answer) || answer->way == WAY_FOREIGN))
         status = elsewhere_find(&answer->segment, answer->way != WAY_FOREIGN, &answer->elsewhere, err);
     return status;
 }

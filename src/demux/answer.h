@@ -38,10 +38,12 @@ enum answer_reply { REPLY_NOTHING, REPLY_RESET, REPLY_SYN_ACK, REPLY_ACK };
 
 /* How the segment comes to the socket, if it does. */
 enum answer_way {
-    WAY_HERE,    /* from this host itself */
-    WAY_REMOTE,  /* by an interface */
-    WAY_FOREIGN, /* LOCAL is no address of this host */
-    WAY_MARTIAN, /* to a loopback address from outside */
+    WAY_HERE,       /* from this host itself */
+    WAY_REMOTE,     /* by an interface */
+    WAY_FOREIGN,    /* LOCAL is no address of this host */
+    WAY_MARTIAN,    /* to a loopback address from outside */
+    WAY_NO_SOURCE,  /* FOREIGN is an address that nothing may come from */
+    WAY_OWN_SOURCE, /* from outside, and FOREIGN is an address of this host */
 };
 
 /* Who receives it where it comes in by this interface. */

@@ -7,6 +7,8 @@
 #include <net/if.h>
 #include <string.h>
 
+#define MARTIAN "the kernel drops it before TCP (martian source): "
+
 const char *explain_kind(enum answer_kind kind)
 {
     static const char *const names[] = {
@@ -51,21 +53,25 @@ static const char *silence(const struct answer *answer)
 {
     if (answer->way == WAY_FOREIGN)
         return "nothing from here: a segment to another host is forwarded or dropped";
-    if (answer->way == WAY_MARTIAN)
+    if (!judge_comes(answer))
         return "nothing: the segment is dropped before TCP";
+    if (judge_is_orphan(answer))
+        return "nothing, where the sequence number is one that is awaited";
     if ((answer->segment.flags & SEGMENT_RST) != 0)
         return "nothing: a reset is never answered";
     if (answer->kind == ANSWER_LISTENING && judge_is_opening(&answer->segment))
         return "nothing: the SYN is dropped, and will be sent again";
     if (answer->kind == ANSWER_LISTENING)
         return "nothing: a listening socket drops it";
-    if ((answer->segment.flags & SEGMENT_ACK) == 0)
+    if ((answer->segment.flags & SEGMENT_ACK) == 0 && answer->kind != ANSWER_TIME_WAIT)
         return "nothing: a segment without ACK is dropped";
     return "nothing, where there is nothing new in it";
 }
 
 static const char *acknowledgement(const struct answer *answer)
 {
+    if (judge_is_orphan(answer) && (answer->segment.flags & SEGMENT_SYN) != 0)
+        return "ACK, or RST where the sequence number is one that is awaited";
     if (!judge_is_opening(&answer->segment))
         return "ACK";
     if (answer->kind == ANSWER_TIME_WAIT)
@@ -81,7 +87,7 @@ void explain_sender(const struct answer *answer, struct text *text)
         text_string(text, silence(answer));
         break;
     case REPLY_RESET:
-        text_string(text, "RST");
+        text_string(text, judge_is_orphan(answer) ? "RST, where the data is new" : "RST");
         break;
     case REPLY_SYN_ACK:
         text_string(text, "SYN,ACK");
@@ -286,8 +292,27 @@ static void explain_time_wait(const struct answer *answer, struct speaker *speak
     say(speaker);
 }
 
+/* A request does not say which listening socket it came to. */
+static void explain_request(const struct answer *answer, struct speaker *speaker)
+{
+    const struct model_candidate *listening = judge_listening(answer);
+
+    struct text *text = begin(speaker);
+    text_string(text, "it ends with the listening socket that its SYN came to: were that closed since, "
+                      "the segment would be for ");
+    format_row(answer, listening != NULL ? listening->row : ANSWER_NONE, text);
+    say(speaker);
+}
+
 static void explain_state(const struct answer *answer, struct speaker *speaker)
 {
+    if (judge_is_request(answer))
+        explain_request(answer, speaker);
+    if (judge_is_orphan(answer))
+        say_string(
+            speaker,
+            "its process has closed it: a FIN that is awaited is taken and answered by ACK, new data or "
+            "a SYN within the window by RST, and what is outside of the window by ACK");
     if (answer->kind == ANSWER_TIME_WAIT)
         explain_time_wait(answer, speaker);
     if (answer->kind != ANSWER_LISTENING)
@@ -304,18 +329,37 @@ static void explain_state(const struct answer *answer, struct speaker *speaker)
                    "no connection has this pair, so the ACK is refused, unless it brings back a SYN cookie");
 }
 
+/* Why IPv4 does not take it from outside; what IPv6 does not take, no setting changes. */
+static const char *obstacle4(const struct answer *answer)
+{
+    if (answer->way == WAY_MARTIAN)
+        return "from outside nothing may go to a loopback address, unless route_localnet is set";
+    if (answer->segment.pair.foreign.bytes[0] == 127)
+        return MARTIAN "from outside nothing may come from a loopback address, unless route_localnet and "
+                       "accept_local are set";
+    return MARTIAN "from outside nothing may come from an address of this host, unless accept_local is set";
+}
+
+/* Why it does not come to TCP. */
+static const char *obstacle(const struct answer *answer)
+{
+    if (answer->way == WAY_FOREIGN)
+        return "its destination is no address of this host";
+    if (answer->way == WAY_NO_SOURCE)
+        return MARTIAN "nothing may come from a multicast or broadcast address";
+    if (answer->segment.pair.local.family == AF_INET)
+        return obstacle4(answer);
+    return answer->way == WAY_MARTIAN ? "from outside nothing may go to a loopback address"
+                                      : MARTIAN "from outside nothing may come from a loopback address";
+}
+
 void explain_reasons(const struct answer *answer, void (*reason)(void *data, const char *line), void *data)
 {
     struct speaker speaker = {.reason = reason, .data = data};
-    bool comes = answer->way == WAY_HERE || answer->way == WAY_REMOTE;
+    bool comes = judge_comes(answer);
 
-    if (answer->way == WAY_FOREIGN)
-        say_string(&speaker, "its destination is no address of this host");
-    if (answer->way == WAY_MARTIAN)
-        say_string(&speaker,
-                   answer->segment.pair.local.family == AF_INET
-                       ? "from outside nothing may go to a loopback address, unless route_localnet is set"
-                       : "from outside nothing may go to a loopback address");
+    if (!comes)
+        say_string(&speaker, obstacle(answer));
     if (comes && !answer->agree)
         explain_disagreement(answer, &speaker);
     if (comes && answer->kind == ANSWER_NOBODY)

@@ -11,6 +11,24 @@ bool judge_is_full(const struct diag_socket *listening)
     return listening->receive_queue > listening->send_queue;
 }
 
+bool judge_comes(const struct answer *answer)
+{
+    return answer->way == WAY_HERE || answer->way == WAY_REMOTE;
+}
+
+bool judge_is_orphan(const struct answer *answer)
+{
+    if (answer->kind != ANSWER_CONNECTED)
+        return false;
+    const struct diag_socket *socket = &answer->table.rows[answer->row].socket;
+    return socket->state == DIAG_FIN_WAIT_2 && socket->inode == 0;
+}
+
+bool judge_is_request(const struct answer *answer)
+{
+    return answer->kind == ANSWER_SYN_RECEIVED && answer->table.rows[answer->row].socket.inode == 0;
+}
+
 const struct model_candidate *judge_listening(const struct answer *answer)
 {
     for (size_t i = 0; i < answer->model.count; i++) {
@@ -66,16 +84,24 @@ static bool may_be_new(const struct answer *answer)
            judge_listening(answer) != NULL;
 }
 
+static enum answer_certainty certainty_of_way(const struct answer *answer)
+{
+    if (answer->way == WAY_FOREIGN)
+        return CERTAINTY_UNKNOWN;
+    if (answer->way == WAY_NO_SOURCE)
+        return CERTAINTY_EXACT;
+    /* route_localnet and accept_local of net.ipv4.conf.INTERFACE let them in; IPv6 has nothing of the kind. */
+    return answer->segment.pair.local.family == AF_INET ? CERTAINTY_DEPENDS : CERTAINTY_EXACT;
+}
+
 static enum answer_certainty certainty_of(const struct answer *answer)
 {
     bool listening = answer->kind == ANSWER_LISTENING || answer->kernel == ANSWER_NONE;
 
-    if (answer->way == WAY_FOREIGN)
-        return CERTAINTY_UNKNOWN;
-    /* net.ipv4.conf.INTERFACE.route_localnet lets them in; IPv6 has nothing of the kind. */
-    if (answer->way == WAY_MARTIAN)
-        return answer->segment.pair.local.family == AF_INET ? CERTAINTY_DEPENDS : CERTAINTY_EXACT;
-    if (answer->interface_count != 0 || may_be_new(answer))
+    if (!judge_comes(answer))
+        return certainty_of_way(answer);
+    if (answer->interface_count != 0 || may_be_new(answer) || judge_is_orphan(answer) ||
+        judge_is_request(answer))
         return CERTAINTY_DEPENDS;
     if (listening && (answer->programs > 0 || answer->cpus_vary))
         return CERTAINTY_GROUP;
@@ -86,7 +112,7 @@ static enum answer_certainty certainty_of(const struct answer *answer)
 
 static enum answer_reply reply_of_nobody(const struct answer *answer)
 {
-    if (answer->way == WAY_FOREIGN || answer->way == WAY_MARTIAN)
+    if (!judge_comes(answer))
         return REPLY_NOTHING;
     return (answer->segment.flags & SEGMENT_RST) != 0 ? REPLY_NOTHING : REPLY_RESET;
 }
@@ -121,6 +147,23 @@ static enum answer_reply reply_of_connected(const struct segment *segment)
     return (segment->flags & (SEGMENT_FIN | SEGMENT_PSH)) != 0 ? REPLY_ACK : REPLY_NOTHING;
 }
 
+/* New data is for nobody, and answered by RST; what is outside of the window by ACK, as a SYN mostly is. */
+static enum answer_reply reply_of_orphan(const struct segment *segment)
+{
+    if ((segment->flags & (SEGMENT_RST | SEGMENT_SYN | SEGMENT_FIN)) == 0 &&
+        (segment->flags & (SEGMENT_PSH | SEGMENT_ACK)) == (SEGMENT_PSH | SEGMENT_ACK))
+        return REPLY_RESET;
+    return reply_of_connected(segment);
+}
+
+/* Whatever is not new to it is answered, be there an ACK in it or not. */
+static enum answer_reply reply_of_time_wait(const struct segment *segment)
+{
+    if ((segment->flags & SEGMENT_RST) != 0)
+        return REPLY_NOTHING;
+    return (segment->flags & (SEGMENT_SYN | SEGMENT_FIN | SEGMENT_PSH)) != 0 ? REPLY_ACK : REPLY_NOTHING;
+}
+
 static enum answer_reply reply_of(const struct answer *answer)
 {
     if (answer->kind == ANSWER_NOBODY)
@@ -132,15 +175,15 @@ static enum answer_reply reply_of(const struct answer *answer)
         return reply_of_syn_sent(&answer->segment);
     if (answer->kind == ANSWER_SYN_RECEIVED && judge_is_opening(&answer->segment))
         return REPLY_SYN_ACK;
-    return reply_of_connected(&answer->segment);
+    if (answer->kind == ANSWER_TIME_WAIT)
+        return reply_of_time_wait(&answer->segment);
+    return judge_is_orphan(answer) ? reply_of_orphan(&answer->segment) : reply_of_connected(&answer->segment);
 }
 
 void judge(struct answer *answer)
 {
-    bool comes = answer->way == WAY_HERE || answer->way == WAY_REMOTE;
-
     answer->kind = ANSWER_NOBODY;
-    if (comes && answer->kernel != ANSWER_NONE)
+    if (judge_comes(answer) && answer->kernel != ANSWER_NONE)
         answer->kind = kind_of(answer, &answer->table.rows[answer->kernel].socket);
     answer->row = answer->kind != ANSWER_NOBODY ? answer->kernel : ANSWER_NONE;
     answer->certainty = certainty_of(answer);

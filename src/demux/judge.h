@@ -14,6 +14,12 @@
 
 void judge(struct answer *answer);
 
+/* Does it come to TCP here, as far as is known? */
+bool judge_comes(const struct answer *answer);
+/* What is left of a connection in FIN-WAIT-2 whose process has closed it: it takes nothing but a FIN. */
+bool judge_is_orphan(const struct answer *answer);
+/* A request for a connection, which ends with the listening socket that it came to. */
+bool judge_is_request(const struct answer *answer);
 /* The first that listens among the candidates, or NULL. */
 const struct model_candidate *judge_listening(const struct answer *answer);
 /* More connections wait to be accepted than may. */

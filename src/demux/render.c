@@ -2,6 +2,7 @@
 #include "demux/render.h"
 
 #include "demux/explain.h"
+#include "demux/judge.h"
 #include "pairs/render.h"
 
 static void format_row(const struct answer *answer, uint32_t row, struct text *text)
@@ -21,7 +22,7 @@ static void format_certainty(const struct answer *answer, struct text *text)
     text_string(text, explain_certainty(answer->certainty));
     if (answer->certainty == CERTAINTY_GROUP && answer->row != ANSWER_NONE)
         text_string(text, ": this one or another of its rank");
-    if (answer->way == WAY_HERE || answer->way == WAY_REMOTE)
+    if (judge_comes(answer))
         text_string(text,
                     answer->agree ? ", and the kernel says the same" : ", the kernel and the rules differ");
 }

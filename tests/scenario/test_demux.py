@@ -12,6 +12,7 @@ import tempfile
 
 import pytest
 
+import packets
 from forkport import DEADLINE, FORKPORT, LIBC, until
 
 SO_REUSEPORT, SO_BINDTODEVICE, SO_INCOMING_CPU = 15, 25, 49
@@ -107,6 +108,79 @@ def wired(network):
             host.run("ip", "-6", "addr", "add", f"fd00:{i}::{number}/64", "dev", f"eth{i}", "nodad")
     with contextlib.ExitStack() as stack:
         yield Place(one, stack), two
+
+
+def checksum(data):
+    data += bytes(len(data) % 2)
+    total = sum(struct.unpack(f">{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xffff) + (total >> 16)
+    return struct.pack(">H", ~total & 0xffff)
+
+
+FLAGS = {"SYN": packets.SYN, "ACK": packets.ACK, "FIN": packets.FIN, "RST": packets.RST, "PSH": packets.PSH, "none": 0}
+REPLIES = {packets.SYN | packets.ACK: "syn-ack", packets.ACK: "ack", packets.RST: "reset",
+           packets.RST | packets.ACK: "reset"}
+
+
+class Outsider:
+    """Somebody behind the first wire who sends what no kernel would: IPv4 segments to 10.0.0.1:21, and sees what comes back."""
+
+    def __init__(self, place, other):
+        self.place = place
+        self.tap = place.stack.enter_context(other.socket(socket.AF_PACKET, socket.SOCK_RAW))
+        self.tap.bind(("eth0", 0x0800))
+        ours, theirs = ([link["address"] for link in json.loads(host.run("ip", "-j", "link", "show", "eth0"))][0]
+                        for host in (place.host, other))
+        self.head = bytes.fromhex((ours + theirs).replace(":", "")) + b"\x08\x00"
+        place.host.run("ip", "neigh", "add", "10.0.0.9", "lladdr", theirs, "dev", "eth0")
+        self.port = 1500
+
+    def send(self, flags, sequence=0, acknowledgement=0, payload=b"", source="10.0.0.9", local="10.0.0.1"):
+        flags = sum(FLAGS[name] for name in flags.split(","))
+        segment = packets.tcp(self.port, 21, sequence, acknowledgement, flags, payload)
+        ends = packets.address(source) + packets.address(local)
+        segment = segment[:16] + checksum(ends + struct.pack(">HH", 6, len(segment)) + segment) + segment[18:]
+        head = packets.ip(source, local, segment)[:20]
+        self.tap.send(self.head + head[:10] + checksum(head) + head[12:] + segment)
+
+    def reply(self, seconds=0.15):
+        """(flags, sequence) of what comes to our port, or None."""
+        self.tap.settimeout(seconds)
+        with contextlib.suppress(TimeoutError):
+            while True:
+                frame, (_, _, kind, *_) = self.tap.recvfrom(65536)
+                if kind != socket.PACKET_OUTGOING and frame[23] == 6 and frame[36:38] == struct.pack(">H", self.port):
+                    return frame[47], int.from_bytes(frame[38:42], "big")
+        return None
+
+    def answered(self, *what, **more):
+        """How the segment is answered, in the words of demux."""
+        self.send(*what, **more)
+        found = self.reply()
+        return REPLIES[found[0]] if found else "nothing"
+
+    def ask(self, flags):
+        [answer] = self.place.ask(f"10.0.0.9:{self.port}", "10.0.0.1:21", "--flags", flags)
+        return answer
+
+    def close_first(self, listening):
+        """A connection from a port of its own that the server has closed; returns what the next of our bytes is numbered."""
+        self.port += 1
+        self.send("SYN", 1000)
+        _, first = self.reply(DEADLINE)
+        self.send("ACK", 1001, first + 1)
+        listening.accept()[0].close()
+        assert self.reply(DEADLINE)[0] & packets.FIN
+        self.send("ACK", 1001, first + 2)
+        until(lambda: self.ask("ACK")["state"] == "FIN-WAIT-2")
+        self.acknowledged = first + 2
+        return 1001
+
+
+@pytest.fixture
+def outsider(wired):
+    return Outsider(*wired)
 
 
 def accepts(listening, client):
@@ -412,6 +486,35 @@ def test_a_syn_for_a_time_wait_depends_on_its_sequence_number(place):
     assert (answer["answer"], answer["certainty"]) == ("time-wait", "exact")
 
 
+@pytest.mark.parametrize("flags, offset, payload, reply", [
+    ("ACK", 0, b"", "nothing"), ("ACK", 200000, b"", "ack"), ("PSH,ACK", 0, b"x", "reset"), ("PSH,ACK", -1, b"x", "ack"),
+    ("SYN", 0, b"", "reset"), ("SYN", 200000, b"", "ack"), ("FIN,ACK", 0, b"", "ack"), ("FIN", 0, b"", "nothing"),
+    ("RST", 0, b"", "nothing"), ("RST", 200000, b"", "ack")])
+def test_what_is_left_in_fin_wait_2_answers_by_the_sequence_number(outsider, flags, offset, payload, reply):
+    listening = outsider.place.listen("10.0.0.1", 21)
+    following = outsider.close_first(listening)
+    answer = outsider.ask(flags)
+    assert (answer["answer"], answer["state"], answer["certainty"]) == ("connected", "FIN-WAIT-2", "depends")
+    assert any("its process has closed it" in reason for reason in answer["reasons"])
+    assert outsider.answered(flags, following + offset, outsider.acknowledged, payload) == reply
+    # What is said is of what comes in order, but for a SYN, whose number is any.
+    assert offset != (200000 if flags == "SYN" else 0) or answer["reply"] == reply
+
+
+@pytest.mark.parametrize("flags, offset, payload, reply", [
+    ("ACK", 0, b"", "nothing"), ("none", 0, b"", "nothing"), ("RST", 0, b"", "nothing"), ("RST", 9, b"", "nothing"),
+    ("FIN", -1, b"", "ack"), ("FIN", 0, b"", "ack"), ("FIN,ACK", -1, b"", "ack"), ("PSH", 0, b"x", "ack"),
+    ("PSH,ACK", 0, b"x", "ack"), ("SYN,ACK", 0, b"", "ack"), ("SYN", -9, b"", "ack")])
+def test_what_a_time_wait_answers(outsider, flags, offset, payload, reply):
+    listening = outsider.place.listen("10.0.0.1", 21)
+    following = outsider.close_first(listening)
+    assert outsider.answered("FIN,ACK", following, outsider.acknowledged) == "ack"
+    answer = outsider.ask(flags)
+    assert (answer["answer"], answer["reply"]) == ("time-wait", reply)
+    assert answer["certainty"] == ("depends" if flags == "SYN" else "exact")
+    assert outsider.answered(flags, following + 1 + offset, outsider.acknowledged, payload) == reply
+
+
 def test_a_connection_that_its_process_has_left_has_none(place):
     listening = place.listen("127.0.0.1", 21)
     client = place.connect("127.0.0.1", 21)
@@ -428,7 +531,7 @@ def test_a_half_open_connection_lives_as_long_as_its_listening_socket(place):
     client = place.connect("127.0.0.1", 21)
     pair = end_of(client.getsockname()), "127.0.0.1:21"
     [answer] = place.ask(*pair, "--flags", "ACK")
-    assert (answer["answer"], answer["state"], answer["certainty"]) == ("syn-received", "SYN-RECEIVED", "exact")
+    assert (answer["answer"], answer["state"], answer["certainty"]) == ("syn-received", "SYN-RECEIVED", "depends")
     [answer] = place.ask(*pair)
     assert (answer["answer"], answer["reply"]) == ("syn-received", "syn-ack")
     listening.close()
@@ -437,6 +540,26 @@ def test_a_half_open_connection_lives_as_long_as_its_listening_socket(place):
     client.send(b"x")
     with pytest.raises(ConnectionResetError):
         client.recv(1)
+
+
+@pytest.mark.parametrize("migrate", [False, True])
+def test_a_half_open_connection_whose_listening_socket_has_a_successor(place, migrate):
+    """It is refused, unless it is handed on to another of the group."""
+    first = place.listen("127.0.0.1", 21, share=True)
+    first.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 30)
+    place.host.run("sysctl", "-qw", f"net.ipv4.tcp_migrate_req={int(migrate)}")
+    client = place.connect("127.0.0.1", 21)
+    second = place.listen("127.0.0.1", 21, share=True)
+    first.close()
+    [answer] = place.ask(end_of(client.getsockname()), "127.0.0.1:21", "--flags", "PSH,ACK")
+    assert (answer["answer"], answer["certainty"]) == ("syn-received", "depends")
+    assert any(reason.startswith("it ends with the listening socket that its SYN came to") for reason in answer["reasons"])
+    client.send(b"x")
+    if migrate:
+        assert accepts([second], client) == cookie_of(second)
+    else:
+        with pytest.raises(ConnectionResetError):
+            client.recv(1)
 
 
 def test_a_full_queue_drops_what_it_is_sent(place):
@@ -612,6 +735,47 @@ def test_an_address_that_is_not_the_hosts_is_nobodys_here(place):
     assert (answer["certainty"], answer["reply"]) == ("depends", "nothing") and "route_localnet" in answer["reasons"][0]
     [answer] = place.ask("[2001:db8::1]:1500", "[::1]:21", code=1)
     assert answer["certainty"] == "exact"
+
+
+@pytest.mark.parametrize("source, settings", [
+    ("224.0.0.1", []), ("255.255.255.255", []), ("127.0.0.1", ["route_localnet", "accept_local"]),
+    ("10.0.0.1", ["accept_local"]), ("0.1.2.3", None), ("240.0.0.1", None), ("10.0.0.9", None)])
+def test_what_the_kernel_drops_by_its_source(outsider, source, settings):
+    """Held against the segments that its TCP counts, of those that come to eth1's address by eth0; None: it drops none."""
+    host = outsider.place.host
+    outsider.place.listen("0.0.0.0", 21)
+    host.run("ip", "route", "add", "default", "via", "10.0.0.9")
+    def segments():
+        names, values = [line.split() for line in host.run("cat", "/proc/net/snmp").splitlines() if line.startswith("Tcp:")]
+        return int(values[names.index("InSegs")])
+    [answer] = outsider.place.ask(f"{source}:1500", "10.0.1.1:21", "--interface", "eth0", code=0 if settings is None else 1)
+    before = segments()
+    outsider.send("SYN", source=source, local="10.0.1.1")
+    if settings is None:
+        until(lambda: segments() > before)
+        assert (answer["answer"], answer["certainty"], answer["reply"]) == ("listening", "exact", "syn-ack")
+        return
+    assert not outsider.reply() and segments() == before
+    assert (answer["answer"], answer["certainty"], answer["reply"]) == ("nobody", "depends" if settings else "exact", "nothing")
+    assert answer["reasons"][0].startswith("the kernel drops it before TCP (martian source)")
+    assert all(setting in answer["reasons"][0] for setting in settings)
+    for setting in settings:
+        host.run("sysctl", "-qw", f"net.ipv4.conf.eth0.{setting}=1")
+    outsider.send("SYN", source=source, local="10.0.1.1")
+    if settings:
+        until(lambda: segments() > before)
+
+
+def test_a_host_may_send_to_itself_from_its_own_addresses(place):
+    place.host.run("ip", "addr", "add", "10.0.0.1/32", "dev", "lo")
+    listening = place.listen("10.0.0.1", 21)
+    client = place.socket()
+    client.bind(("127.0.0.1", 0))
+    assert place.receiver(end_of(client.getsockname()), "10.0.0.1:21") == cookie_of(listening)
+    client.connect(("10.0.0.1", 21))
+    assert accepts([listening], client) == cookie_of(listening)
+    [answer] = place.ask("[ff02::1%lo]:1500", "[::1]:21", code=1)
+    assert answer["certainty"] == "exact" and "martian source" in answer["reasons"][0]
 
 
 def test_bound_or_shut_down_is_not_listening(place):

@@ -190,6 +190,8 @@ static void test_what_each_state_does_with_each_segment(void **state)
         {DIAG_SYN_RECEIVED, "SYN", ANSWER_NOBODY, REPLY_RESET}, /* nobody listens any more */
         {DIAG_TIME_WAIT, "ACK", ANSWER_TIME_WAIT, REPLY_NOTHING},
         {DIAG_TIME_WAIT, "SYN", ANSWER_TIME_WAIT, REPLY_ACK},
+        {DIAG_TIME_WAIT, "FIN", ANSWER_TIME_WAIT, REPLY_ACK},
+        {DIAG_TIME_WAIT, "RST", ANSWER_TIME_WAIT, REPLY_NOTHING},
     };
 
     (void)state;
@@ -306,6 +308,26 @@ static void test_a_program_of_one_alone_can_only_refuse(void **state)
     answer_done(&answer);
 }
 
+/* With a descriptor it is a socket like any other in that state. */
+static void test_what_is_left_in_fin_wait_2(void **state)
+{
+    struct segment asked = segment("10.0.0.2", "10.0.0.1");
+    struct pairs_table table = {.count = 0};
+
+    (void)state;
+    connect_at(&table, &asked.pair, DIAG_FIN_WAIT_2, 0);
+    struct answer answer = answer_of(&table, &asked, 0);
+    answer.segment.flags = SEGMENT_PSH | SEGMENT_ACK;
+    judge(&answer);
+    assert_int_equal(answer.certainty, CERTAINTY_DEPENDS);
+    assert_int_equal(answer.reply, REPLY_RESET);
+    answer.table.rows[0].socket.inode = 7;
+    judge(&answer);
+    assert_int_equal(answer.certainty, CERTAINTY_EXACT);
+    assert_int_equal(answer.reply, REPLY_ACK);
+    answer_done(&answer);
+}
+
 static void test_what_never_comes_to_tcp(void **state)
 {
     struct segment asked = segment("10.0.0.2", "10.0.0.1");
@@ -323,8 +345,16 @@ static void test_what_never_comes_to_tcp(void **state)
     judge(&answer);
     assert_int_equal(answer.certainty, CERTAINTY_DEPENDS);
     assert_int_equal(answer.row, ANSWER_NONE);
+    answer.way = WAY_OWN_SOURCE;
+    judge(&answer);
+    assert_int_equal(answer.certainty, CERTAINTY_DEPENDS);
     answer.segment.pair.local.family = AF_INET6;
     judge(&answer);
+    assert_int_equal(answer.certainty, CERTAINTY_EXACT);
+    answer.segment.pair.local.family = AF_INET;
+    answer.way = WAY_NO_SOURCE;
+    judge(&answer);
+    assert_int_equal(answer.kind, ANSWER_NOBODY);
     assert_int_equal(answer.certainty, CERTAINTY_EXACT);
     answer_done(&answer);
 }
@@ -340,6 +370,7 @@ int main(void)
         cmocka_unit_test(test_a_difference_is_shown_and_never_exact),
         cmocka_unit_test(test_what_is_certain_of_a_group),
         cmocka_unit_test(test_a_program_of_one_alone_can_only_refuse),
+        cmocka_unit_test(test_what_is_left_in_fin_wait_2),
         cmocka_unit_test(test_what_never_comes_to_tcp),
     };
 
