@@ -18,9 +18,8 @@ struct steering {
     uint64_t group;  /* the same for all members of one; 0: it is in none */
     bool shared;     /* SO_REUSEPORT */
     bool program;    /* its group has a BPF program that chooses the member */
-    bool
-        refuses; /* and that may choose none, so that nobody listens; what others choose wrongly, a hash does */
-    int32_t cpu; /* SO_INCOMING_CPU, or -1 */
+    bool refuses;    /* and that may choose none: then nobody receives it */
+    int32_t cpu;     /* SO_INCOMING_CPU, or -1 */
 };
 
 /* Calls for each listening socket; false from `each` ends it with errno as it left it. 0, or -1. */
