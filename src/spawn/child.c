@@ -30,11 +30,10 @@ static long close_others(const struct child_setup *setup)
 /* Before the identity changes, since only ours may connect to the log. */
 static long set_stderr(const struct child_setup *setup)
 {
-    const struct log_socket_names *log = &setup->log;
     long fd = setup->stderr_fd;
 
     if (setup->to_log)
-        fd = child_log_socket(&log->own, log->own_length, &log->reader, log->reader_length);
+        fd = log_socket_make(&setup->log);
     else if (fd < 0)
         return 0;
     return fd < 0 ? fd : child_move((int)fd, 2);

@@ -247,12 +247,10 @@ bool template_has_room(const struct template *template)
 /* What becomes 2 of the worker; *ret_own is what the caller closes then. */
 static int open_stderr(const struct child_setup *setup, int *ret_own)
 {
-    const struct log_socket_names *log = &setup->log;
-
     *ret_own = -1;
     if (!setup->to_log)
         return setup->stderr_fd >= 0 ? setup->stderr_fd : 2;
-    long fd = child_log_socket(&log->own, log->own_length, &log->reader, log->reader_length);
+    long fd = log_socket_make(&setup->log);
     if (fd < 0) {
         errno = (int)-fd;
         return -1;

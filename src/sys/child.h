@@ -84,22 +84,6 @@ static inline long child_move(int from, int to)
     return child_call(__NR_dup3, from, to, 0, 0);
 }
 
-/*
- * A datagram socket, bound to a name of its own and connected to another's: its number. Without the name (somebody else has it) it is
- * still connected; whoever reads cannot tell then whose it is.
- */
-static inline long child_log_socket(const void *own, unsigned own_length, const void *reader,
-                                    unsigned reader_length)
-{
-    long fd = child_call(__NR_socket, 1 /* AF_UNIX */, 02 | 02000000 /* SOCK_DGRAM | SOCK_CLOEXEC */, 0, 0);
-
-    if (fd < 0)
-        return fd;
-    child_call(__NR_bind, fd, (long)own, own_length, 0);
-    long result = child_call(__NR_connect, fd, (long)reader, reader_length, 0);
-    return result < 0 ? result : fd;
-}
-
 static inline long child_close_range(unsigned first, unsigned last)
 {
     return child_call(__NR_close_range, (long)first, (long)last, 0, 0);

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -113,6 +114,18 @@ void log_socket_close(struct log_socket *log)
     fd_close(fd_take(&log->path_fd));
 }
 
+__attribute__((format(printf, 2, 3))) static socklen_t put_path(struct sockaddr_un *name, const char *format,
+                                                                ...)
+{
+    va_list arguments;
+
+    name->sun_family = AF_UNIX;
+    va_start(arguments, format);
+    int length = vsnprintf(name->sun_path, sizeof(name->sun_path), format, arguments);
+    va_end(arguments);
+    return length_of((size_t)length + 1);
+}
+
 void log_socket_names(const struct log_socket *log, struct log_socket_names *ret_names)
 {
     memset(ret_names, 0, sizeof(*ret_names));
@@ -120,11 +133,9 @@ void log_socket_names(const struct log_socket *log, struct log_socket_names *ret
     memcpy(ret_names->own.sun_path + 1, PREFIX, PREFIX_LENGTH);
     put_digits(ret_names->own.sun_path + 1 + PREFIX_LENGTH, log->tag);
     ret_names->own_length = length_of(NAME_LENGTH);
-    ret_names->reader.sun_family = AF_UNIX;
     /* Not /proc/self: for each new process the kernel would make the folder's entries anew, which costs more than all the rest. */
-    int length = snprintf(ret_names->reader.sun_path, sizeof(ret_names->reader.sun_path), "/proc/%d/fd/%d",
-                          (int)getpid(), log->path_fd);
-    ret_names->reader_length = length_of((size_t)length + 1);
+    ret_names->reader_length = put_path(&ret_names->reader, "/proc/%d/fd/%d", (int)getpid(), log->path_fd);
+    ret_names->inside_length = put_path(&ret_names->inside, "/proc/self/fd/%d", log->path_fd);
 }
 
 void log_socket_number(struct log_socket_names *names, uint64_t number)

@@ -4,7 +4,7 @@
  *
  * A reader, bound to a name in the file system that is gone again before anybody else can use it: only through the descriptor of that
  * name (log_socket.path_fd, by way of /proc) can a socket still be connected to the reader. Each worker has a datagram socket of
- * its own, made in its process (child_log_socket() of sys/child.h), so that nothing a worker does to it touches another's, and
+ * its own, made in its process (log_socket_make()), so that nothing a worker does to it touches another's, and
  * bound to a name that says whose it is: the tag of this reader and a number. The kernel gives that name with each datagram,
  * whichever process of the worker sent it and whether that is still there. Nothing is held for a worker in the supervisor.
  *
@@ -13,6 +13,9 @@
 #ifndef SYS_LOG_SOCKET_H
 #define SYS_LOG_SOCKET_H
 
+#include "sys/child.h"
+
+#include <errno.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
@@ -31,6 +34,8 @@ struct log_socket_names {
     socklen_t own_length;
     struct sockaddr_un reader;
     socklen_t reader_length;
+    struct sockaddr_un inside; /* the reader, as any process that has our descriptors reaches it */
+    socklen_t inside_length;
 };
 
 /* Makes the reader and proves that it can be connected to. The tag should be nobody else's. */
@@ -41,6 +46,26 @@ int log_socket_connect(const struct log_socket *log);
 void log_socket_names(const struct log_socket *log, struct log_socket_names *ret_names);
 /* Makes the names those of the worker with this number. */
 void log_socket_number(struct log_socket_names *names, uint64_t number);
+
+/*
+ * A worker's socket, bound and connected: its number, or a negative errno. Without its name (somebody else has it) it is still connected;
+ * whoever reads cannot tell then whose it is. Bare system calls, in the supervisor or a child that has its descriptors.
+ *
+ * A child that changes its user in the supervisor's memory has the kernel keep that from others (PR_SET_DUMPABLE), and then
+ * /proc/PID/fd is closed to the next child, unless it has CAP_SYS_PTRACE; but not its own.
+ */
+static inline long log_socket_make(const struct log_socket_names *names)
+{
+    long fd = child_call(__NR_socket, AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, 0);
+
+    if (fd < 0)
+        return fd;
+    child_call(__NR_bind, fd, (long)&names->own, names->own_length, 0);
+    long result = child_call(__NR_connect, fd, (long)&names->reader, names->reader_length, 0);
+    if (result == -EACCES || result == -EPERM)
+        result = child_call(__NR_connect, fd, (long)&names->inside, names->inside_length, 0);
+    return result < 0 ? result : fd;
+}
 
 struct log_socket_sender {
     pid_t pid;

@@ -339,13 +339,15 @@ CAPABILITIES = "+setuid,+setgid,+dac_override"
     ["--reuid=12345", "--regid=12345", "--clear-groups", "--inh-caps", CAPABILITIES, "--ambient-caps", CAPABILITIES],
     ["--inh-caps", CAPABILITIES, "--ambient-caps", CAPABILITIES],
     ["--securebits", "+no_setuid_fixup"],
-], ids=["own user", "other user", "root", "no fixup"])
+    ["--bounding-set", "-sys_ptrace"],
+], ids=["own user", "other user", "root", "no fixup", "in a container"])
 def test_capabilities_of_the_server_are_not_the_workers(serve, root, public_worker, prefix):
-    """Given to a server that need not be root, or kept by a root whose change of user takes nothing."""
+    """Given to a server that need not be root, or kept by a root whose change of user takes nothing; and one worker after the other."""
     if not shutil.which("setpriv"):
         pytest.skip("there is no program setpriv")
     server = serve("127.0.0.1:0", "--user", "nobody", worker=[public_worker, "dump"], prefix=["setpriv", *prefix])
-    check_identity(ask_dump(server), (65534, 65534, [65534]))
+    for _ in range(3):
+        check_identity(ask_dump(server), (65534, 65534, [65534]))
 
 
 def test_ipv4_client_of_an_ipv6_socket_is_shown_as_ipv4(serve):
