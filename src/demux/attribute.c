@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "demux/attribute.h"
 
+#include "demux/live_addresses.h"
 #include "pairs/gather.h"
 #include "pairs/owner.h"
 #include "sys/fd.h"
 #include "sys/loop.h"
 #include "sys/netlink.h"
-#include "sys/route.h"
 #include "sys/socket_events.h"
 
 #include <errno.h>
@@ -18,30 +18,21 @@
 #define LOOK_MIN_NS 100000000
 /* So old may be what is known of those that hold a listening socket. */
 #define LISTENERS_NS 1000000000
-/* Addresses that have been asked about; the host's own change seldom. */
-#define ADDRESSES  64
-#define ADDRESS_NS 1000000000
-
-struct known_address {
-    struct address address;
-    int64_t until_ns;
-    bool local;
-};
-
 struct attribute {
     struct socket_events events;
     struct live_sockets sockets;
-    struct live_listening listening;
+    struct live_history history;
     int netlink;       /* exact questions; -1: none can be asked */
     int64_t offset_ns; /* CLOCK_REALTIME is so far ahead of CLOCK_MONOTONIC */
     int64_t kept_ns;
     int64_t next_look_ns;
     uint64_t lost;
     bool lost_ends; /* so sockets may be gone that seem to live */
+    int64_t drained_ns;
     int64_t looked_ns;
     bool wants_look;
-    bool new_listener; /* one is not in the table yet */
-    struct known_address addresses[ADDRESSES];
+    bool has_changed; /* a socket began or ceased to listen, which is not in the table yet */
+    struct live_addresses addresses;
 };
 
 int attribute_fd(const struct attribute *attribute)
@@ -124,12 +115,26 @@ static void take_connection(struct attribute *attribute, const struct socket_eve
         name(socket, ways[event->kind], event);
 }
 
-/* It is in the table from the next look on. */
+/* It is, or is not, in the table from the next look on. */
+static void take_change(struct attribute *attribute, const struct socket_event *event)
+{
+    struct live_change change = {
+        .from_ns = (int64_t)event->time_ns,
+        .to_ns = (int64_t)event->time_ns,
+        .cookie = event->cookie,
+        .port = ntohs(event->local_port),
+        .began = event->kind == SOCKET_LISTENS,
+    };
+
+    live_history_change(&attribute->history, &change);
+    attribute->wants_look = attribute->has_changed = true;
+}
+
 static void take_listener(struct attribute *attribute, const struct socket_event *event)
 {
     struct live_socket *socket = socket_of(attribute, event, true);
 
-    attribute->wants_look = attribute->new_listener = true;
+    take_change(attribute, event);
     if (socket != NULL)
         name(socket, LIVE_LISTENS, event);
 }
@@ -138,8 +143,9 @@ static void take_end(struct attribute *attribute, const struct socket_event *eve
 {
     struct live_socket *socket = live_sockets_by_cookie(&attribute->sockets, event->cookie);
 
-    /* Of one that has listened, and has no foreign end. */
-    attribute->wants_look |= event->foreign_port == 0;
+    /* One that has listened has a port and no foreign end. Others may have so too, which only costs a look. */
+    if (event->foreign_port == 0 && event->local_port != 0)
+        take_change(attribute, event);
     if (socket == NULL)
         return;
     set_pair(attribute, socket, event);
@@ -164,6 +170,21 @@ static int64_t compare_clocks(void)
     return offset_ns;
 }
 
+/* Any socket may have begun or ceased to listen meanwhile. */
+static void take_losses(struct attribute *attribute)
+{
+    uint64_t lost = has_events(attribute) ? socket_events_lost(&attribute->events) : 0;
+    int64_t now_ns = clock_monotonic_ns();
+    struct live_change change = {.from_ns = attribute->drained_ns, .to_ns = now_ns};
+
+    if (lost != attribute->lost) {
+        attribute->lost_ends = attribute->wants_look = true;
+        live_history_change(&attribute->history, &change);
+    }
+    attribute->lost = lost;
+    attribute->drained_ns = now_ns;
+}
+
 void attribute_drain(struct attribute *attribute)
 {
     struct socket_event event;
@@ -177,10 +198,7 @@ void attribute_drain(struct attribute *attribute)
         else if (event.foreign_port != 0)
             take_connection(attribute, &event);
     }
-    uint64_t lost = has_events(attribute) ? socket_events_lost(&attribute->events) : 0;
-    if (lost != attribute->lost)
-        attribute->lost_ends = attribute->wants_look = true;
-    attribute->lost = lost;
+    take_losses(attribute);
 }
 
 uint64_t attribute_lost(const struct attribute *attribute)
@@ -209,7 +227,7 @@ static struct live_socket *take_socket(struct attribute *attribute, const struct
 /* A row of the table that is the newest one now. */
 static void take_row(struct attribute *attribute, const struct pairs_row *row)
 {
-    const struct live_listening *listening = &attribute->listening;
+    const struct live_listening *listening = &attribute->history.now;
     struct live_process holders[LIVE_PROCESSES];
     struct live_socket *socket = take_socket(attribute, &row->socket);
 
@@ -250,14 +268,14 @@ static enum fp_status look(struct attribute *attribute, struct fp_error *err)
     struct pairs_table table = {.count = 0};
     int64_t start_ns = clock_monotonic_ns();
 
-    attribute->wants_look = attribute->new_listener = false;
+    attribute->wants_look = attribute->has_changed = false;
     enum fp_status status = gather(&table, err);
     if (status == FP_OK)
-        status = live_listening_set(&attribute->listening, &table, start_ns, err);
+        status = live_history_set(&attribute->history, &table, start_ns, clock_monotonic_ns(), err);
     pairs_done(&table);
     if (status != FP_OK)
         return status;
-    const struct pairs_table *taken = &attribute->listening.table;
+    const struct pairs_table *taken = &attribute->history.now.table;
     for (size_t i = 0; i < taken->count; i++) {
         if (is_connected(&taken->rows[i].socket))
             take_row(attribute, &taken->rows[i]);
@@ -291,6 +309,8 @@ enum fp_status attribute_new(uint32_t most, int64_t kept_ns, struct attribute **
     attribute->netlink = netlink_open();
     /* Events first: what comes while the table is read is then in one or the other, or in both. */
     int why = socket_events_open(&attribute->events) < 0 ? errno : 0;
+    attribute->history.blind = why != 0;
+    attribute->drained_ns = clock_monotonic_ns();
     /* Twice, since who holds a socket has to be seen twice. */
     enum fp_status status = look(attribute, err);
     if (status == FP_OK)
@@ -311,29 +331,43 @@ void attribute_free(struct attribute *attribute)
         return;
     socket_events_close(&attribute->events);
     live_sockets_done(&attribute->sockets);
-    live_listening_done(&attribute->listening);
+    live_history_done(&attribute->history);
     fd_close(attribute->netlink);
     free(attribute);
 }
 
-/* The one socket of this pair, by the kernel; NULL: none, or it cannot be asked. */
-static struct live_socket *ask(struct attribute *attribute, const struct attribute_segment *segment)
+enum asked { ASKED_IN_VAIN, ASKED_NOBODY, ASKED_FOUND };
+
+/* Who has this pair, by the kernel. */
+static enum asked ask_kernel(const struct attribute *attribute, const struct pair *pair, uint32_t interface,
+                             struct diag_socket *ret_found)
 {
     char request[DIAG_REQUEST_SIZE];
     _Alignas(uint32_t) char answer[4096];
     struct diag_reader reader;
-    struct diag_socket found;
 
     if (attribute->netlink < 0)
-        return NULL;
-    size_t length = diag_request_exact(request, &segment->pair, segment->interface, 0);
+        return ASKED_IN_VAIN;
+    size_t length = diag_request_exact(request, pair, interface, 0);
     if (netlink_send(attribute->netlink, request, length) < 0)
-        return NULL;
+        return ASKED_IN_VAIN;
     ssize_t got = netlink_receive(attribute->netlink, answer, sizeof(answer));
     if (got < 0)
-        return NULL;
+        return ASKED_IN_VAIN;
     diag_reader_init(&reader, answer, (size_t)got);
-    if (diag_reader_next(&reader, &found) != DIAG_SOCKET || !is_connected(&found))
+    enum diag_item item = diag_reader_next(&reader, ret_found);
+    if (item == DIAG_SOCKET)
+        return ASKED_FOUND;
+    return item == DIAG_ERROR && reader.errnum == ENOENT ? ASKED_NOBODY : ASKED_IN_VAIN;
+}
+
+/* The one connected socket of this pair; NULL: none, or it cannot be asked. */
+static struct live_socket *ask(struct attribute *attribute, const struct attribute_segment *segment)
+{
+    struct diag_socket found;
+
+    if (ask_kernel(attribute, &segment->pair, segment->interface, &found) != ASKED_FOUND ||
+        !is_connected(&found))
         return NULL;
     return take_socket(attribute, &found);
 }
@@ -371,21 +405,10 @@ void attribute_notice(struct attribute *attribute, const struct attribute_segmen
         live_sockets_end(&attribute->sockets, known, moment.time_ns);
 }
 
-static bool is_local(struct attribute *attribute, const struct address *address, uint32_t interface)
+static bool is_local(struct attribute *attribute, const struct attribute_segment *segment)
 {
-    uint64_t hash = hash_bytes(&attribute->sockets.secret, address->bytes, sizeof(address->bytes));
-    struct known_address *known = &attribute->addresses[hash % ADDRESSES];
-    int64_t now_ns = clock_monotonic_ns();
-    struct route route;
-
-    if (known->until_ns > now_ns && known->address.family == address->family &&
-        memcmp(known->address.bytes, address->bytes, sizeof(address->bytes)) == 0)
-        return known->local;
-    uint32_t scope = address_needs_scope(address) ? interface : 0;
-    if (route_find(address->family, address->bytes, scope, &route) < 0)
-        route.local = false;
-    *known = (struct known_address){*address, now_ns + ADDRESS_NS, route.local};
-    return route.local;
+    return live_addresses_is_local(&attribute->addresses, &attribute->sockets.secret, &segment->pair.local,
+                                   segment->interface);
 }
 
 /* Who has made it listen, where nobody is seen to hold it. */
@@ -403,18 +426,56 @@ static void name_listener(const struct attribute *attribute, const struct live_l
     }
 }
 
-static bool find_listener(struct attribute *attribute, const struct pair *pair, uint32_t interface,
+static int64_t time_of(const struct attribute *attribute, const struct attribute_segment *segment)
+{
+    return segment->time_ns - attribute->offset_ns;
+}
+
+/* The table may have been read before the socket listened to which a segment came, or after it. */
+static void see_changes(struct attribute *attribute, const struct attribute_segment *segment)
+{
+    if (!segment->opening || !attribute->has_changed ||
+        live_history_is_sure(&attribute->history, segment->pair.local.port, time_of(attribute, segment)))
+        return;
+    /* Without a report: what fails now fails at the next regular look too. */
+    if (look(attribute, NULL) == FP_OK)
+        attribute_drain(attribute);
+}
+
+/* Where no events tell of changes: the table said it before the segment came, and the kernel says it still. */
+static bool is_confirmed(const struct attribute *attribute, const struct attribute_segment *segment,
+                         const struct live_listener *listener)
+{
+    const struct live_history *history = &attribute->history;
+    int64_t time_ns = time_of(attribute, segment);
+    const struct live_listening *table = history->now.to_ns <= time_ns ? &history->now : &history->before;
+    /* No connection has the foreign port 0, so it is those who listen that are asked for. */
+    struct pair pair = segment->pair;
+    struct diag_socket found;
+
+    pair.foreign.port = 0;
+    enum asked asked = ask_kernel(attribute, &pair, segment->interface, &found);
+    if (table->demux == NULL || table->to_ns > time_ns || asked == ASKED_IN_VAIN)
+        return false;
+    if (listener == NULL || asked == ASKED_NOBODY)
+        return listener == NULL && asked == ASKED_NOBODY;
+    return live_listening_has(table, listener, found.cookie);
+}
+
+static bool find_listener(struct attribute *attribute, const struct attribute_segment *segment,
                           struct attribute_answer *answer)
 {
+    const struct pair *pair = &segment->pair;
+    int64_t time_ns = time_of(attribute, segment);
     struct live_listener listener;
 
-    answer->local = is_local(attribute, &pair->local, interface);
+    answer->local = is_local(attribute, segment);
     if (!answer->local)
         return false;
-    /* Without a report: what fails now fails at the next regular look too. */
-    bool found = live_listening_find(&attribute->listening, pair, interface, &listener);
-    if (!found && attribute->new_listener && look(attribute, NULL) == FP_OK)
-        found = live_listening_find(&attribute->listening, pair, interface, &listener);
+    bool found = live_history_find(&attribute->history, pair, segment->interface, time_ns, &listener);
+    answer->unsure = has_events(attribute)
+                         ? !live_history_is_sure(&attribute->history, pair->local.port, time_ns)
+                         : !is_confirmed(attribute, segment, found ? &listener : NULL);
     /* Those that hold it come and go without a word. */
     attribute->wants_look |= clock_monotonic_ns() - attribute->looked_ns > LISTENERS_NS;
     if (!found)
@@ -427,14 +488,15 @@ static bool find_listener(struct attribute *attribute, const struct pair *pair, 
     return true;
 }
 
-static void answer_socket(struct attribute *attribute, struct live_socket *socket, uint32_t interface,
-                          struct attribute_answer *ret_answer)
+static void answer_socket(struct attribute *attribute, const struct live_socket *socket,
+                          const struct attribute_segment *segment, struct attribute_answer *ret_answer)
 {
     struct attribute_answer answer = {.kind = ATTRIBUTE_CONNECTED, .local = true, .way = socket->way};
 
     if (socket->way == LIVE_UNKNOWN && socket->passive)
-        answer.waiting = find_listener(attribute, &socket->pair, interface, &answer);
+        answer.waiting = find_listener(attribute, segment, &answer);
     if (!answer.waiting) {
+        answer.unsure = false;
         answer.not_permitted = socket->not_permitted;
         answer.process_count = socket->process_count;
         answer.more = socket->more;
@@ -456,19 +518,44 @@ static bool is_opening_too(const struct attribute *attribute, const struct attri
            socket->end_ns > moment.time_ns;
 }
 
+/* A SYN for a connection that is there already is the connection's; but most have come of their SYN. */
+static bool was_there(const struct attribute *attribute, const struct attribute_segment *segment,
+                      const struct live_socket *socket)
+{
+    int64_t time_ns = time_of(attribute, segment);
+
+    return has_events(attribute) && socket->start_ns < time_ns - LIVE_CLOCK_ERROR_NS &&
+           socket->end_ns > time_ns;
+}
+
+/* Somebody listened there, since a connection came of it, but is not known any more. */
+static void answer_unknown_listener(const struct attribute_segment *segment, struct attribute_answer *answer)
+{
+    answer->kind = ATTRIBUTE_LISTENING;
+    answer->pair.foreign = (struct address){.family = AF_UNSPEC};
+    answer->pair.local = segment->pair.local;
+    answer->unsure = true;
+}
+
 void attribute_find(struct attribute *attribute, const struct attribute_segment *segment,
                     struct attribute_answer *ret_answer)
 {
     struct attribute_answer answer = {.kind = ATTRIBUTE_NOBODY, .pair = segment->pair};
-    struct live_socket *socket = find_socket(attribute, segment);
 
-    if (segment->opening && !is_opening_too(attribute, segment, socket) &&
-        find_listener(attribute, &segment->pair, segment->interface, &answer))
-        answer.kind = ATTRIBUTE_LISTENING;
-    else if (socket != NULL)
-        answer_socket(attribute, socket, segment->interface, &answer);
-    else
-        answer.local = is_local(attribute, &segment->pair.local, segment->interface);
+    see_changes(attribute, segment);
+    struct live_socket *socket = find_socket(attribute, segment);
+    if (segment->opening && !is_opening_too(attribute, segment, socket)) {
+        if (find_listener(attribute, segment, &answer))
+            answer.kind = ATTRIBUTE_LISTENING;
+        else if (socket != NULL && was_there(attribute, segment, socket))
+            answer_socket(attribute, socket, segment, &answer);
+        else if (socket != NULL)
+            answer_unknown_listener(segment, &answer);
+    } else if (socket != NULL) {
+        answer_socket(attribute, socket, segment, &answer);
+    } else {
+        answer.local = is_local(attribute, segment);
+    }
     *ret_answer = answer;
 }
 
@@ -478,6 +565,8 @@ void attribute_expire(struct attribute *attribute)
     struct live_socket expired;
     int64_t now_ns = clock_monotonic_ns();
 
+    /* Segments are told of long before that. */
+    live_history_expire(&attribute->history, now_ns - LISTENERS_NS);
     do {
         /* Where there is little room left, those that have ended are not kept. */
         bool is_full = sockets->used > sockets->most - sockets->most / 8;

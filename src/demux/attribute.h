@@ -6,7 +6,8 @@
  * (sys/socket_events.h), which name processes however short they live; else, or for what was there before, by looking
  * at the table of sockets and the processes that hold them, now and again, which finds those that live long enough and
  * leaves others without a process. Never is a process guessed: what is said was seen by the socket's cookie, and a
- * connection that nobody has used yet is of those that hold its listening socket. Of several processes that use a
+ * connection that nobody has used yet is of those that hold its listening socket. A SYN is of the socket that listened
+ * when it came, though that be gone when it is told of. Of several processes that use a
  * socket the first that read or wrote stays the one that is named.
  *
  * Events are taken in by attribute_drain(); attribute_look() looks, which takes milliseconds, when something is wanted
@@ -16,7 +17,7 @@
 #define DEMUX_ATTRIBUTE_H
 
 #include "base/error.h"
-#include "demux/live_listening.h"
+#include "demux/live_history.h"
 #include "demux/live_sockets.h"
 
 struct attribute;
@@ -34,6 +35,7 @@ struct attribute_answer {
     bool waiting;       /* nobody has used it yet: the processes are those of its listening socket */
     bool group;         /* one of several listening sockets that share the end */
     bool not_permitted; /* who holds it may not be known */
+    bool unsure;        /* sockets began or ceased to listen about then: it may have been another */
     enum live_way way;
     size_t process_count;
     uint32_t more;
@@ -43,6 +45,7 @@ struct attribute_answer {
 struct attribute_segment {
     struct pair pair; /* local: whose socket is looked for */
     uint32_t interface;
+    int64_t time_ns;           /* its own; CLOCK_REALTIME */
     struct live_moment moment; /* of its connection; CLOCK_REALTIME */
     bool opening;              /* it is to begin a connection, so a listening socket comes first */
 };

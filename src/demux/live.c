@@ -99,7 +99,7 @@ static void notice(const struct live *live, uint64_t count, const char *what)
 }
 
 /* The two ends of a segment, by the sockets of this host; each may be of another. */
-static void find_ends(struct live *live, const struct replay_result *result,
+static void find_ends(struct live *live, int64_t time_ns, const struct replay_result *result,
                       struct attribute_answer *receiver, struct attribute_answer *sender)
 {
     const struct segment *segment = &result->segment;
@@ -107,6 +107,7 @@ static void find_ends(struct live *live, const struct replay_result *result,
         .pair = segment->pair,
         .opening = result->answer == STREAM_LISTENING,
         .interface = segment->interface != 0 ? segment->interface : live->interface,
+        .time_ns = time_ns,
         .moment = {.time_ns = result->stream_first_ns, .opens = result->stream_opened},
     };
 
@@ -125,6 +126,7 @@ static void report_one_stream(struct live *live, const struct stream *stream, bo
     for (unsigned i = 0; i < 2; i++) {
         struct attribute_segment one = {
             .pair = stream_pair(stream, i),
+            .time_ns = stream->head.used_ns,
             .moment = {.time_ns = stream->first_ns, .opens = stream_handshake(stream) != STREAM_NOT_SEEN},
         };
         attribute_find(live->attribute, &one, &ends[i]);
@@ -167,7 +169,7 @@ static void tell(struct live *live, const struct held *held)
         return;
     }
     if (result.has_answer)
-        find_ends(live, &result, &receiver, &sender);
+        find_ends(live, frame->time_ns, &result, &receiver, &sender);
     if (result.has_ended && live->options->summary)
         report_one_stream(live, &result.ended, result.is_given_up);
     text_init(&text, room, sizeof(room));

@@ -45,7 +45,8 @@ static size_t list_row(const struct live_holders *before, const struct pairs_tab
     return count;
 }
 
-bool live_holders_look(struct live_holders *holders, const struct pairs_table *table, int64_t now_ns)
+bool live_holders_look(const struct live_holders *before, const struct pairs_table *table, int64_t now_ns,
+                       struct live_holders *ret_holders)
 {
     struct live_holders now = {.looked_ns = now_ns};
     size_t room = 1;
@@ -53,15 +54,12 @@ bool live_holders_look(struct live_holders *holders, const struct pairs_table *t
     for (size_t i = 0; i < table->count; i++)
         room += table->rows[i].descriptors;
     now.items = calloc(room, sizeof(*now.items));
-    if (now.items == NULL) {
-        live_holders_done(holders);
+    if (now.items == NULL)
         return false;
-    }
     for (size_t i = 0; i < table->count; i++)
-        now.count += list_row(holders, table, &table->rows[i], now_ns, now.items + now.count);
+        now.count += list_row(before, table, &table->rows[i], now_ns, now.items + now.count);
     qsort(now.items, now.count, sizeof(*now.items), compare);
-    live_holders_done(holders);
-    *holders = now;
+    *ret_holders = now;
     return true;
 }
 

@@ -6,7 +6,7 @@
  * that it never has to do with. So who holds a socket is remembered from look to look: one that was there in the look
  * before too is believed to hold a connection, and one that has been there for a second to hold a listening socket,
  * which every new worker of its server comes by. The oldest process of all that hold one is no such child in any case.
- * The list is replaced with each look, by cookie and pid. The only failure is of memory: then nothing is known.
+ * Each look makes a new list of the one before, by cookie and pid. The only failure is of memory.
  */
 #ifndef DEMUX_LIVE_HOLDERS_H
 #define DEMUX_LIVE_HOLDERS_H
@@ -27,7 +27,8 @@ struct live_holders {
 };
 
 /* False: no memory. */
-bool live_holders_look(struct live_holders *holders, const struct pairs_table *table, int64_t now_ns);
+bool live_holders_look(const struct live_holders *before, const struct pairs_table *table, int64_t now_ns,
+                       struct live_holders *ret_holders);
 void live_holders_done(struct live_holders *holders);
 
 /*

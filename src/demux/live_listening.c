@@ -30,17 +30,15 @@ static enum fp_status add(struct live_listening *listening, uint32_t row, struct
     return fp_demux_listen(listening->demux, &end, row, err);
 }
 
-enum fp_status live_listening_set(struct live_listening *listening, struct pairs_table *take_table,
-                                  int64_t now_ns, struct fp_error *err)
+enum fp_status live_listening_set(struct live_listening *listening, const struct live_holders *before,
+                                  struct pairs_table *take_table, struct fp_error *err)
 {
-    fp_demux_free(listening->demux);
-    pairs_done(&listening->table);
     listening->table = *take_table;
     *take_table = (struct pairs_table){.count = 0};
     listening->demux = fp_demux_new(err);
     if (listening->demux == NULL)
         return FP_SYSTEM;
-    if (!live_holders_look(&listening->holders, &listening->table, now_ns))
+    if (!live_holders_look(before, &listening->table, listening->from_ns, &listening->holders))
         return error_set(err, FP_SYSTEM, ENOMEM, "remember", "who holds sockets");
     for (size_t i = 0; i < listening->table.count; i++) {
         if (listening->table.rows[i].socket.state != DIAG_LISTEN)
@@ -106,4 +104,17 @@ bool live_listening_find(const struct live_listening *listening, const struct pa
     listener.more = (uint32_t)(count - listener.process_count);
     *ret_listener = listener;
     return true;
+}
+
+bool live_listening_has(const struct live_listening *listening, const struct live_listener *listener,
+                        uint64_t cookie)
+{
+    const struct pairs_table *table = &listening->table;
+
+    for (size_t i = 0; i < table->count; i++) {
+        const struct diag_socket *socket = &table->rows[i].socket;
+        if (socket->cookie == cookie)
+            return socket->state == DIAG_LISTEN && address_equal(&socket->pair.local, &listener->pair.local);
+    }
+    return false;
 }

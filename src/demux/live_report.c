@@ -126,7 +126,7 @@ static void correct(struct replay_result *result, const struct attribute_answer 
     if (receiver->kind == ATTRIBUTE_NOBODY && receiver->local && result->answer == STREAM_LISTENING)
         result->answer = STREAM_NOBODY;
     if (receiver->kind != ATTRIBUTE_NOBODY || (receiver->local && result->answer == STREAM_NOBODY))
-        result->certainty = receiver->group ? REPLAY_GROUP : REPLAY_EXACT;
+        result->certainty = receiver->unsure ? REPLAY_DEPENDS : receiver->group ? REPLAY_GROUP : REPLAY_EXACT;
 }
 
 /* Who has it matters where the answer is a socket with a process, not what is left in TIME-WAIT, nor a foreign one. */

@@ -11,9 +11,6 @@
 
 enum { BY_COOKIE, BY_PAIR };
 
-/* Segments and sockets have their times of two clocks, which are compared now and again. */
-#define CLOCK_ERROR_NS 20000
-
 bool live_sockets_init(struct live_sockets *sockets, uint32_t most)
 {
     uint32_t heads = HEADS_LEAST;
@@ -109,13 +106,13 @@ enum fit { FIT_PAST, FIT_TO_COME, FIT_ALIVE, FIT_PASSIVE, FIT_ACTIVE };
 
 static enum fit fit_of(const struct live_socket *socket, const struct live_moment *moment)
 {
-    bool began = socket->start_ns <= moment->time_ns + CLOCK_ERROR_NS;
+    bool began = socket->start_ns <= moment->time_ns + LIVE_CLOCK_ERROR_NS;
     bool lives = socket->end_ns > moment->time_ns;
 
     if (moment->opens && socket->active && began && lives)
         return FIT_ACTIVE;
     if (moment->opens && socket->passive && socket->start_ns != 0)
-        return socket->start_ns >= moment->time_ns - CLOCK_ERROR_NS ? FIT_PASSIVE : FIT_PAST;
+        return socket->start_ns >= moment->time_ns - LIVE_CLOCK_ERROR_NS ? FIT_PASSIVE : FIT_PAST;
     if (began && lives)
         return FIT_ALIVE;
     return began ? FIT_PAST : FIT_TO_COME;

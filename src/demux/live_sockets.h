@@ -26,6 +26,8 @@
 
 #define LIVE_PROCESSES 4
 #define LIVE_FOREVER   INT64_MAX
+/* Segments and sockets have their times of two clocks, which are compared now and again. */
+#define LIVE_CLOCK_ERROR_NS 20000
 
 /* How a process is known, worst first. */
 enum live_way {

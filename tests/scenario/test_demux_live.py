@@ -1,5 +1,6 @@
 """forkport demux --live: each segment goes to the process that has it, also where that is gone before one could look."""
 import calendar
+import contextlib
 import json
 import os
 import re
@@ -244,6 +245,106 @@ def test_without_the_kernel_s_events(network, watch, serve, seeing):
     lines, errors = live.stop()
     assert "processes that live shortly may be unseen" in errors
     judge_all(server, said, lines)
+
+
+# Listens on the port, shared, on all addresses, until standard input ends.
+BEHIND = """
+import socket, sys
+made = socket.socket()
+made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+made.bind(("0.0.0.0", int(sys.argv[1])))
+made.listen()
+print(flush=True)
+sys.stdin.read()
+"""
+
+
+def listen(host, port=0):
+    made = host.socket()
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    made.bind(("127.0.0.1", port))
+    made.listen(8)
+    return made, made.getsockname()[1]
+
+
+@contextlib.contextmanager
+def behind(host, port, is_there):
+    """Another process that listens on all addresses, if `is_there`, and so gets what comes when this one is gone."""
+    if not is_there:
+        yield None
+        return
+    with subprocess.Popen([*host.prefix, sys.executable, "-c", BEHIND, str(port)], stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline()
+        yield other.pid
+        other.stdin.close()
+
+
+def opening(live, port, local):
+    """What was told of the SYN from that port to the other."""
+    return live.wait(lambda line: line["segment"]["flags"] == "SYN" and line["segment"]["local"].endswith(f":{local}")
+                     and line["segment"]["foreign"].endswith(f":{port}"))[0]
+
+
+@pytest.mark.parametrize("is_behind", [False, True])
+def test_a_listening_socket_that_goes_at_once(network, watch, events, is_behind):
+    """A SYN is of whoever listened when it came: before the end of the socket it is its own, and then the next one's."""
+    host = network.host("host")
+    first, port = listen(host)
+    with behind(host, port, is_behind) as other:
+        live = watch(host, "--json")
+        second, second_port = listen(host)
+        # The SYN to what is new has the table read again, and when it is told of the first is gone.
+        with second, host.connect("127.0.0.1", second_port), host.connect("127.0.0.1", port) as client:
+            client_port = client.getsockname()[1]
+            accepted, _ = first.accept()
+            first.close()
+            late = host.socket()
+            late.bind(("127.0.0.1", 0))
+            late_port = late.getsockname()[1]
+            assert (late.connect_ex(("127.0.0.1", port)) == 0) == is_behind
+            line = opening(live, client_port, port)
+            assert (line["answer"], line["pair"], pids(line), line["certainty"]) == (
+                "listening", f"{{127.0.0.1:{port}, *:*}}", [os.getpid()], "exact"), line
+            line = opening(live, late_port, port)
+            assert (line["answer"], line["pair"], pids(line), line["certainty"]) == (
+                ("listening", f"{{*:{port}, *:*}}", [other], "exact") if is_behind else
+                ("nobody", None, [], "exact")), line
+            accepted.close()
+            late.close()
+        live.stop()
+
+
+def test_a_listening_socket_that_comes_and_goes(network, watch, events):
+    """Between two looks at the table: nobody has seen who holds it, and no other is taken for it."""
+    host = network.host("host")
+    live = watch(host, "--json")
+    first, port = listen(host)
+    with behind(host, port, True) as other, host.connect("127.0.0.1", port) as client:
+        accepted, _ = first.accept()
+        first.close()
+        line = opening(live, client.getsockname()[1], port)
+        assert line["answer"] == "listening" and other not in pids(line) or line["certainty"] != "exact", line
+        accepted.close()
+    live.stop()
+
+
+def test_a_listening_socket_that_goes_and_no_events(network, watch, seeing):
+    """Then it is not known when it went, and nothing is said to be exact that is another's."""
+    if not shutil.which("setpriv"):
+        pytest.skip("there is no program setpriv to give up capabilities with")
+    host = network.host("host")
+    first, port = listen(host)
+    with behind(host, port, True) as other:
+        live = watch(host, "--json", prefix=["setpriv", "--bounding-set", "-bpf,-perfmon,-sys_admin"])
+        with host.connect("127.0.0.1", port) as client:
+            line = opening(live, client.getsockname()[1], port)
+            assert (pids(line), line["certainty"]) == ([os.getpid()], "exact"), line
+        first.close()
+        with host.connect("127.0.0.1", port) as client:
+            line = opening(live, client.getsockname()[1], port)
+            assert pids(line) == [other] or line["certainty"] == "depends", line
+        live.stop()
 
 
 def test_what_was_there_before(network, watch, serve, seeing):
