@@ -324,7 +324,10 @@ static void explain_state(const struct answer *answer, struct speaker *speaker)
                     socket->receive_queue, socket->send_queue);
         say(speaker);
     }
-    if ((answer->segment.flags & (SEGMENT_ACK | SEGMENT_RST)) == SEGMENT_ACK)
+    bool is_missed = misses_connection(answer, begin(speaker));
+    if (is_missed)
+        say(speaker);
+    if (!is_missed && (answer->segment.flags & (SEGMENT_ACK | SEGMENT_RST)) == SEGMENT_ACK)
         say_string(speaker,
                    "no connection has this pair, so the ACK is refused, unless it brings back a SYN cookie");
 }

@@ -9,31 +9,68 @@
 /* With more sockets at one port nobody reads on. */
 #define MISSES_MAX 16
 
+static void explain_device(const struct answer *answer, const struct diag_socket *socket, struct text *text)
+{
+    const char *device = socket->pair.local.device;
+
+    text_string(text, "is bound to ");
+    if (device[0] != '\0')
+        text_escape(text, device, strlen(device));
+    else
+        text_string(text, "an interface");
+    text_string(text, ", and the segment comes in by ");
+    if (answer->segment.interface == 0)
+        text_string(text, "none that is up");
+    explain_interface(&answer->segment, text);
+}
+
+static bool is_connected(const struct diag_socket *socket)
+{
+    return socket->state != DIAG_LISTEN && socket->state != DIAG_BOUND;
+}
+
 /* Why the segment is not for this socket; false: it is not about the socket. */
 static bool explain_miss(const struct answer *answer, const struct diag_socket *socket, struct text *text)
 {
     const struct segment *segment = &answer->segment;
 
+    if (is_connected(socket) && model_is_elsewhere(socket, segment)) {
+        text_string(text, "has the pair, but ");
+        explain_device(answer, socket, text);
+        return model_has_pair(socket, segment);
+    }
     if (socket->state == DIAG_SYN_RECEIVED || socket->state == DIAG_NEW_SYN_RECEIVED) {
         text_string(text, "is half open, and its listening socket is closed");
         return true;
     }
-    if (socket->state != DIAG_LISTEN && socket->state != DIAG_BOUND)
+    if (is_connected(socket))
         return false;
     if (!model_takes_family(socket, segment))
         text_string(text, segment->pair.local.family == AF_INET ? "takes IPv6 only" : "takes IPv4 only");
     else if (!model_takes_address(socket, segment))
         text_string(text, "has another address");
-    else if (model_is_elsewhere(socket, segment)) {
-        text_string(text, "is bound to an interface, and the segment comes in by ");
-        if (segment->interface == 0)
-            text_string(text, "none that is up");
-        explain_interface(segment, text);
-    } else if (socket->state == DIAG_BOUND)
+    else if (model_is_elsewhere(socket, segment))
+        explain_device(answer, socket, text);
+    else if (socket->state == DIAG_BOUND)
         text_string(text, "has the port, but does not listen");
     else
         return false;
     return true;
+}
+
+bool misses_connection(const struct answer *answer, struct text *text)
+{
+    for (size_t i = 0; i < answer->table.count; i++) {
+        const struct diag_socket *socket = &answer->table.rows[i].socket;
+        if (!is_connected(socket) || !model_is_elsewhere(socket, &answer->segment) ||
+            !model_has_pair(socket, &answer->segment))
+            continue;
+        pair_format(&socket->pair, text);
+        text_string(text, " has the pair, but ");
+        explain_device(answer, socket, text);
+        return true;
+    }
+    return false;
 }
 
 void misses_explain(const struct answer *answer, void (*reason)(void *data, const char *line), void *data)

@@ -14,5 +14,7 @@
 void misses_explain(const struct answer *answer, void (*reason)(void *data, const char *line), void *data);
 void misses_explain_elsewhere(const struct answer *answer, void (*reason)(void *data, const char *line),
                               void *data);
+/* A connection has the pair, but is bound to another interface: a line about it. False: there is none. */
+bool misses_connection(const struct answer *answer, struct text *text);
 
 #endif

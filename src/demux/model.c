@@ -37,7 +37,7 @@ bool model_takes_address(const struct diag_socket *socket, const struct segment 
            same_address(&socket->pair.local, &segment->pair.local);
 }
 
-static bool is_connected(const struct diag_socket *socket, const struct segment *segment)
+bool model_has_pair(const struct diag_socket *socket, const struct segment *segment)
 {
     const struct pair *pair = &socket->pair;
 
@@ -66,7 +66,7 @@ static bool match(const struct pairs_row *row, const struct segment *segment,
     if (socket->state != DIAG_LISTEN) {
         candidate.stage = MODEL_CONNECTED;
         *ret_candidate = candidate;
-        return is_connected(socket, segment);
+        return model_has_pair(socket, segment);
     }
     if (!model_takes_family(socket, segment) || !model_takes_address(socket, segment))
         return false;

@@ -58,5 +58,7 @@ bool model_is_elsewhere(const struct diag_socket *socket, const struct segment *
 /* Does it take segments of this family at all, and to this address? For sockets without a foreign end. */
 bool model_takes_family(const struct diag_socket *socket, const struct segment *segment);
 bool model_takes_address(const struct diag_socket *socket, const struct segment *segment);
+/* Are its two ends those of the segment? For sockets of the segment's local port, with a foreign end. */
+bool model_has_pair(const struct diag_socket *socket, const struct segment *segment);
 
 #endif

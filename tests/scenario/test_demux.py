@@ -393,7 +393,7 @@ def test_segments_of_the_host_itself_come_in_by_the_device_that_owns_the_address
     assert place.receiver("10.0.0.1:1500", "10.0.0.1:21") == cookie_of(ours)
     assert place.receiver("127.0.0.1:1500", "127.0.0.1:21") == cookie_of(lo)
     reasons = place.nobody("10.0.1.1:1500", "10.0.1.1:21")
-    assert any(reason.startswith("{*%eth0:21, *:*} is bound to an interface, and the segment comes in by eth1")
+    assert any(reason.startswith("{*%eth0:21, *:*} is bound to eth0, and the segment comes in by eth1")
                for reason in reasons)
     six = place.listen("::", 22, device="eth1")
     assert place.receiver("[fd00:1::1]:1500", "[fd00:1::1]:22") == cookie_of(six)
@@ -429,6 +429,28 @@ def test_a_connection_bound_to_its_device_is_found(wired):
         pair = end_of(client.getsockname()), "10.0.0.1:21"
         assert place.receiver(*pair, "--interface", "eth0", "--flags", "ACK") == cookie_of(accepted)
         assert place.receiver(*pair, "--flags", "ACK", certainty="depends") == cookie_of(accepted)
+
+
+def test_a_connection_on_another_device_is_told(wired):
+    """Without its interface a segment of its pair is for nobody, or for those who listen: who has the pair is said."""
+    place, two = wired
+    listening = place.listen("0.0.0.0", 21, device="eth0")
+    with two.connect("10.0.0.1", 21) as client:
+        foreign = end_of(client.getsockname())
+        accepted = place.stack.enter_context(listening.accept()[0])
+        mine = f"{{10.0.0.1%eth0:21, {foreign}}} has the pair, but is bound to eth0, and the segment comes in by eth1"
+        pair = foreign, "10.0.0.1:21", "--interface", "eth1", "--flags", "ACK"
+        reasons = place.nobody(*pair)
+        first, second = reasons[:2]
+        assert first.startswith("{*%eth0:21, *:*} is bound to eth0, and the segment comes in by eth1"), reasons
+        assert second.startswith(mine) and (not SEES_PROCESSES or f" {os.getpid()} " in second), reasons
+        listening.close()
+        reasons = place.nobody(*pair)
+        assert [reason.startswith(mine) for reason in reasons if ":21" in reason] == [True], reasons
+        place.listen("0.0.0.0", 21, share=True, device="eth1")
+        [answer] = place.ask(*pair)
+        assert (answer["answer"], answer["reasons"]) == ("listening", [mine]), answer
+        accepted.close()
 
 
 def test_the_scope_is_a_part_of_a_link_local_address(wired):
