@@ -3,12 +3,11 @@
 
 #include "demux/model.h"
 #include "pairs/gather.h"
-#include "sys/namespaces.h"
 #include "sys/netns.h"
 #include "sys/route.h"
 
 #include <errno.h>
-#include <stdlib.h>
+#include <string.h>
 
 /* Whoever leaves must be let in again: that is tried while the thread is still at home. */
 static bool may_come_home(void)
@@ -48,20 +47,43 @@ static enum fp_status look_around(const struct segment *segment, struct elsewher
     return status;
 }
 
+/* By its name, which stays when the process has gone; a name may be a number, which for a path is no pid. */
+static int enter(const struct namespace *namespace)
+{
+    char path[sizeof(NETNS_NAMES) + sizeof(namespace->name)];
+    struct text text;
+
+    text_init(&text, path, sizeof(path));
+    if (namespace->name[0] != '\0')
+        text_printf(&text, NETNS_NAMES "/%s", namespace->name);
+    else
+        text_unsigned(&text, (uint64_t) namespace->pid);
+    text_end(&text);
+    return netns_enter(path);
+}
+
+/* A socket may be held from another namespace than its own, and where no process is in that it is. */
+static void find_holder(struct elsewhere_place *place)
+{
+    struct procfs_holders holders = {.count = 0};
+
+    if (place->socket.inode == 0 ||
+        procfs_socket_holders(place->socket.inode, &place->holder, 1, &holders) < 0)
+        return;
+    if (holders.count != 0)
+        procfs_name(place->holder, place->process);
+}
+
 static enum fp_status look_into(const struct namespace *namespace, const struct segment *segment,
                                 bool address_is_here, struct elsewhere *elsewhere, struct fp_error *err)
 {
     struct elsewhere_place place = {.pid = namespace->pid};
-    char name[24];
-    struct text text;
     bool found;
 
-    text_init(&text, name, sizeof(name));
-    text_unsigned(&text, (uint64_t) namespace->pid);
-    text_end(&text);
-    int home = netns_enter(name);
+    int home = enter(namespace);
     if (home < 0) {
-        elsewhere->incomplete = elsewhere->incomplete || errno == EPERM || errno == EACCES;
+        bool *hidden = namespace->pid != 0 ? &elsewhere->incomplete : &elsewhere->names_hidden;
+        *hidden = *hidden || errno == EPERM || errno == EACCES;
         return FP_OK;
     }
     enum fp_status status = look_around(segment, &place, &found, err);
@@ -70,7 +92,11 @@ static enum fp_status look_into(const struct namespace *namespace, const struct 
     /* Every namespace has a loopback address: that alone is nothing to tell. */
     if (status != FP_OK || !found || (address_is_here && !place.listening))
         return status;
-    procfs_name(place.pid, place.name);
+    memcpy(place.name, namespace->name, sizeof(place.name));
+    if (place.pid != 0)
+        procfs_name(place.pid, place.process);
+    else if (place.listening)
+        find_holder(&place);
     if (elsewhere->count < ELSEWHERE_MAX)
         elsewhere->places[elsewhere->count] = place;
     elsewhere->count++;
@@ -82,15 +108,16 @@ enum fp_status elsewhere_find(const struct segment *segment, bool address_is_her
 {
     struct elsewhere elsewhere = {.looked = true};
     enum fp_status status = FP_OK;
-    struct namespace *items;
-    size_t count;
+    struct namespaces namespaces;
 
-    if (namespaces_list(&items, &count, &elsewhere.incomplete) < 0)
+    if (namespaces_list(&namespaces) < 0)
         return error_set(err, error_class(errno), errno, "list", "the network namespaces");
+    elsewhere.incomplete = namespaces.incomplete;
+    elsewhere.names_hidden = namespaces.names_hidden;
     elsewhere.permitted = may_come_home();
-    for (size_t i = 0; i < count && elsewhere.permitted && status == FP_OK; i++)
-        status = look_into(&items[i], segment, address_is_here, &elsewhere, err);
-    free(items);
+    for (size_t i = 0; i < namespaces.count && elsewhere.permitted && status == FP_OK; i++)
+        status = look_into(&namespaces.items[i], segment, address_is_here, &elsewhere, err);
+    namespaces_done(&namespaces);
     if (status == FP_OK)
         *ret_elsewhere = elsewhere;
     return status;

@@ -3,6 +3,7 @@
 
 #include "demux/explain.h"
 #include "pairs/render.h"
+#include "sys/netns.h"
 
 #include <string.h>
 
@@ -104,15 +105,30 @@ void misses_explain(const struct answer *answer, void (*reason)(void *data, cons
         reason(data, line);
 }
 
+static void put_process(const char *words, pid_t pid, const char *name, struct text *text)
+{
+    text_printf(text, "%s %d (", words, (int)pid);
+    text_escape(text, name, strlen(name));
+    text_string(text, ")");
+}
+
 static void explain_place(const struct elsewhere_place *place, struct text *text)
 {
-    text_printf(text, "in the network namespace of process %d (", (int)place->pid);
+    text_string(text, "in the network namespace ");
     text_escape(text, place->name, strlen(place->name));
-    text_string(text, ") ");
+    if (place->pid != 0) {
+        text_string(text, place->name[0] != '\0' ? ", that " : "");
+        put_process("of process", place->pid, place->process, text);
+    }
+    text_string(text, place->pid != 0 && place->name[0] != '\0' ? ", " : " ");
     if (place->listening)
         pair_format(&place->socket.pair, text);
     text_string(text,
                 place->listening ? " would receive it" : "the address is local, but nobody would receive it");
+    if (place->holder != 0) {
+        text_string(text, ", which is held ");
+        put_process("from outside by process", place->holder, place->process, text);
+    }
 }
 
 void misses_explain_elsewhere(const struct answer *answer, void (*reason)(void *data, const char *line),
@@ -138,4 +154,6 @@ void misses_explain_elsewhere(const struct answer *answer, void (*reason)(void *
         reason(data, "other network namespaces may not be looked into");
     else if (elsewhere->incomplete)
         reason(data, "the network namespaces of some processes may not be looked into");
+    if (elsewhere->looked && elsewhere->permitted && elsewhere->names_hidden)
+        reason(data, "some network namespaces that have names (in " NETNS_NAMES ") may not be looked into");
 }

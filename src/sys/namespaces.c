@@ -2,74 +2,132 @@
 #include "sys/namespaces.h"
 
 #include "base/text.h"
+#include "sys/netns.h"
 
 #include <dirent.h>
 #include <errno.h>
-#include <limits.h>
+#include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 
-/* 0: the process has gone, or may not be looked into, which errno tells. */
-static ino_t namespace_of(const char *process)
+static bool is_not_permitted(void)
+{
+    return errno == EACCES || errno == EPERM;
+}
+
+/* False: the process has gone, or may not be looked into, which errno tells. */
+static bool find_namespace(const char *process, struct stat *ret_about)
 {
     char path[64];
     struct text text;
-    struct stat about;
 
     text_init(&text, path, sizeof(path));
     text_printf(&text, "/proc/%s/ns/net", process);
     text_end(&text);
-    return stat(path, &about) == 0 ? about.st_ino : 0;
+    return stat(path, ret_about) == 0;
 }
 
-static bool is_listed(const struct namespace *items, size_t count, ino_t inode)
+static struct namespace *find(const struct namespaces *namespaces, ino_t inode)
 {
-    for (size_t i = 0; i < count; i++) {
-        if (items[i].inode == inode)
-            return true;
+    for (size_t i = 0; i < namespaces->count; i++) {
+        if (namespaces->items[i].inode == inode)
+            return &namespaces->items[i];
     }
-    return false;
+    return NULL;
 }
 
-static int add(struct namespace **items, size_t *count, ino_t inode, pid_t pid)
+/* NULL: no memory. */
+static struct namespace *add(struct namespaces *namespaces, ino_t inode)
 {
-    struct namespace *grown = reallocarray(*items, *count + 1, sizeof(*grown));
+    struct namespace *grown = reallocarray(namespaces->items, namespaces->count + 1, sizeof(*grown));
 
     if (grown == NULL)
-        return -1;
-    grown[(*count)++] = (struct namespace){.inode = inode, .pid = pid};
-    *items = grown;
-    return 0;
+        return NULL;
+    namespaces->items = grown;
+    grown[namespaces->count] = (struct namespace){.inode = inode};
+    return &grown[namespaces->count++];
 }
 
-int namespaces_list(struct namespace **ret_items, size_t *ret_count, bool *ret_incomplete)
+static int list_processes(struct namespaces *namespaces, const struct stat *own)
 {
-    struct namespace *items = NULL;
-    size_t count = 0;
-    bool incomplete = false;
+    DIR *processes = opendir("/proc");
     int result = 0;
+    struct stat about;
     uint64_t pid;
 
-    ino_t own = namespace_of("thread-self");
-    DIR *processes = own != 0 ? opendir("/proc") : NULL;
     if (processes == NULL)
         return -1;
     for (const struct dirent *entry; result == 0 && (entry = readdir(processes)) != NULL;) {
         if (!text_parse_unsigned(entry->d_name, INT_MAX, &pid))
             continue;
-        ino_t inode = namespace_of(entry->d_name);
-        if (inode == 0)
-            incomplete = incomplete || errno == EACCES || errno == EPERM;
-        else if (inode != own && !is_listed(items, count, inode))
-            result = add(&items, &count, inode, (pid_t)pid);
+        if (!find_namespace(entry->d_name, &about)) {
+            namespaces->incomplete = namespaces->incomplete || is_not_permitted();
+        } else if (about.st_ino != own->st_ino && find(namespaces, about.st_ino) == NULL) {
+            struct namespace *added = add(namespaces, about.st_ino);
+            result = added != NULL ? 0 : -1;
+            if (added != NULL)
+                added->pid = (pid_t)pid;
+        }
     }
     closedir(processes);
-    if (result < 0) {
-        free(items);
+    return result;
+}
+
+/* Of two names of one namespace the first that is read stays. */
+static int take_name(struct namespaces *namespaces, const char *name, ino_t inode)
+{
+    struct namespace *known = find(namespaces, inode);
+
+    if (known == NULL)
+        known = add(namespaces, inode);
+    if (known == NULL)
+        return -1;
+    if (known->name[0] == '\0')
+        memcpy(known->name, name, strlen(name) + 1);
+    return 0;
+}
+
+static int list_names(struct namespaces *namespaces, const struct stat *own)
+{
+    DIR *names = opendir(NETNS_NAMES);
+    int result = 0;
+    struct stat about;
+
+    if (names == NULL) {
+        namespaces->names_hidden = is_not_permitted();
+        return 0;
+    }
+    for (const struct dirent *entry; result == 0 && (entry = readdir(names)) != NULL;) {
+        if (entry->d_name[0] == '.' && (entry->d_name[1] == '\0' || strcmp(entry->d_name, "..") == 0))
+            continue;
+        if (fstatat(dirfd(names), entry->d_name, &about, 0) < 0)
+            namespaces->names_hidden = namespaces->names_hidden || is_not_permitted();
+        /* What is left of a name whose mount has gone is a file of another file system. */
+        else if (about.st_dev == own->st_dev && about.st_ino != own->st_ino)
+            result = take_name(namespaces, entry->d_name, about.st_ino);
+    }
+    closedir(names);
+    return result;
+}
+
+int namespaces_list(struct namespaces *ret_namespaces)
+{
+    struct namespaces namespaces = {.count = 0};
+    struct stat own;
+
+    if (!find_namespace("thread-self", &own))
+        return -1;
+    if (list_processes(&namespaces, &own) < 0 || list_names(&namespaces, &own) < 0) {
+        namespaces_done(&namespaces);
         return -1;
     }
-    *ret_items = items;
-    *ret_count = count;
-    *ret_incomplete = incomplete;
+    *ret_namespaces = namespaces;
     return 0;
+}
+
+void namespaces_done(struct namespaces *namespaces)
+{
+    free(namespaces->items);
+    *namespaces = (struct namespaces){.count = 0};
 }

@@ -20,7 +20,7 @@ static int open_namespace(const char *name)
     if (text_parse_unsigned(name, INT_MAX, &pid))
         text_printf(&text, "/proc/%llu/ns/net", (unsigned long long)pid);
     else
-        text_printf(&text, "%s%s", strchr(name, '/') != NULL ? "" : "/run/netns/", name);
+        text_printf(&text, "%s%s", strchr(name, '/') != NULL ? "" : NETNS_NAMES "/", name);
     if (text_end(&text) >= sizeof(path)) {
         errno = ENAMETOOLONG;
         return -1;

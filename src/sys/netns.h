@@ -10,6 +10,9 @@
 #ifndef SYS_NETNS_H
 #define SYS_NETNS_H
 
+/* Where the names of ip-netns(8) are. */
+#define NETNS_NAMES "/run/netns"
+
 /* A descriptor of the namespace that was left, for netns_leave(). */
 int netns_enter(const char *name);
 /* Goes back and closes take_home. -1: the thread is still away. */

@@ -8,6 +8,7 @@ import shutil
 import socket
 import struct
 import subprocess
+import sys
 import tempfile
 
 import pytest
@@ -654,6 +655,86 @@ def test_somebody_who_listens_in_another_network_is_found(network):
         assert any(reason.startswith(where) and "nobody would receive it" in reason for reason in reasons), reasons
         [answer] = here.ask("127.0.0.1:1500", "127.0.0.1:21", "--namespace", two.process.pid)
         assert answer["pair"] == "{127.0.0.1:21, *:*}"
+
+
+# Makes the names of ip-netns(8) with the commands, where nobody else sees them, and keeps them until standard input ends.
+NAMES = "mount -t tmpfs none /run && mkdir /run/netns && {} && echo && exec cat"
+# Listens in the network namespace of that name, and is itself in its own again.
+FROM_OUTSIDE = """
+import ctypes, os, socket, sys
+home, there = (os.open(path, os.O_RDONLY) for path in ("/proc/self/ns/net", "/run/netns/" + sys.argv[1]))
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.setns(there, 0) == 0
+made = socket.create_server(("127.0.0.1", 21))
+assert libc.setns(home, 0) == 0
+os.close(there)
+print(flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def names(network):
+    """names("ip netns add red"): a prefix that has these, for commands in any host."""
+    if not shutil.which("mount"):
+        pytest.skip("there is no program mount")
+    with contextlib.ExitStack() as stack:
+        def make(*commands):
+            holder = stack.enter_context(subprocess.Popen(
+                [*network.inside, "unshare", "--mount", "--propagation", "private", "sh", "-c",
+                 NAMES.format(" && ".join(commands))], stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+            stack.callback(holder.stdin.close)
+            if not holder.stdout.readline():
+                pytest.skip("network namespaces cannot be named here")
+            return ["nsenter", "--mount", "--target", str(holder.pid), "--"]
+        yield make
+
+
+def test_a_network_without_a_process_is_found_by_its_name(place, names):
+    """Only its name keeps it, and a socket in it is held from outside; a name may be a number, and no pid."""
+    prefix = names("ip netns add 'r\te d'", "ip netns add 1", "touch /run/netns/stale",
+                   *(f"ip -n {name} link set lo up" for name in ("'r\te d'", "1")))
+    for name, shown in (("r\te d", "r\\x09e d"), ("1", "1")):
+        here = f"in the network namespace {shown} "
+        [answer] = place.ask("127.0.0.1:1500", "127.0.0.1:21", code=1, prefix=prefix)
+        assert not [reason for reason in answer["reasons"] if reason.startswith(here)], answer
+        with subprocess.Popen([*place.host.prefix, *prefix, sys.executable, "-c", FROM_OUTSIDE, name],
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+            assert holder.stdout.readline()
+            [answer] = place.ask("127.0.0.1:1500", "127.0.0.1:21", code=1, prefix=prefix)
+            [reason] = [reason for reason in answer["reasons"] if reason.startswith(here)]
+            assert reason.startswith(here + "{127.0.0.1:21, *:*} would receive it, which is held from outside by "
+                                     f"process {holder.pid} (python3"), reason
+            holder.stdin.close()
+    [answer] = place.ask("127.0.0.1:1500", "127.0.0.1:21", code=1, prefix=prefix)
+    assert not [reason for reason in answer["reasons"] if "have names" in reason]
+
+
+def test_a_network_with_a_process_and_a_name_is_told_once(network, names):
+    one, two = network.host("one"), network.host("two")
+    prefix = names(f"ip netns attach mine {one.process.pid}", f"ip netns attach theirs {two.process.pid}",
+                   f"ip netns attach again {two.process.pid}")
+    with contextlib.ExitStack() as stack:
+        here, there = Place(one, stack), Place(two, stack)
+        there.listen("127.0.0.1", 21)
+        [answer] = here.ask("127.0.0.1:1500", "127.0.0.1:21", code=1, prefix=prefix)
+        its = f"that of process {two.process.pid} ("
+        [reason] = [reason for reason in answer["reasons"]
+                    if any(name in reason for name in (its, "mine", "theirs", "again"))]
+        assert reason.startswith(("in the network namespace theirs, " + its, "in the network namespace again, " + its))
+        assert reason.endswith("), {127.0.0.1:21, *:*} would receive it"), reason
+
+
+def test_names_that_may_not_be_looked_at_are_told_from_none(place, names, root):
+    if not shutil.which("setpriv"):
+        pytest.skip("there is no program setpriv to give up capabilities with")
+    prefix = names("ip netns add red", "chmod 0 /run/netns")
+    hidden = "some network namespaces that have names (in /run/netns) may not be looked into"
+    [answer] = place.ask("127.0.0.1:1500", "127.0.0.1:21", code=1, prefix=prefix)
+    assert hidden not in answer["reasons"]
+    prefix += ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"]
+    [answer] = place.ask("127.0.0.1:1500", "127.0.0.1:21", code=1, prefix=prefix)
+    assert hidden in answer["reasons"]
 
 
 def test_a_subflow_of_mptcp_is_its_sockets(place):
