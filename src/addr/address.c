@@ -73,6 +73,20 @@ bool address_needs_scope(const struct address *address)
     return (bytes[0] == 0xfe && (bytes[1] & 0xc0) == 0x80) || (bytes[0] == 0xff && (bytes[1] & 0x0f) <= 2);
 }
 
+bool address_is_broadcast(const struct address *address)
+{
+    static const uint8_t all[4] = {0xff, 0xff, 0xff, 0xff};
+
+    return address->family == AF_INET && memcmp(address->bytes, all, sizeof(all)) == 0;
+}
+
+bool address_is_multicast(const struct address *address)
+{
+    if (address->family == AF_INET)
+        return (address->bytes[0] & 0xf0) == 0xe0;
+    return address->family == AF_INET6 && address->bytes[0] == 0xff;
+}
+
 bool address_equal(const struct address *a, const struct address *b)
 {
     if (a->family != b->family || a->port != b->port || a->scope != b->scope ||

@@ -26,16 +26,6 @@ static bool is_loopback(const struct address *address)
                                       : memcmp(address->bytes, loopback6, sizeof(loopback6)) == 0;
 }
 
-/* What the kernel lets nobody send from. */
-static bool is_no_source(const struct address *address)
-{
-    static const uint8_t broadcast[4] = {255, 255, 255, 255};
-
-    if (address->family == AF_INET6)
-        return address->bytes[0] == 0xff;
-    return address->bytes[0] >> 4 == 0xe || memcmp(address->bytes, broadcast, sizeof(broadcast)) == 0;
-}
-
 static enum fp_status find_route(const struct address *address, struct route *ret_route, struct fp_error *err)
 {
     if (route_find(address->family, address->bytes, address->scope, ret_route) == 0)
@@ -71,7 +61,8 @@ static enum answer_way way_of(const struct pair *pair, const struct route *local
 {
     if (!local->local)
         return WAY_FOREIGN;
-    if (is_no_source(&pair->foreign))
+    /* The kernel lets nobody send from these. */
+    if (address_is_broadcast(&pair->foreign) || address_is_multicast(&pair->foreign))
         return WAY_NO_SOURCE;
     if ((!foreign->local || is_outside) && is_loopback(&pair->local))
         return WAY_MARTIAN;

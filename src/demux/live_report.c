@@ -123,6 +123,8 @@ static bool is_listening(const struct replay_result *result, const struct attrib
 /* What the capture leaves open, where a connection began before it or nobody has answered yet, the sockets answer. */
 static void correct(struct replay_result *result, const struct attribute_answer *receiver)
 {
+    if (!packet_is_for_host(&result->segment))
+        return;
     if (receiver->kind == ATTRIBUTE_NOBODY && receiver->local && result->answer == STREAM_LISTENING)
         result->answer = STREAM_NOBODY;
     if (receiver->kind != ATTRIBUTE_NOBODY || (receiver->local && result->answer == STREAM_NOBODY))

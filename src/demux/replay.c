@@ -14,14 +14,17 @@
 #define FRAGMENTS_MAX 4096
 #define FRAGMENT_NS   INT64_C(30000000000)
 
-/* A datagram whose first fragment was seen. */
+/* A datagram of which fragments were seen. */
 struct fragment {
-    struct recent_head head;
+    struct recent_head
+        head; /* number: 1, the first was seen, which has the ports; 0: others have come before it */
     struct in6_addr local;
     struct in6_addr foreign;
     uint32_t identification;
     uint16_t local_port;
     uint16_t foreign_port;
+    uint32_t early; /* those that have come before it, ... */
+    uint32_t early_bytes;
 };
 
 struct replay {
@@ -211,9 +214,13 @@ static void match_known(const struct known *known, bool is_new, struct replay_re
 }
 
 /* Frames that the host's TCP does not take, whatever is in them. */
-static bool is_for_host(const struct segment *segment)
+static void leave_to_nobody(struct replay_result *result)
 {
-    return segment->direction != PACKET_FOR_MANY && segment->direction != PACKET_FOR_ANOTHER;
+    if (packet_is_for_host(&result->segment))
+        return;
+    result->answer = STREAM_NOBODY;
+    result->certainty = REPLAY_EXACT;
+    result->receiver = NULL;
 }
 
 static struct fragment fragment_key(const struct segment *segment)
@@ -225,8 +232,8 @@ static struct fragment fragment_key(const struct segment *segment)
     return key;
 }
 
-/* Other identifications of the same number come sooner or later: the newest first fragment counts. */
-static void remember_fragment(struct replay *replay, const struct segment *segment, int64_t time_ns)
+/* What is known of the datagram, and is not that of an older one with the same number. NULL: no memory. */
+static struct fragment *find_fragment(struct replay *replay, const struct segment *segment, int64_t time_ns)
 {
     unsigned char given_up[RECENT_RECORD_MAX];
     struct fragment key = fragment_key(segment);
@@ -235,8 +242,25 @@ static void remember_fragment(struct replay *replay, const struct segment *segme
 
     if (fragment == NULL)
         fragment = recent_add(&replay->fragments, &key.local, given_up, &gave_up);
+    if (fragment != NULL && time_ns - fragment->head.used_ns > FRAGMENT_NS)
+        fragment->head.number = fragment->early = fragment->early_bytes = 0;
+    return fragment;
+}
+
+/* Other identifications of the same number come sooner or later: the newest first fragment counts. */
+static void remember_first(struct replay *replay, struct stream *stream, unsigned sender,
+                           const struct segment *segment, int64_t time_ns)
+{
+    struct fragment *fragment = find_fragment(replay, segment, time_ns);
+
     if (fragment == NULL)
         return;
+    /* Those that came before it have their first now, and a connection. */
+    replay->counts.strays -= fragment->early;
+    replay->counts.fragments += fragment->early;
+    stream->ends[sender].bytes += fragment->early_bytes;
+    fragment->early = fragment->early_bytes = 0;
+    fragment->head.number = 1;
     fragment->head.used_ns = time_ns;
     fragment->local_port = segment->pair.local.port;
     fragment->foreign_port = segment->pair.foreign.port;
@@ -254,12 +278,16 @@ static void tell_stream(const struct stream *stream, struct replay_result *resul
 static void receive_fragment(struct replay *replay, int64_t time_ns, struct replay_result *result)
 {
     struct segment *segment = &result->segment;
-    struct fragment key = fragment_key(segment);
-    struct fragment *fragment = recent_find(&replay->fragments, &key.local);
+    struct fragment *fragment = find_fragment(replay, segment, time_ns);
     struct fp_pair6 pair;
 
-    if (fragment == NULL || time_ns - fragment->head.used_ns > FRAGMENT_NS) {
+    if (fragment == NULL || fragment->head.number == 0) {
         replay->counts.strays++;
+        if (fragment != NULL) {
+            fragment->head.used_ns = time_ns;
+            fragment->early++;
+            fragment->early_bytes += segment->length;
+        }
         return;
     }
     segment->pair.local.port = fragment->local_port;
@@ -278,6 +306,7 @@ static void receive_fragment(struct replay *replay, int64_t time_ns, struct repl
     result->certainty = REPLAY_DEPENDS;
     if (replay->known != NULL)
         match_known(replay->known, false, result);
+    leave_to_nobody(result);
 }
 
 static bool receive_segment(struct replay *replay, int64_t time_ns, struct replay_result *result)
@@ -299,11 +328,10 @@ static bool receive_segment(struct replay *replay, int64_t time_ns, struct repla
     else
         hear_end(replay, stream, sender, segment, before);
     if (segment->more)
-        remember_fragment(replay, segment, time_ns);
+        remember_first(replay, stream, sender, segment, time_ns);
     if (replay->known != NULL)
         match_known(replay->known, is_new, result);
-    if (!is_for_host(segment))
-        result->answer = STREAM_NOBODY;
+    leave_to_nobody(result);
     replay->counts.segments++;
     replay->counts.nobody += result->answer == STREAM_NOBODY;
     return true;

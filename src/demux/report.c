@@ -50,7 +50,8 @@ const char *report_direction_name(const struct segment *segment)
         [PACKET_UNKNOWN] = "",
         [PACKET_INCOMING] = "",
         [PACKET_OUTGOING] = "outgoing",
-        [PACKET_FOR_MANY] = "broadcast",
+        [PACKET_BROADCAST] = "broadcast",
+        [PACKET_MULTICAST] = "multicast",
         [PACKET_FOR_ANOTHER] = "for another host",
     };
 

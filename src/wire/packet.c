@@ -243,19 +243,30 @@ static enum packet_class parse_type(struct rest *rest, uint16_t type, struct seg
     }
 }
 
+/* By the address that it goes to; whether a host's own is this host's is not known. */
+static uint8_t ethernet_direction(const uint8_t *address)
+{
+    static const uint8_t all[6] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+
+    if (memcmp(address, all, sizeof(all)) == 0)
+        return PACKET_BROADCAST;
+    return (address[0] & 1) != 0 ? PACKET_MULTICAST : PACKET_UNKNOWN;
+}
+
 static enum packet_class parse_ethernet(struct rest *rest, struct segment *segment)
 {
     if (rest->captured < ETHERNET_BYTES)
         return missing(rest, ETHERNET_BYTES, "it ends within the Ethernet header",
                        "cut within the Ethernet header");
     uint16_t type = get16(rest->at + 12);
+    segment->direction = ethernet_direction(rest->at);
     skip(rest, ETHERNET_BYTES);
     return parse_type(rest, type, segment);
 }
 
 static uint8_t cooked_direction(unsigned kind)
 {
-    static const uint8_t directions[] = {PACKET_INCOMING, PACKET_FOR_MANY, PACKET_FOR_MANY,
+    static const uint8_t directions[] = {PACKET_INCOMING, PACKET_BROADCAST, PACKET_MULTICAST,
                                          PACKET_FOR_ANOTHER, PACKET_OUTGOING};
 
     return kind < sizeof(directions) ? directions[kind] : PACKET_UNKNOWN;
@@ -333,6 +344,12 @@ static link_parser *parser_of(int link)
     }
 }
 
+bool packet_is_for_host(const struct segment *segment)
+{
+    return segment->direction != PACKET_BROADCAST && segment->direction != PACKET_MULTICAST &&
+           segment->direction != PACKET_FOR_ANOTHER;
+}
+
 bool packet_link_known(int link)
 {
     return parser_of(link) != NULL;
@@ -346,6 +363,10 @@ enum packet_class packet_parse(int link, const uint8_t *bytes, uint32_t captured
     link_parser *parser = parser_of(link);
     enum packet_class class = parser != NULL ? parser(&rest, &segment) : PACKET_OTHER;
 
+    if (address_is_broadcast(&segment.pair.local))
+        segment.direction = PACKET_BROADCAST;
+    if (address_is_multicast(&segment.pair.local))
+        segment.direction = PACKET_MULTICAST;
     *ret_reason = rest.reason;
     if (class == PACKET_SEGMENT || class == PACKET_FRAGMENT)
         *ret_segment = segment;

@@ -41,12 +41,13 @@ enum packet_class {
     PACKET_MALFORMED, /* it contradicts itself */
 };
 
-/* For whom the link says that it is. */
+/* For whom it is, by what the link says, or by an address that is never one host's alone. */
 enum packet_direction {
     PACKET_UNKNOWN, /* the link does not say */
     PACKET_INCOMING,
     PACKET_OUTGOING,
-    PACKET_FOR_MANY,    /* broadcast or multicast: TCP does not take those */
+    PACKET_BROADCAST,   /* TCP takes neither this ... */
+    PACKET_MULTICAST,   /* ... nor this */
     PACKET_FOR_ANOTHER, /* another host's, seen in passing */
 };
 
@@ -76,6 +77,8 @@ struct segment {
     uint32_t interface;      /* it came in or went out by, where the link says so; else 0 */
 };
 
+/* False: the host's TCP does not take it, whatever is in it. */
+bool packet_is_for_host(const struct segment *segment);
 /* Can frames of this link be taken apart? */
 bool packet_link_known(int link);
 

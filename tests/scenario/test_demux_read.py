@@ -212,6 +212,33 @@ def test_vlan_directions_and_fragments(capture):
         assert summary(capture([(0, fragments[0]), (seconds, fragments[1])], link=packets.RAW))[1]["fragments"] == number
 
 
+def test_a_fragment_that_comes_before_its_first(capture):
+    """It is of the connection all the same, once the first has come, and is no stray then."""
+    segment = packets.tcp(1500, 21, 101, 501, ACK, b"a" * 60)
+    first, second, third = (packets.ip("10.0.0.1", "10.0.0.2", part, field) for part, field in (
+        (segment[:40], 0x2000), (segment[40:64], 0x2005), (segment[64:], 8)))
+    opened = [frame[14:] for frame in packets.Talk(CLIENT, SERVER).open()]
+    for late in ([third, second, first], [third, first, second], [second, first, third]):
+        endpoints, counts, _ = summary(capture(opened + late, link=packets.RAW))
+        assert (endpoints[PAIR]["bytes"], counts["fragments"], counts["fragments_without_first"]) == (60, 2, 0), late
+    # Half a minute later it is the first of another.
+    endpoints, counts, _ = summary(capture([(0, third), (31, first)], link=packets.RAW))
+    assert (endpoints[PAIR]["bytes"], counts["fragments"], counts["fragments_without_first"]) == (20, 0, 1)
+
+
+def test_what_is_for_many_is_for_nobody(capture):
+    """TCP takes neither broadcast nor multicast, whether the link says so or the address."""
+    def syn(target, mac="020000000001"):
+        source = "2001:db8::1" if ":" in target else "10.0.0.1"
+        packet = packets.ip(source, target, packets.tcp(1500, 21, 1, 0, packets.SYN))
+        return bytes.fromhex(mac) + packets.ethernet(packet)[6:]
+    found = lines(capture([syn("10.0.0.2"), syn("224.0.0.1"), syn("239.255.0.1", "01005e7f0001"), syn("255.255.255.255"),
+                           syn("ff02::1"), syn("10.0.0.2", "ffffffffffff"), syn("10.0.0.2", "333300000001")]))
+    assert [(line["answer"], line["certainty"], line.get("direction")) for line in found] == [
+        ("listening", "unknown", None), *[("nobody", "exact", how) for how in (
+            "multicast", "multicast", "broadcast", "multicast", "broadcast", "multicast")]]
+
+
 def test_what_cannot_be_read(capture, tmp_path):
     frames = packets.Talk(CLIENT, SERVER).open()
     good = packets.pcap(frames)
