@@ -22,8 +22,9 @@
 #define MADV_GUARD_REMOVE  103
 #endif
 
-#define EXPORTED  __attribute__((visibility("default")))
-#define PARTS_MAX 1024
+#define EXPORTED        __attribute__((visibility("default")))
+#define PARTS_MAX       1024
+#define PARTS_MADE_FREE 16
 /* Of less, a mapping of its own costs more than the memory is worth: then it is zeros that are written. */
 #define APART_BYTES ((uintptr_t)64 * 1024)
 #define ERRORS_MAX  4095
@@ -139,12 +140,28 @@ static void cut(const struct part *asked)
     moved.count -= to - from;
 }
 
+/* Those beside each other that differ in nothing are one again, from the number `first` to one before `last`. */
+static void join(unsigned first, unsigned last)
+{
+    for (unsigned i = last; i-- > first;) {
+        struct part *part = &moved.parts[i];
+        if (i + 1 >= moved.count || part[0].end != part[1].start || part[0].protection != part[1].protection)
+            continue;
+        part->end = part[1].end;
+        memmove(&part[1], &part[2], (moved.count - i - 2) * sizeof(*part));
+        moved.count--;
+    }
+}
+
 static void set_protection(const struct part *asked, int protection)
 {
     split(asked->start);
     split(asked->end);
-    for (unsigned i = first_behind(asked->start); i < moved.count && moved.parts[i].start < asked->end; i++)
-        moved.parts[i].protection = protection;
+    unsigned first = first_behind(asked->start);
+    unsigned last = first;
+    for (; last < moved.count && moved.parts[last].start < asked->end; last++)
+        moved.parts[last].protection = protection;
+    join(first > 0 ? first - 1 : 0, last);
 }
 
 static long map_anonymous(uintptr_t place, long bytes, int protection)
@@ -177,13 +194,42 @@ static bool make_anonymous(const struct part *part)
     return done;
 }
 
+static unsigned find_smallest(void)
+{
+    unsigned smallest = 0;
+
+    for (unsigned i = 1; i < moved.count; i++) {
+        if (moved.parts[i].end - moved.parts[i].start <
+            moved.parts[smallest].end - moved.parts[smallest].start)
+            smallest = i;
+    }
+    return smallest;
+}
+
+/* Where it has been cut into more parts than there is room for, the smallest is no longer one of them. */
+static bool make_room(void)
+{
+    if (has_room())
+        return true;
+    for (unsigned i = 0; i < PARTS_MADE_FREE; i++) {
+        struct part part = moved.parts[find_smallest()];
+        if (!make_anonymous(&part))
+            return has_room();
+        cut(&part);
+    }
+    return true;
+}
+
 /* Before something is done that only anonymous memory lets be done, or that marks a mapping, which must stay one then. */
 static long settle(const struct part *asked)
 {
     struct part part;
 
     while (find(asked, &part)) {
-        if (!has_room() || !make_anonymous(&part))
+        if (!make_room())
+            return -ENOMEM;
+        /* It may have been the one that made room. */
+        if (find(asked, &part) && !make_anonymous(&part))
             return -ENOMEM;
         cut(&part);
     }
@@ -299,7 +345,7 @@ EXPORTED int mprotect(void *memory, size_t bytes, int protection)
         return answer(child_call(__NR_mprotect, (long)memory, (long)bytes, protection, 0));
     hold();
     bool is_ours = find(&asked, &part);
-    long result = is_ours && !has_room()
+    long result = is_ours && !make_room()
                       ? -ENOMEM
                       : child_call(__NR_mprotect, (long)memory, (long)bytes, protection, 0);
     if (is_ours && result == 0)
@@ -315,7 +361,7 @@ EXPORTED int munmap(void *memory, size_t bytes)
     if (moved.count == 0)
         return answer(child_call(__NR_munmap, (long)memory, (long)bytes, 0, 0));
     hold();
-    long result = has_room() ? child_call(__NR_munmap, (long)memory, (long)bytes, 0, 0) : -ENOMEM;
+    long result = make_room() ? child_call(__NR_munmap, (long)memory, (long)bytes, 0, 0) : -ENOMEM;
     if (result == 0)
         cut(&asked);
     release();
@@ -359,7 +405,7 @@ EXPORTED void *mremap(void *memory, size_t bytes, size_t new_bytes, int flags, .
     va_end(more);
     hold();
     long result = settle(&asked);
-    if (result == 0 && !has_room())
+    if (result == 0 && !make_room())
         result = -ENOMEM;
     if (result == 0)
         result = child_call5(__NR_mremap, (long)memory, (long)bytes, (long)new_bytes, flags, to);
