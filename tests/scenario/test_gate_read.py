@@ -90,13 +90,14 @@ def test_what_holds_a_lock_is_executed(serve, tmp_path, lock):
 @pytest.mark.parametrize("options", [READ, POOL], ids=["fork", "pool"])
 def test_an_alarm_is_for_the_client(serve, options):
     """It does not end a template that waits long, and what was left of it then is what a silent client has."""
-    program = '$SIG{ALRM} = sub { print "late\\n"; exit }; alarm 1; $line = <STDIN>; print "in time\\n"'
+    program = '$SIG{ALRM} = sub { print "late\\n"; exit }; alarm 3; $line = <STDIN>; print "in time\\n"'
     server = serve("127.0.0.1:0", *options, worker=["perl", "-e", program])
     server.log.wait("pool" if options == POOL else "template")
-    time.sleep(1.5)
+    time.sleep(3.5)
     assert server.ask(b"hello\n") == b"in time\n"
     started = time.monotonic()
     with server.connect() as client:
         assert client.recv(100) == b"late\n"
-    assert 0.5 < time.monotonic() - started < 3
+    # Of a busy machine a process may have nothing for some seconds.
+    assert 2 < time.monotonic() - started < forkport.DEADLINE
     assert server.log.find("notice") == []
