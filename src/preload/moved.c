@@ -4,6 +4,7 @@
 #include "sys/child.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -22,14 +23,11 @@
 #define MADV_GUARD_REMOVE  103
 #endif
 
-#define EXPORTED        __attribute__((visibility("default")))
-#define PARTS_MAX       1024
-#define PARTS_MADE_FREE 16
+#define EXPORTED  __attribute__((visibility("default")))
+#define PARTS_FEW 64
 /* Of less, a mapping of its own costs more than the memory is worth: then it is zeros that are written. */
 #define APART_BYTES ((uintptr_t)64 * 1024)
 #define ERRORS_MAX  4095
-/* A thread that holds the table does not take so long, unless it was lost in a fork. */
-#define YIELDS_MAX 1000000
 
 struct part {
     uintptr_t start;
@@ -37,27 +35,69 @@ struct part {
     int protection;
 };
 
-static struct {
-    struct part parts[PARTS_MAX]; /* by their place; none overlaps another */
+struct table {
+    struct part *parts; /* by their place; none overlaps another */
     unsigned count;
-    bool is_held;
-} moved;
+    unsigned room;
+};
 
+/* The table is never changed in its place: a fork finds it whole, whatever another thread was at. */
+static struct {
+    struct part few[2][PARTS_FEW];
+    struct table tables[2];
+    unsigned now;   /* which one holds */
+    bool *is_held;  /* in memory that a fork wipes, so that it is free there, whoever had it */
+    bool held_here; /* where there is no such memory */
+} moved = {
+    .tables = {{.parts = moved.few[0], .room = PARTS_FEW}, {.parts = moved.few[1], .room = PARTS_FEW}}};
+
+static struct table *table_now(void)
+{
+    return &moved.tables[__atomic_load_n(&moved.now, __ATOMIC_ACQUIRE)];
+}
+
+static void make_lock(void)
+{
+    long bytes = (long)getauxval(AT_PAGESZ);
+    long page = child_call6(__NR_mmap, 0, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    moved.is_held = &moved.held_here;
+    if (page >= 0 && child_call(__NR_madvise, page, bytes, MADV_WIPEONFORK, 0) == 0)
+        moved.is_held = (bool *)page;
+    else if (page >= 0)
+        child_call(__NR_munmap, page, bytes, 0, 0);
+}
+
+/* As many as backing.c finds, which are few. */
 void moved_add(uintptr_t start, uintptr_t end)
 {
-    moved.parts[moved.count++] =
+    struct table *table = table_now();
+
+    if (moved.is_held == NULL)
+        make_lock();
+    table->parts[table->count++] =
         (struct part){.start = start, .end = end, .protection = PROT_READ | PROT_WRITE};
 }
 
-static void hold(void)
+static bool is_any(void)
 {
-    for (unsigned i = 0; __atomic_test_and_set(&moved.is_held, __ATOMIC_ACQUIRE) && i < YIELDS_MAX; i++)
+    return table_now()->count != 0;
+}
+
+/* No handler runs meanwhile: it may want the table too, or stop this thread for long. */
+static void hold(uint64_t *signals)
+{
+    const uint64_t all = ~UINT64_C(0);
+
+    child_call(__NR_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)signals, sizeof(all));
+    while (__atomic_test_and_set(moved.is_held, __ATOMIC_ACQUIRE))
         child_call(__NR_sched_yield, 0, 0, 0, 0);
 }
 
-static void release(void)
+static void release(const uint64_t *signals)
 {
-    __atomic_clear(&moved.is_held, __ATOMIC_RELEASE);
+    __atomic_clear(moved.is_held, __ATOMIC_RELEASE);
+    child_call(__NR_rt_sigprocmask, SIG_SETMASK, (long)signals, 0, sizeof(*signals));
 }
 
 static struct part part_of(const void *memory, size_t bytes)
@@ -68,15 +108,20 @@ static struct part part_of(const void *memory, size_t bytes)
                          .end = ((uintptr_t)memory + bytes + page - 1) & ~(page - 1)};
 }
 
+static bool begins_a_page(const void *memory)
+{
+    return (uintptr_t)memory % getauxval(AT_PAGESZ) == 0;
+}
+
 /* The number of the first that ends behind this place. */
-static unsigned first_behind(uintptr_t place)
+static unsigned first_behind(const struct table *table, uintptr_t place)
 {
     unsigned from = 0;
-    unsigned to = moved.count;
+    unsigned to = table->count;
 
     while (from < to) {
         unsigned middle = (from + to) / 2;
-        if (moved.parts[middle].end <= place)
+        if (table->parts[middle].end <= place)
             from = middle + 1;
         else
             to = middle;
@@ -87,11 +132,12 @@ static unsigned first_behind(uintptr_t place)
 /* What of `asked` was moved, first; false: nothing. */
 static bool find(const struct part *asked, struct part *ret_part)
 {
-    unsigned at = first_behind(asked->start);
+    const struct table *table = table_now();
+    unsigned at = first_behind(table, asked->start);
 
-    if (asked->start >= asked->end || at == moved.count || moved.parts[at].start >= asked->end)
+    if (asked->start >= asked->end || at == table->count || table->parts[at].start >= asked->end)
         return false;
-    *ret_part = moved.parts[at];
+    *ret_part = table->parts[at];
     if (ret_part->start < asked->start)
         ret_part->start = asked->start;
     if (ret_part->end > asked->end)
@@ -99,69 +145,76 @@ static bool find(const struct part *asked, struct part *ret_part)
     return true;
 }
 
-static void insert(unsigned at, const struct part *part)
-{
-    memmove(&moved.parts[at + 1], &moved.parts[at], (moved.count - at) * sizeof(*part));
-    moved.parts[at] = *part;
-    moved.count++;
-}
-
-/* So that parts begin and end at `place`, or lie beside it. There is room, as has_room() said. */
-static void split(uintptr_t place)
-{
-    unsigned at = first_behind(place);
-
-    if (at == moved.count || moved.parts[at].start >= place)
-        return;
-    struct part tail = moved.parts[at];
-    tail.start = place;
-    moved.parts[at].end = place;
-    insert(at + 1, &tail);
-}
-
-/* For both ends of what is asked. */
+/* For one change, which adds a part at each of its ends. */
 static bool has_room(void)
 {
-    return moved.count + 2 <= PARTS_MAX;
+    unsigned needed = table_now()->count + 2;
+    struct table *next = &moved.tables[1 - moved.now];
+
+    if (needed <= next->room)
+        return true;
+    long bytes = (long)(2 * needed * sizeof(struct part));
+    long memory =
+        child_call6(__NR_mmap, 0, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory < 0)
+        return false;
+    struct table before = *next;
+    /* In this order, for a fork in the midst of it. */
+    __atomic_store_n(&next->parts, (struct part *)memory, __ATOMIC_RELEASE);
+    __atomic_store_n(&next->room, 2 * needed, __ATOMIC_RELEASE);
+    if (before.parts != moved.few[1 - moved.now])
+        child_call(__NR_munmap, (long)before.parts, (long)(before.room * sizeof(struct part)), 0, 0);
+    return true;
 }
 
-/* It is not, or no longer, what was moved. */
+/* To the end of the table; one with its neighbour where nothing tells them apart. */
+static void append(struct table *table, uintptr_t start, uintptr_t end, int protection)
+{
+    struct part *last = table->count > 0 ? &table->parts[table->count - 1] : NULL;
+
+    if (start >= end)
+        return;
+    if (last != NULL && last->end == start && last->protection == protection)
+        last->end = end;
+    else
+        table->parts[table->count++] = (struct part){.start = start, .end = end, .protection = protection};
+}
+
+/* What was moved has another protection now, or (NULL) is not, or no longer, what was moved. There is room, as has_room() said. */
+static void change(const struct part *asked, const int *protection)
+{
+    const struct table *table = table_now();
+    struct table *next = &moved.tables[1 - moved.now];
+    struct part found;
+
+    if (!find(asked, &found))
+        return;
+    unsigned at = first_behind(table, asked->start);
+    memcpy(next->parts, table->parts, at * sizeof(found));
+    next->count = at;
+    for (; at < table->count; at++) {
+        struct part part = table->parts[at];
+        uintptr_t from = part.start > asked->start ? part.start : asked->start;
+        uintptr_t to = part.end < asked->end ? part.end : asked->end;
+        if (from >= to) {
+            append(next, part.start, part.end, part.protection);
+            break;
+        }
+        append(next, part.start, from, part.protection);
+        if (protection != NULL)
+            append(next, from, to, *protection);
+        append(next, to, part.end, part.protection);
+    }
+    if (++at < table->count) {
+        memcpy(&next->parts[next->count], &table->parts[at], (table->count - at) * sizeof(found));
+        next->count += table->count - at;
+    }
+    __atomic_store_n(&moved.now, 1 - moved.now, __ATOMIC_RELEASE);
+}
+
 static void cut(const struct part *asked)
 {
-    if (asked->start >= asked->end)
-        return;
-    split(asked->start);
-    split(asked->end);
-    unsigned from = first_behind(asked->start);
-    unsigned to = from;
-    while (to < moved.count && moved.parts[to].start < asked->end)
-        to++;
-    memmove(&moved.parts[from], &moved.parts[to], (moved.count - to) * sizeof(moved.parts[0]));
-    moved.count -= to - from;
-}
-
-/* Those beside each other that differ in nothing are one again, from the number `first` to one before `last`. */
-static void join(unsigned first, unsigned last)
-{
-    for (unsigned i = last; i-- > first;) {
-        struct part *part = &moved.parts[i];
-        if (i + 1 >= moved.count || part[0].end != part[1].start || part[0].protection != part[1].protection)
-            continue;
-        part->end = part[1].end;
-        memmove(&part[1], &part[2], (moved.count - i - 2) * sizeof(*part));
-        moved.count--;
-    }
-}
-
-static void set_protection(const struct part *asked, int protection)
-{
-    split(asked->start);
-    split(asked->end);
-    unsigned first = first_behind(asked->start);
-    unsigned last = first;
-    for (; last < moved.count && moved.parts[last].start < asked->end; last++)
-        moved.parts[last].protection = protection;
-    join(first > 0 ? first - 1 : 0, last);
+    change(asked, NULL);
 }
 
 static long map_anonymous(uintptr_t place, long bytes, int protection)
@@ -194,42 +247,13 @@ static bool make_anonymous(const struct part *part)
     return done;
 }
 
-static unsigned find_smallest(void)
-{
-    unsigned smallest = 0;
-
-    for (unsigned i = 1; i < moved.count; i++) {
-        if (moved.parts[i].end - moved.parts[i].start <
-            moved.parts[smallest].end - moved.parts[smallest].start)
-            smallest = i;
-    }
-    return smallest;
-}
-
-/* Where it has been cut into more parts than there is room for, the smallest is no longer one of them. */
-static bool make_room(void)
-{
-    if (has_room())
-        return true;
-    for (unsigned i = 0; i < PARTS_MADE_FREE; i++) {
-        struct part part = moved.parts[find_smallest()];
-        if (!make_anonymous(&part))
-            return has_room();
-        cut(&part);
-    }
-    return true;
-}
-
 /* Before something is done that only anonymous memory lets be done, or that marks a mapping, which must stay one then. */
 static long settle(const struct part *asked)
 {
     struct part part;
 
     while (find(asked, &part)) {
-        if (!make_room())
-            return -ENOMEM;
-        /* It may have been the one that made room. */
-        if (find(asked, &part) && !make_anonymous(&part))
+        if (!has_room() || !make_anonymous(&part))
             return -ENOMEM;
         cut(&part);
     }
@@ -301,7 +325,7 @@ static long advise(void *memory, size_t bytes, int advice)
 {
     struct part asked = part_of(memory, bytes);
     struct part part;
-    bool is_ours = (uintptr_t)memory % getauxval(AT_PAGESZ) == 0 && find(&asked, &part);
+    bool is_ours = begins_a_page(memory) && find(&asked, &part);
     bool gives_back = advice == MADV_DONTNEED || advice == MADV_DONTNEED_LOCKED || advice == MADV_FREE;
 
     if (is_ours && gives_back)
@@ -328,51 +352,71 @@ static void *answer_place(long result)
 
 EXPORTED int madvise(void *memory, size_t bytes, int advice)
 {
-    if (moved.count == 0)
+    uint64_t signals;
+
+    if (!is_any())
         return answer(child_call(__NR_madvise, (long)memory, (long)bytes, advice, 0));
-    hold();
+    hold(&signals);
     long result = advise(memory, bytes, advice);
-    release();
+    release(&signals);
     return answer(result);
+}
+
+/* Up to a hole the kernel has changed it. Where there is none, it had another reason to refuse. */
+static void end_at_hole(struct part *part)
+{
+    uintptr_t page = getauxval(AT_PAGESZ);
+    uintptr_t at = part->start;
+    unsigned char is_there;
+
+    while (at < part->end && child_call(__NR_mincore, (long)at, (long)page, (long)&is_there, 0) == 0)
+        at += page;
+    part->end = at < part->end ? at : part->start;
 }
 
 EXPORTED int mprotect(void *memory, size_t bytes, int protection)
 {
+    uint64_t signals;
     struct part asked = part_of(memory, bytes);
     struct part part;
 
-    if (moved.count == 0)
+    if (!is_any())
         return answer(child_call(__NR_mprotect, (long)memory, (long)bytes, protection, 0));
-    hold();
+    hold(&signals);
     bool is_ours = find(&asked, &part);
-    long result = is_ours && !make_room()
+    long result = is_ours && !has_room()
                       ? -ENOMEM
                       : child_call(__NR_mprotect, (long)memory, (long)bytes, protection, 0);
-    if (is_ours && result == 0)
-        set_protection(&asked, protection);
-    release();
+    if (is_ours && result == -ENOMEM)
+        end_at_hole(&asked);
+    if (is_ours && (result == 0 || result == -ENOMEM))
+        change(&asked, &protection);
+    release(&signals);
     return answer(result);
 }
 
 EXPORTED int munmap(void *memory, size_t bytes)
 {
+    uint64_t signals;
     struct part asked = part_of(memory, bytes);
 
-    if (moved.count == 0)
+    if (!is_any())
         return answer(child_call(__NR_munmap, (long)memory, (long)bytes, 0, 0));
-    hold();
-    long result = make_room() ? child_call(__NR_munmap, (long)memory, (long)bytes, 0, 0) : -ENOMEM;
+    hold(&signals);
+    long result = has_room() ? child_call(__NR_munmap, (long)memory, (long)bytes, 0, 0) : -ENOMEM;
     if (result == 0)
         cut(&asked);
-    release();
+    release(&signals);
     return answer(result);
 }
 
 static void *map(void *memory, size_t bytes, int protection, int flags, int fd, long at)
 {
-    if (moved.count == 0)
+    uint64_t signals;
+
+    if (!is_any())
         return answer_place(child_call6(__NR_mmap, (long)memory, (long)bytes, protection, flags, fd, at));
-    hold();
+    hold(&signals);
     void *result =
         has_room()
             ? answer_place(child_call6(__NR_mmap, (long)memory, (long)bytes, protection, flags, fd, at))
@@ -380,7 +424,7 @@ static void *map(void *memory, size_t bytes, int protection, int flags, int fd, 
     struct part here = part_of(result, bytes);
     if (result != MAP_FAILED)
         cut(&here);
-    release();
+    release(&signals);
     return result;
 }
 
@@ -398,14 +442,17 @@ EXPORTED void *mmap64(void *memory, size_t bytes, int protection, int flags, int
 EXPORTED void *mremap(void *memory, size_t bytes, size_t new_bytes, int flags, ...)
 {
     struct part asked = part_of(memory, bytes);
+    uint64_t signals;
     va_list more;
 
     va_start(more, flags);
     long to = (flags & MREMAP_FIXED) != 0 ? (long)va_arg(more, void *) : 0;
     va_end(more);
-    hold();
-    long result = settle(&asked);
-    if (result == 0 && !make_room())
+    if (!is_any())
+        return answer_place(child_call5(__NR_mremap, (long)memory, (long)bytes, (long)new_bytes, flags, to));
+    hold(&signals);
+    long result = begins_a_page(memory) ? settle(&asked) : 0;
+    if (result == 0 && !has_room())
         result = -ENOMEM;
     if (result == 0)
         result = child_call5(__NR_mremap, (long)memory, (long)bytes, (long)new_bytes, flags, to);
@@ -413,6 +460,6 @@ EXPORTED void *mremap(void *memory, size_t bytes, size_t new_bytes, int flags, .
     struct part here = part_of(place, new_bytes);
     if (place != MAP_FAILED)
         cut(&here);
-    release();
+    release(&signals);
     return place;
 }

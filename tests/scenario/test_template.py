@@ -122,7 +122,7 @@ def test_large_memory_stays_what_it_is(serve, large_program, limit):
     if os.path.exists("/sys/kernel/mm/transparent_hugepage/khugepaged"):
         assert in_huge >= 42
     for _ in range(3):
-        assert server.ask(b"look\n").split() == [b"whole", b"wiped"] + 13 * [b"whole"]
+        assert server.ask(b"look\n").split() == [b"whole", b"wiped"] + 17 * [b"whole"]
     server.log.wait("end", 3)
     assert [event.get("exit") for event in server.log.find("end")] == 3 * [0]
     assert server.stop() == 0
@@ -131,7 +131,7 @@ def test_large_memory_stays_what_it_is(serve, large_program, limit):
 def test_memory_is_the_same_when_executed(serve):
     """What the program asks of itself holds without any of ours."""
     server = serve("127.0.0.1:0", worker=[forkport.BUILD / "tests/fixtures/memory"])
-    assert server.ask(b"look\n").split() == [b"whole", b"kept"] + 13 * [b"whole"]
+    assert server.ask(b"look\n").split() == [b"whole", b"kept"] + 17 * [b"whole"]
 
 
 def test_worker_has_no_trace(serve):
