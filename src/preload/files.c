@@ -6,6 +6,7 @@
 #include "sys/child.h"
 
 #include <fcntl.h>
+#include <linux/kcmp.h>
 #include <linux/stat.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -22,6 +23,7 @@ struct member {
 
 struct file {
     int fd;
+    int original; /* another one that is the same open file, and was noted before it; -1: none */
     bool is_epoll;
     int flags;      /* of open(2); of an epoll instance 0 */
     int close_flag; /* O_CLOEXEC or 0 */
@@ -55,6 +57,15 @@ static const char *path_of(const char *folder, int fd, char *path)
     return path;
 }
 
+static int number_of(const char *digits)
+{
+    int number = 0;
+
+    for (; *digits >= '0' && *digits <= '9'; digits++)
+        number = number * 10 + (*digits - '0');
+    return number;
+}
+
 /* "tfd:        5 events:       19 data:     7ffc  pos:..." */
 static void note_member(const char *line, void *data)
 {
@@ -63,8 +74,7 @@ static void note_member(const char *line, void *data)
     (void)data;
     if (strncmp(line, "tfd:", 4) != 0 || !lines_skip(&line, "tfd:"))
         return;
-    for (; *line >= '0' && *line <= '9'; line++)
-        member.fd = member.fd * 10 + (*line - '0');
+    member.fd = number_of(line);
     if (!lines_skip(&line, "events:"))
         return;
     member.event.events = (uint32_t)lines_hexadecimal(&line);
@@ -111,20 +121,45 @@ static bool is_locked(int fd)
     return found;
 }
 
+/* Are they one open file, with one place in it (dup(2))? A kernel that does not say (kcmp(2)) has told it as no. */
+static bool is_one(int fd, int other)
+{
+    long pid = child_call(__NR_getpid, 0, 0, 0, 0);
+
+    return child_call5(__NR_kcmp, pid, pid, KCMP_FILE, fd, other) == 0;
+}
+
+/* What it shares with other processes by being executed, it goes on sharing. */
+static bool is_inherited(int fd)
+{
+    for (int other = 0; other < STANDARD_COUNT; other++) {
+        if (standard_stands(other) && (fd == other || is_one(fd, other)))
+            return true;
+    }
+    return false;
+}
+
+static int original_of(int fd)
+{
+    for (unsigned i = 0; i < files.count; i++) {
+        if (is_one(fd, files.items[i].fd))
+            return files.items[i].fd;
+    }
+    return -1;
+}
+
 static enum template_refusal note(int folder, const char *name)
 {
     char target[64];
-    struct file file = {0};
+    struct file file = {.fd = number_of(name)};
     long length = child_call(__NR_readlinkat, folder, (long)name, (long)target, sizeof(target) - 1);
 
-    for (; *name >= '0' && *name <= '9'; name++)
-        file.fd = file.fd * 10 + (*name - '0');
     if (length <= 0 || file.fd == folder)
         return TEMPLATE_REFUSAL_NONE;
-    if (file.fd < STANDARD_COUNT)
-        return TEMPLATE_REFUSAL_NONE;
-    if (standard_is_copied_to(file.fd))
+    if (file.fd >= STANDARD_COUNT && standard_is_copied_to(file.fd))
         return TEMPLATE_REFUSAL_COPIES;
+    if (is_inherited(file.fd))
+        return TEMPLATE_REFUSAL_NONE;
     target[length] = '\0';
     if (target[0] == '/' && is_locked(file.fd))
         return TEMPLATE_REFUSAL_LOCKS;
@@ -134,6 +169,7 @@ static enum template_refusal note(int folder, const char *name)
         note_epoll(&file);
     else if (!is_regular(file.fd))
         return TEMPLATE_REFUSAL_NONE;
+    file.original = original_of(file.fd);
     file.flags = (int)child_call(__NR_fcntl, file.fd, F_GETFL, 0, 0);
     file.close_flag = child_call(__NR_fcntl, file.fd, F_GETFD, 0, 0) != 0 ? O_CLOEXEC : 0;
     file.offset = child_call(__NR_lseek, file.fd, 0, 1 /* SEEK_CUR */, 0);
@@ -175,6 +211,11 @@ enum template_refusal files_note(void)
     return refusal;
 }
 
+static long open_copy(const struct file *file)
+{
+    return child_call(__NR_fcntl, file->original, F_DUPFD_CLOEXEC, 0, 0);
+}
+
 static long open_epoll(const struct file *file)
 {
     long fd = child_call(__NR_epoll_create1, O_CLOEXEC, 0, 0, 0);
@@ -201,7 +242,9 @@ void files_renew(void)
 {
     for (unsigned i = 0; i < files.count; i++) {
         const struct file *file = &files.items[i];
-        long fresh = file->is_epoll ? open_epoll(file) : open_file(file);
+        long fresh = file->original >= 0 ? open_copy(file)
+                     : file->is_epoll    ? open_epoll(file)
+                                         : open_file(file);
         if (fresh < 0)
             continue;
         child_call(__NR_dup3, fresh, file->fd, file->close_flag, 0);

@@ -448,7 +448,7 @@ void gate_pass(bool before_main)
     if (!gate.ahead || child_call(__NR_getpid, 0, 0, 0, 0) != gate.pid)
         return;
     /* What is read now is not the connection, but a file that the program has put in its place for a while. */
-    if (!before_main && !standard_input_stands())
+    if (!before_main && !standard_stands(0))
         return;
     int saved = errno;
     if (gate.is_worker) {

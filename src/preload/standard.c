@@ -48,11 +48,11 @@ void standard_begin(void)
         standard.first[fd] = identity_of(fd);
 }
 
-bool standard_input_stands(void)
+bool standard_stands(int fd)
 {
-    struct identity now = identity_of(0);
+    struct identity now = identity_of(fd);
 
-    return is_same(&now, &standard.first[0]);
+    return is_same(&now, &standard.first[fd]);
 }
 
 bool standard_is_copied_to(int fd)

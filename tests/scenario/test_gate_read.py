@@ -74,10 +74,43 @@ def test_what_would_be_lost_is_executed(ready, options, way):
     assert all(reason in notice and notice.endswith(step) for notice, step in zip(notices, steps)), notices
 
 
-@pytest.mark.parametrize("lock", ["fcntl.flock(file, fcntl.LOCK_EX)", "fcntl.lockf(file, fcntl.LOCK_EX)"], ids=["flock", "fcntl"])
+# By what two numbers are of one open file, or 2 of one of its own, and what a worker does with them: its reply.
+FILES = {
+    "read by both": ("printf '1\\n2\\n' >file; exec 3<file 4<&3", "read one <&3; read two <&4; echo $one $two", b"1 2\n"),
+    "written by both": ("exec 3>file 4>&3", "echo one >&3; echo two >&4; cat file", b"one\ntwo\n"),
+    "errors as well": ("exec 3>file 2>&3", "echo one >&2; echo two >&3; cat file", b"one\ntwo\n"),
+    "errors": ("exec 2>file", "echo one >&2; cat file", b"one\n"),
+}
+
+
+@pytest.mark.parametrize("way", FILES)
+@pytest.mark.parametrize("options", [[], READ, POOL], ids=["exec", "fork", "pool"])
+def test_one_open_file_under_two_numbers(ready, options, way):
+    before, then, answer = FILES[way]
+    server = ready(options, f"{before}; read line; {then}", "pool" if options == POOL else "template")
+    for _ in range(3):
+        assert server.ask(b"hello\n") == answer
+    assert server.log.find("notice") == []
+
+
+def test_a_file_that_is_the_servers_standard_error_stays_shared(serve, tmp_path):
+    """Under whatever number: all write to one place, and so one behind the other."""
+    with open(tmp_path / "errors", "wb") as errors:
+        server = serve("127.0.0.1:0", *READ, "--stderr", "inherit", stderr=errors,
+                       worker=["dash", "-c", "exec 3>&2; read line; echo $line >&3; echo again >&2"])
+        server.log.wait("template")
+        for line in (b"one\n", b"two\n"):
+            assert server.ask(line) == b""
+        assert server.stop() == 0
+    assert (tmp_path / "errors").read_bytes() == b"one\nagain\ntwo\nagain\n"
+
+
+@pytest.mark.parametrize("lock", ["fcntl.flock(file, fcntl.LOCK_EX)", "fcntl.lockf(file, fcntl.LOCK_EX)",
+                                  "os.dup2(file.fileno(), 2); file.close(); fcntl.flock(2, fcntl.LOCK_EX)"],
+                         ids=["flock", "fcntl", "of standard error"])
 def test_what_holds_a_lock_is_executed(serve, tmp_path, lock):
     """One connection after the other, as its program means it: workers of a template would all hold it, or none."""
-    program = f"import fcntl, sys; file = open('{tmp_path}/lock', 'w'); {lock}; print(sys.stdin.readline(), flush=True)"
+    program = f"import fcntl, os, sys; file = open('{tmp_path}/lock', 'w'); {lock}; print(sys.stdin.readline(), flush=True)"
     server = serve("127.0.0.1:0", *READ, worker=["python3", "-c", program])
     assert "it holds a lock on a file: each connection" in server.log.wait("notice")["error"]
     with server.connect() as first, server.connect() as second:
