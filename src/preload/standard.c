@@ -20,8 +20,16 @@ struct identity {
     uint32_t format;
 };
 
+/* What a program may ask for of a descriptor: those of F_SETFL, and O_CLOEXEC for the one of F_SETFD. */
+struct manner {
+    int status;
+    int close_flag;
+};
+
 static struct {
     struct identity first[STANDARD_COUNT];
+    struct manner first_manner[STANDARD_COUNT];
+    struct manner manner[STANDARD_COUNT];
     int source
         [STANDARD_COUNT]; /* of what each becomes in a worker: its own number where it stays; -1 where it is closed */
 } standard;
@@ -42,10 +50,21 @@ static bool is_same(const struct identity *one, const struct identity *other)
     return one->device == other->device && one->inode == other->inode && one->format == other->format;
 }
 
+static struct manner manner_of(int fd)
+{
+    long status = child_call(__NR_fcntl, fd, F_GETFL, 0, 0);
+    long close_flag = child_call(__NR_fcntl, fd, F_GETFD, 0, 0);
+
+    return (struct manner){.status = status < 0 ? 0 : (int)status,
+                           .close_flag = close_flag > 0 ? O_CLOEXEC : 0};
+}
+
 void standard_begin(void)
 {
-    for (int fd = 0; fd < STANDARD_COUNT; fd++)
+    for (int fd = 0; fd < STANDARD_COUNT; fd++) {
         standard.first[fd] = identity_of(fd);
+        standard.first_manner[fd] = manner_of(fd);
+    }
 }
 
 bool standard_stands(int fd)
@@ -82,8 +101,10 @@ static int source_of(int fd)
 
 void standard_keep(void)
 {
-    for (int fd = 1; fd < STANDARD_COUNT; fd++)
-        standard.source[fd] = source_of(fd);
+    for (int fd = 0; fd < STANDARD_COUNT; fd++) {
+        standard.manner[fd] = manner_of(fd);
+        standard.source[fd] = fd == 0 ? 0 : source_of(fd);
+    }
     child_close_range(0, STANDARD_COUNT - 1);
 }
 
@@ -97,6 +118,13 @@ void standard_restore(void)
             child_call(__NR_close, fd, 0, 0, 0);
         else if (source[fd] != fd)
             child_call(__NR_dup3, source[fd], fd, 0, 0);
+    }
+    for (int fd = 0; fd < STANDARD_COUNT; fd++) {
+        const struct manner *manner = &standard.manner[fd];
+        if (source[fd] == fd && manner->status != standard.first_manner[fd].status)
+            child_call(__NR_fcntl, fd, F_SETFL, manner->status, 0);
+        if (manner->close_flag != 0)
+            child_call(__NR_fcntl, fd, F_SETFD, FD_CLOEXEC, 0);
     }
 }
 

@@ -53,6 +53,18 @@ def test_descriptors_that_a_program_has_changed(ready, tmp_path, options, before
     assert server.stop() == 0
 
 
+@pytest.mark.parametrize("options", [[], READ, POOL], ids=["exec", "fork", "pool"])
+def test_flags_that_a_program_has_set(serve, options):
+    """Not to wait, and to be closed for programs that it executes."""
+    program = ("import fcntl, os, select; os.set_blocking(0, False); os.set_blocking(2, False); os.set_inheritable(1, False)\n"
+               "select.select([0], [], [], None); os.read(0, 100)\n"
+               "said = [(os.get_blocking(fd), os.get_inheritable(fd)) for fd in range(3)]; print(said, flush=True)\n")
+    server = serve("127.0.0.1:0", *options, worker=["python3", "-c", program])
+    for _ in range(3):
+        assert server.ask(b"hello\n") == b"[(False, True), (False, False), (False, True)]\n"
+    assert server.log.find("notice") == []
+
+
 REFUSED = {
     "greets": ("echo welcome; read line; echo got $line", "writes to its connection before it reads", b"welcome\ngot hello\n"),
     "copies": ("exec 7<&0; read line; echo got $line", "under another number", b"got hello\n"),
