@@ -82,6 +82,14 @@ static bool is_candidate(const char *line, struct range *ret_range)
            ret_range->end - ret_range->start >= LEAST_BYTES && ret_range->start % ARENA_BYTES != 0;
 }
 
+/* A program may have its stack in memory that it got (makecontext(3)). What is done there while it is moved would be lost. */
+static bool has_our_stack(const struct range *range)
+{
+    uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+
+    return here >= range->start && here < range->end;
+}
+
 /* What is mostly not there would be made to be there by moving it. */
 static bool is_dense(const struct candidates *found)
 {
@@ -100,7 +108,7 @@ static void consider(const char *line, void *data)
     else if (strncmp(line, "VmFlags: ", 9) == 0)
         found->is_ordinary = found->is_ordinary && is_dense(found) && has_ordinary_flags(line + 9);
     else if (line[0] < 'A' || line[0] > 'Z')
-        found->is_ordinary = is_candidate(line, &found->now);
+        found->is_ordinary = is_candidate(line, &found->now) && !has_our_stack(&found->now);
     if (line[0] == 'V' && found->is_ordinary && found->ranges.count < RANGES_MAX)
         found->ranges.items[found->ranges.count++] = found->now;
 }

@@ -128,6 +128,14 @@ def test_large_memory_stays_what_it_is(serve, large_program, limit):
     assert server.stop() == 0
 
 
+def test_memory_with_the_stack_stays_where_it_is(serve):
+    """What is written there while it is moved would be lost: where functions return to, too."""
+    server = ready(serve, *READ, worker=[forkport.BUILD / "tests/fixtures/context"])
+    assert moved(server)[0] == 0
+    assert [server.ask(b"look\n") for _ in range(2)] == 2 * [b"whole\n"]
+    assert server.log.find("notice") == []
+
+
 def test_memory_is_the_same_when_executed(serve):
     """What the program asks of itself holds without any of ours."""
     server = serve("127.0.0.1:0", worker=[forkport.BUILD / "tests/fixtures/memory"])
