@@ -13,6 +13,7 @@
 
 #include "preload/files.h"
 #include "preload/gate.h"
+#include "preload/standard.h"
 #include "sys/child.h"
 
 #include <dlfcn.h>
@@ -34,7 +35,7 @@
 
 #define EXPORTED __attribute__((visibility("default")))
 
-/* NAME, what it returns, its parameters, its arguments, whether it waits for descriptor 0. */
+/* NAME, what it returns, its parameters, its arguments, whether it waits for descriptor 0, or is about the connection. */
 #define READS(CALL)                                                                                        \
     CALL(read, ssize_t, (int fd, void *to, size_t size), (fd, to, size), fd == 0)                          \
     CALL(__read_chk, ssize_t, (int fd, void *to, size_t size, size_t room), (fd, to, size, room), fd == 0) \
@@ -80,6 +81,13 @@
          (int fd, struct epoll_event *events, int count, const struct timespec *timeout,                   \
           const sigset_t *mask),                                                                           \
          (fd, events, count, timeout, mask), waits_in_epoll(fd))                                           \
+    CALL(setsockopt, int, (int fd, int level, int name, const void *value, socklen_t length),              \
+         (fd, level, name, value, length), is_about_connection(fd))                                        \
+    CALL(getsockopt, int, (int fd, int level, int name, void *value, socklen_t *length),                   \
+         (fd, level, name, value, length), is_about_connection(fd))                                        \
+    CALL(getsockname, int, (int fd, __SOCKADDR_ARG name, socklen_t *length), (fd, name, length),           \
+         is_about_connection(fd))                                                                          \
+    CALL(shutdown, int, (int fd, int how), (fd, how), is_about_connection(fd))                             \
     CALL(pthread_create, int,                                                                              \
          (pthread_t * thread, const pthread_attr_t *how, void *(*start)(void *), void *data),              \
          (thread, how, start, data), true)
@@ -101,6 +109,12 @@ static bool selects_input(int count, const fd_set *in)
 static bool waits_in_epoll(int fd)
 {
     return gate_is_ahead(TEMPLATE_GATE_READ) && files_epoll_has_input(fd);
+}
+
+/* Of what stands for it a program would get other answers, and what it sets would be lost. Not getpeername(2), since bash begins with it. */
+static bool is_about_connection(int fd)
+{
+    return gate_is_ahead(TEMPLATE_GATE_READ) && standard_is_connection(fd);
 }
 
 static inline void pass(bool waits)

@@ -74,6 +74,13 @@ bool standard_stands(int fd)
     return is_same(&now, &standard.first[fd]);
 }
 
+bool standard_is_connection(int fd)
+{
+    struct identity now = identity_of(fd);
+
+    return is_same(&now, &standard.first[0]);
+}
+
 bool standard_is_copied_to(int fd)
 {
     struct identity now = identity_of(fd);

@@ -15,6 +15,8 @@
 void standard_begin(void);
 /* Is this one of them still what it was then? Of 0, that is what stands for the connection. */
 bool standard_stands(int fd);
+/* Is this what stands for the connection, under whatever number? */
+bool standard_is_connection(int fd);
 /* Would this other descriptor be of no connection, or of no worker's standard error, because it is a copy of what stands for it? */
 bool standard_is_copied_to(int fd);
 /* At the gate: what was put in the place of 1 and 2 is kept elsewhere, and 0 to 2 are closed. */

@@ -65,6 +65,20 @@ def test_flags_that_a_program_has_set(serve, options):
     assert server.log.find("notice") == []
 
 
+@pytest.mark.parametrize("options", [[], READ, POOL], ids=["exec", "fork", "pool"])
+def test_what_a_program_asks_of_its_connection_before_it_reads(serve, options):
+    """Its address, its options, and what it sets, are the connection's."""
+    program = ("import socket, sys; s = socket.socket(fileno=1); s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)\n"
+               "before = s.family.name, s.getsockname()[1]; sys.stdin.readline()\n"
+               "print(*before, s.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0, flush=True)\n")
+    server = serve("127.0.0.1:0", *options, worker=["python3", "-c", program])
+    if options:
+        server.log.wait("pool" if options == POOL else "template")
+    for _ in range(3):
+        assert server.ask(b"hello\n") == f"AF_INET {server.port} True\n".encode()
+    assert server.log.find("notice") == []
+
+
 REFUSED = {
     "greets": ("echo welcome; read line; echo got $line", "writes to its connection before it reads", b"welcome\ngot hello\n"),
     "copies": ("exec 7<&0; read line; echo got $line", "under another number", b"got hello\n"),
