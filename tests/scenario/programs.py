@@ -157,7 +157,6 @@ class Git(Daemon):
 class Rsync(Daemon):
     """rsync --daemon, which sees by itself that its standard input is a connection; rsync lists and fetches."""
 
-    greets = True
     # So it ends when all it was asked for is a list.
     needs, greeting, ends = ("rsync",), b"@RSYNCD: 31.0\nfil", {255}
 
