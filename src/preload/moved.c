@@ -247,7 +247,7 @@ static bool make_anonymous(const struct part *part)
     return done;
 }
 
-/* Before something is done that only anonymous memory lets be done, or that marks a mapping, which must stay one then. */
+/* Before something is done that only anonymous memory lets be done, or for which it must be one mapping. */
 static long settle(const struct part *asked)
 {
     struct part part;
@@ -300,17 +300,11 @@ static long give_back(const struct part *asked, int advice)
     return result;
 }
 
-/* Advice that marks a mapping, or that is for anonymous memory only. */
-static bool marks(int advice)
+/* Advice that is for anonymous memory only. */
+static bool wants_anonymous(int advice)
 {
     switch (advice) {
     case MADV_REMOVE:
-    case MADV_DONTFORK:
-    case MADV_DOFORK:
-    case MADV_MERGEABLE:
-    case MADV_UNMERGEABLE:
-    case MADV_DONTDUMP:
-    case MADV_DODUMP:
     case MADV_WIPEONFORK:
     case MADV_KEEPONFORK:
     case MADV_GUARD_INSTALL:
@@ -330,7 +324,7 @@ static long advise(void *memory, size_t bytes, int advice)
 
     if (is_ours && gives_back)
         return give_back(&asked, advice);
-    long result = is_ours && marks(advice) ? settle(&asked) : 0;
+    long result = is_ours && wants_anonymous(advice) ? settle(&asked) : 0;
     return result < 0 ? result : child_call(__NR_madvise, (long)memory, (long)bytes, advice, 0);
 }
 
