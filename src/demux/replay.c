@@ -221,6 +221,7 @@ static void leave_to_nobody(struct replay_result *result)
     result->answer = STREAM_NOBODY;
     result->certainty = REPLAY_EXACT;
     result->receiver = NULL;
+    result->is_accepted = false;
 }
 
 static struct fragment fragment_key(const struct segment *segment)

@@ -398,6 +398,15 @@ def table(tmp_path):
     return write
 
 
+def test_what_is_for_many_is_for_nobody_of_a_table(capture, table):
+    """Though one of its sockets listens there, and the segment is of a connection that is not in it."""
+    packet = packets.ip("10.0.0.1", "10.0.0.2", packets.tcp(1500, 21, 1, 1, packets.ACK, b"data"))
+    frame = bytes.fromhex("ffffffffffff") + packets.ethernet(packet)[6:]
+    [found] = lines(capture([frame]), "--table", table(row("tcp4", "LISTEN", "{*:21, *:*}", 1)))
+    assert (found["answer"], found["certainty"], found["processes"]) == ("nobody", "exact", [])
+    assert "accepted_from" not in found
+
+
 def test_table(capture, table):
     """Connected sockets before listening ones, a bound address before the wildcard, IPv4 before a socket for both."""
     old, new = packets.Talk(CLIENT, SERVER), packets.Talk(("10.0.0.3", 9), SERVER)
