@@ -11,7 +11,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 
-#define STANDARD_COUNT 3
 #define FILES_MAX      16
 #define MEMBERS_MAX    32
 #define AT_EMPTY_PATH_ 0x1000

@@ -7,7 +7,6 @@
 #include <linux/stat.h>
 #include <stdint.h>
 
-#define STANDARD_COUNT 3
 #define KEPT_LEAST     56 /* where a program seldom has its own */
 #define AT_EMPTY_PATH_ 0x1000
 #define FORMAT_MASK    0170000
@@ -67,18 +66,21 @@ void standard_begin(void)
     }
 }
 
-bool standard_stands(int fd)
+static bool stands_for(int fd, int which)
 {
     struct identity now = identity_of(fd);
 
-    return is_same(&now, &standard.first[fd]);
+    return is_same(&now, &standard.first[which]);
+}
+
+bool standard_stands(int fd)
+{
+    return stands_for(fd, fd);
 }
 
 bool standard_is_connection(int fd)
 {
-    struct identity now = identity_of(fd);
-
-    return is_same(&now, &standard.first[0]);
+    return stands_for(fd, 0);
 }
 
 bool standard_is_copied_to(int fd)

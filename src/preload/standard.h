@@ -11,6 +11,8 @@
 
 #include <stdbool.h>
 
+#define STANDARD_COUNT 3
+
 /* Before the program runs. */
 void standard_begin(void);
 /* Is this one of them still what it was then? Of 0, that is what stands for the connection. */

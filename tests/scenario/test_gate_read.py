@@ -53,16 +53,23 @@ def test_descriptors_that_a_program_has_changed(ready, tmp_path, options, before
     assert server.stop() == 0
 
 
+def check_python(serve, options, program, answer):
+    """The same answer under each engine, and of one that forks by forked ones."""
+    server = serve("127.0.0.1:0", *options, worker=["python3", "-c", program])
+    if options:
+        server.log.wait("pool" if options == POOL else "template")
+    for _ in range(3):
+        assert server.ask(b"hello\n") == answer(server).encode()
+    assert server.log.find("notice") == []
+
+
 @pytest.mark.parametrize("options", [[], READ, POOL], ids=["exec", "fork", "pool"])
 def test_flags_that_a_program_has_set(serve, options):
     """Not to wait, and to be closed for programs that it executes."""
     program = ("import fcntl, os, select; os.set_blocking(0, False); os.set_blocking(2, False); os.set_inheritable(1, False)\n"
                "select.select([0], [], [], None); os.read(0, 100)\n"
                "said = [(os.get_blocking(fd), os.get_inheritable(fd)) for fd in range(3)]; print(said, flush=True)\n")
-    server = serve("127.0.0.1:0", *options, worker=["python3", "-c", program])
-    for _ in range(3):
-        assert server.ask(b"hello\n") == b"[(False, True), (False, False), (False, True)]\n"
-    assert server.log.find("notice") == []
+    check_python(serve, options, program, lambda _: "[(False, True), (False, False), (False, True)]\n")
 
 
 @pytest.mark.parametrize("options", [[], READ, POOL], ids=["exec", "fork", "pool"])
@@ -71,12 +78,7 @@ def test_what_a_program_asks_of_its_connection_before_it_reads(serve, options):
     program = ("import socket, sys; s = socket.socket(fileno=1); s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)\n"
                "before = s.family.name, s.getsockname()[1]; sys.stdin.readline()\n"
                "print(*before, s.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0, flush=True)\n")
-    server = serve("127.0.0.1:0", *options, worker=["python3", "-c", program])
-    if options:
-        server.log.wait("pool" if options == POOL else "template")
-    for _ in range(3):
-        assert server.ask(b"hello\n") == f"AF_INET {server.port} True\n".encode()
-    assert server.log.find("notice") == []
+    check_python(serve, options, program, lambda server: f"AF_INET {server.port} True\n")
 
 
 REFUSED = {
@@ -152,6 +154,7 @@ def test_an_alarm_is_for_the_client(serve, options):
     program = '$SIG{ALRM} = sub { print "late\\n"; exit }; alarm 3; $line = <STDIN>; print "in time\\n"'
     server = serve("127.0.0.1:0", *options, worker=["perl", "-e", program])
     server.log.wait("pool" if options == POOL else "template")
+    # Longer than the alarm, which is what is asked for here.
     time.sleep(3.5)
     assert server.ask(b"hello\n") == b"in time\n"
     started = time.monotonic()
