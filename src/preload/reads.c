@@ -87,6 +87,8 @@
          (fd, level, name, value, length), is_about_connection(fd))                                        \
     CALL(getsockname, int, (int fd, __SOCKADDR_ARG name, socklen_t *length), (fd, name, length),           \
          is_about_connection(fd))                                                                          \
+    CALL(getpeername, int, (int fd, __SOCKADDR_ARG name, socklen_t *length), (fd, name, length),           \
+         length != NULL && *length > sizeof(struct sockaddr) && is_about_connection(fd))                   \
     CALL(shutdown, int, (int fd, int how), (fd, how), is_about_connection(fd))                             \
     CALL(pthread_create, int,                                                                              \
          (pthread_t * thread, const pthread_attr_t *how, void *(*start)(void *), void *data),              \
@@ -111,7 +113,10 @@ static bool waits_in_epoll(int fd)
     return gate_is_ahead(TEMPLATE_GATE_READ) && files_epoll_has_input(fd);
 }
 
-/* Of what stands for it a program would get other answers, and what it sets would be lost. Not getpeername(2), since bash begins with it. */
+/*
+ * Of what stands for it a program would get other answers, and what it sets would be lost. bash begins with getpeername(2), to know
+ * whether there is a client, and would be forked before it is ready: it has room for no more than a struct sockaddr.
+ */
 static bool is_about_connection(int fd)
 {
     return gate_is_ahead(TEMPLATE_GATE_READ) && standard_is_connection(fd);

@@ -29,8 +29,8 @@ static struct {
     struct identity first[STANDARD_COUNT];
     struct manner first_manner[STANDARD_COUNT];
     struct manner manner[STANDARD_COUNT];
-    int source
-        [STANDARD_COUNT]; /* of what each becomes in a worker: its own number where it stays; -1 where it is closed */
+    /* Of what each becomes in a worker: its own number where it stays; -1 where it is closed. */
+    int source[STANDARD_COUNT];
 } standard;
 
 static struct identity identity_of(int fd)

@@ -81,6 +81,14 @@ def test_what_a_program_asks_of_its_connection_before_it_reads(serve, options):
     check_python(serve, options, program, lambda server: f"AF_INET {server.port} True\n")
 
 
+@pytest.mark.parametrize("options", [[], READ, POOL], ids=["exec", "fork", "pool"])
+def test_who_the_client_is_can_be_asked_first(serve, options):
+    program = ("import ctypes, sys\nname, room = ctypes.create_string_buffer(128), ctypes.c_uint(128)\n"
+               "asked = ctypes.CDLL(None).getpeername(0, name, ctypes.byref(room)), room.value, name.raw[4:8]\n"
+               "sys.stdin.readline(); print(*asked, flush=True)\n")
+    check_python(serve, options, program, lambda _: f"0 16 {bytes([127, 0, 0, 1])}\n")
+
+
 REFUSED = {
     "greets": ("echo welcome; read line; echo got $line", "writes to its connection before it reads", b"welcome\ngot hello\n"),
     "copies": ("exec 7<&0; read line; echo got $line", "under another number", b"got hello\n"),
