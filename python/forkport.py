@@ -166,9 +166,6 @@ def _leave(status, names=None):
         import signal
         signal.signal(-status, signal.SIG_DFL)
         os.kill(os.getpid(), -status)
-    if not _thread._count():
-        # The kernel takes the memory apart before it closes these, and the client need not wait for that.
-        os.closerange(0, 2)
     os._exit(status if whole else LOST_OUTPUT)
 
 

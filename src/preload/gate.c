@@ -49,11 +49,6 @@ static struct {
     unsigned char *random;  /* 16 bytes that the kernel gave the program */
 } gate;
 
-bool gate_is_open(void)
-{
-    return gate.pid != 0;
-}
-
 bool gate_is_ahead(enum template_gate kind)
 {
     return gate.ahead && gate.kind == kind;
@@ -61,7 +56,7 @@ bool gate_is_ahead(enum template_gate kind)
 
 bool gate_is_behind(void)
 {
-    return gate_is_open() && !gate.ahead;
+    return gate.pid != 0 && !gate.ahead;
 }
 
 void gate_can_be_probed(void)

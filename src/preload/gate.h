@@ -16,8 +16,6 @@
 
 #include <stdbool.h>
 
-/* Has gate_open() found that this process is a template, or a worker that waits? Its forks are told so too. */
-bool gate_is_open(void);
 /* Is this the process that shall wait, and at this kind of gate? */
 bool gate_is_ahead(enum template_gate kind);
 /* Is this a worker, that a gate was passed in? */

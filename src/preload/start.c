@@ -5,7 +5,6 @@
  * Both C libraries are entered by __libc_start_main(), by name, from the program's own start code. Ours is found first, puts a
  * function of ours in the place of main(), and goes on with the library's.
  */
-#include "preload/end.h"
 #include "preload/gate.h"
 #include "preload/reads.h"
 #include "sys/child.h"
@@ -59,7 +58,5 @@ int __libc_start_main(main_function *main, int argc, char **argv, void (*init)(v
         program_main = main;
         main = gated_main;
     }
-    if (gate_is_open())
-        rtld_fini = end_after(rtld_fini);
     return real(main, argc, argv, init, fini, rtld_fini, stack_end);
 }

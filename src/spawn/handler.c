@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "spawn/handler.h"
 
-#include "sys/child.h"
 #include "sys/process.h"
 #include "sys/resolve.h"
 #include "sys/signals.h"
@@ -102,8 +101,6 @@ IN_COPY static int call_handler(struct copy *copy)
     struct socket_bytes bytes = socket_bytes(0);
     copy->report->bytes_in = bytes.in;
     copy->report->bytes_out = bytes.out;
-    /* The kernel takes the memory apart before it closes these, and the client need not wait for that. */
-    child_close_range(0, 1);
     return status;
 }
 
