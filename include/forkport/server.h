@@ -97,7 +97,8 @@ const char *fp_server_pair(const struct fp_server *server, size_t index);
  */
 enum fp_status fp_server_run(struct fp_server *server, struct fp_error *err);
 
-/** Ends fp_server_run() as SIGTERM does; a second call hurries. May be called from any thread and from a signal handler. */
+/** Ends fp_server_run() as SIGTERM does; a second call hurries. May be called from any thread and from a signal handler;
+ *  in a handler's process it does nothing. */
 void fp_server_stop(struct fp_server *server);
 
 #ifdef __cplusplus

@@ -81,15 +81,27 @@ size_t text_utf8_length(const unsigned char *bytes, size_t length)
     return rows[row].length;
 }
 
+/* Zero width, line and paragraph separators, and what turns the direction of writing: a line could read as another. */
+static bool is_unseen(const unsigned char *bytes)
+{
+    if (bytes[0] == 0xe2 && bytes[1] == 0x80)
+        return (bytes[2] >= 0x8b && bytes[2] <= 0x8f) || (bytes[2] >= 0xa8 && bytes[2] <= 0xae);
+    if (bytes[0] == 0xe2 && bytes[1] == 0x81)
+        return bytes[2] >= 0xa0 && bytes[2] <= 0xa9;
+    return bytes[0] == 0xef && bytes[1] == 0xbb && bytes[2] == 0xbf;
+}
+
 /* Of a character that is well-formed: is it shown as it stands? C1 controls (U+0080 to U+009F) move terminals too. */
 static bool is_plain(const unsigned char *bytes, size_t length)
 {
     if (length == 1)
         return bytes[0] >= 0x20 && bytes[0] != 0x7f && bytes[0] != '\\';
+    if (length == 3)
+        return !is_unseen(bytes);
     return length > 2 || bytes[0] != 0xc2 || bytes[1] >= 0xa0;
 }
 
-void text_escape(struct text *text, const char *bytes, size_t length)
+static void escape(struct text *text, const char *bytes, size_t length, bool keeps_backslash)
 {
     static const char hex[] = "0123456789abcdef";
     const unsigned char *at = (const unsigned char *)bytes;
@@ -97,7 +109,7 @@ void text_escape(struct text *text, const char *bytes, size_t length)
 
     while (at < end) {
         size_t step = text_utf8_length(at, (size_t)(end - at));
-        if (step != 0 && is_plain(at, step)) {
+        if (step != 0 && (is_plain(at, step) || (keeps_backslash && *at == '\\'))) {
             text_bytes(text, (const char *)at, step);
             at += step;
             continue;
@@ -106,6 +118,16 @@ void text_escape(struct text *text, const char *bytes, size_t length)
         for (size_t i = 0; i < bad; i++, at++)
             text_bytes(text, (char[]){'\\', 'x', hex[*at >> 4], hex[*at & 15]}, 4);
     }
+}
+
+void text_escape(struct text *text, const char *bytes, size_t length)
+{
+    escape(text, bytes, length, false);
+}
+
+void text_escape_again(struct text *text, const char *bytes, size_t length)
+{
+    escape(text, bytes, length, true);
 }
 
 size_t text_length(const struct text *text)

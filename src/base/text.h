@@ -7,7 +7,8 @@
  * terminated by text_end(). There is no allocation, no locale and no kernel in here, and nothing fails.
  *
  * text_escape() is the one way by which bytes of a client or of the system reach a line of text: control bytes and
- * DEL, bytes that are no UTF-8, C1 controls and the backslash come out as \xNN, so that no line can be forged and no terminal moved.
+ * DEL, bytes that are no UTF-8, C1 controls, what is not seen but moves what is, and the backslash come out as \xNN, so that no line
+ * can be forged and no terminal moved.
  */
 #ifndef BASE_TEXT_H
 #define BASE_TEXT_H
@@ -31,6 +32,8 @@ void text_unsigned(struct text *text, uint64_t number);
 void text_padded(struct text *text, uint64_t number, unsigned width);
 void text_printf(struct text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void text_escape(struct text *text, const char *bytes, size_t length);
+/* For text of which parts may be escaped already: leaves backslashes as they are. */
+void text_escape_again(struct text *text, const char *bytes, size_t length);
 /* Terminates the buffer (where it has any size) and returns the length wanted. */
 size_t text_end(struct text *text);
 /* The length really there: wanted, or what fits without the NUL. */

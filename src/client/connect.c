@@ -187,6 +187,9 @@ static void pair_of(int fd, const struct address *server, struct pair *ret_pair)
     address_from_sockaddr((const struct sockaddr *)&sa, &ret_pair->local);
     ret_pair->foreign = *server;
     ret_pair->foreign.device[0] = '\0';
+    /* Bound to a device it is found without one; both ends are on the same link. */
+    if (ret_pair->foreign.scope == 0 && address_needs_scope(&ret_pair->foreign))
+        ret_pair->foreign.scope = ret_pair->local.scope;
 }
 
 /*

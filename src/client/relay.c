@@ -13,6 +13,7 @@
 struct flow {
     int from;
     int to;
+    bool is_down; /* to standard output, not to the socket */
     bool source_ended;
     bool done;
     size_t start;
@@ -47,7 +48,8 @@ static bool flow_read(struct flow *flow)
 
 static bool flow_write(struct flow *flow)
 {
-    ssize_t length = ready_write(flow->to, flow->buffer + flow->start, flow->end - flow->start);
+    ssize_t length =
+        ready_write(flow->to, flow->is_down, flow->buffer + flow->start, flow->end - flow->start);
 
     if (length < 0)
         return errno == EAGAIN;
@@ -123,7 +125,7 @@ static void watch(struct pollfd *fds, const struct relay *relay, const struct fl
 enum fp_status relay_run(const struct relay *relay, struct fp_error *err)
 {
     struct flow up = {.from = relay->input, .to = relay->socket};
-    struct flow down = {.from = relay->socket, .to = relay->output};
+    struct flow down = {.from = relay->socket, .to = relay->output, .is_down = true};
     enum fp_status sent = FP_OK;
 
     while (!down.done || !(up.done || relay->end_with_peer)) {

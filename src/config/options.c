@@ -151,7 +151,8 @@ static enum fp_status set_at_max(const struct option_row *row, struct config *co
             return out_of_memory(row, err);
         if (!unescape(text)) {
             free(text);
-            return error_reason(err, bad_value(row, value, err), "only r, n, t or \\ may follow a backslash");
+            return error_reason(err, bad_value(row, value, err),
+                                "only r, n, t or another backslash may follow a backslash");
         }
     } else {
         what = find_choice("queue|refuse", value);

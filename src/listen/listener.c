@@ -80,7 +80,8 @@ static enum fp_status open_one(const struct address *address, uint32_t backlog, 
     struct address bound;
     address_from_sockaddr((struct sockaddr *)&sa, &bound);
     wanted.port = bound.port;
-    ret_listener->local_is_pair = !address_is_wildcard(&wanted);
+    ret_listener->local_is_pair =
+        !address_is_wildcard(&wanted) && (wanted.scope != 0 || !address_needs_scope(&wanted));
     ret_listener->proto = wanted.family == AF_UNSPEC ? "tcp46" : wanted.family == AF_INET ? "tcp4" : "tcp6";
     ret_listener->pair = (struct pair){.local = wanted, .foreign = {.family = AF_UNSPEC}};
     ret_listener->fd = fd_take(&fd);

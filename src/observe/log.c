@@ -30,19 +30,17 @@ enum fp_status log_open_fd(struct log *log, int fd, enum event_form form, struct
     enum fp_status status = open_ring(log, form, err);
     if (status != FP_OK)
         return status;
-    log->fd = fd;
     log->is_socket = fd_is_socket(fd);
     /* A file does not block, and others may write to it through this same description, at its one position. */
-    if (log->is_socket || fd_is_file(fd))
-        return FP_OK;
+    bool is_shared = log->is_socket || fd_is_file(fd);
     /* O_NONBLOCK on the descriptor we were given would be seen by all who share it, the user's shell among them. */
-    int own = fd_reopen_nonblocking(fd);
-    if (own >= 0) {
-        log->fd = own;
-        log->owns_fd = true;
-    } else {
-        log->must_poll = true;
-    }
+    int own = is_shared ? -1 : fd_reopen_nonblocking(fd);
+    log->must_poll = !is_shared && own < 0;
+    /* A number of its own in any case: the one that was given may be closed when the server is ready (--ready-fd 2). */
+    if (own < 0)
+        own = fd_duplicate(fd);
+    log->fd = own >= 0 ? own : fd;
+    log->owns_fd = own >= 0;
     return FP_OK;
 }
 
@@ -179,6 +177,17 @@ static void drop_unwritten(struct log *log)
     log->tail = log->head;
 }
 
+/* The rest of a line that another file has the beginning of. There is no room for a line in the ring where this could be overwritten. */
+static void drop_begun(struct log *log)
+{
+    if (!log_has_unwritten(log) || log->tail == 0 || log->ring[(log->tail - 1) & (RING_BYTES - 1)] == '\n')
+        return;
+    while (log->ring[log->tail++ & (RING_BYTES - 1)] != '\n')
+        ;
+    log->lost++;
+    log->lost_ever++;
+}
+
 static void write_out(struct log *log)
 {
     while (log_has_unwritten(log)) {
@@ -205,13 +214,13 @@ void log_event(struct log *log, const struct event *event, int64_t time_ns)
 {
     if (!log->enabled)
         return;
+    log->last_ns = time_ns;
     /* Thousands of workers may end in one turn, with somebody reading all the while. */
     if (log->sink == NULL && !has_room(log) && log->lost == 0)
         write_out(log);
     if (log->sink == NULL && !has_room(log)) {
         log->lost++;
         log->lost_ever++;
-        log->lost_ns = time_ns;
         return;
     }
     if (log->lost != 0)
@@ -227,7 +236,7 @@ void log_flush(struct log *log)
     write_out(log);
     /* Where nobody reads, it is said with the next event that can be written. */
     if (log->lost != 0 && !log->is_broken && has_room(log)) {
-        say_lost(log, log->lost_ns);
+        say_lost(log, log->last_ns);
         write_out(log);
     }
 }
@@ -247,5 +256,6 @@ enum fp_status log_reopen(struct log *log, struct fp_error *err)
         return open_failed(log->path, err);
     fd_close(log->fd);
     log->fd = fd;
+    drop_begun(log);
     return FP_OK;
 }

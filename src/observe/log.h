@@ -30,7 +30,7 @@ struct log {
     size_t head;     /* where the next line goes; grows without end */
     size_t tail;     /* what is written up to */
     uint64_t lost;   /* events since the last "lost" */
-    int64_t lost_ns; /* when the last of them happened */
+    int64_t last_ns; /* when the last event happened */
     uint64_t lost_ever;
     uint64_t said;       /* by the "lost" in the ring */
     uint64_t said_lines; /* how many of those there are */

@@ -19,7 +19,7 @@ static void render_value(const struct event *event, const struct field_row *row,
         break;
     case FIELD_TYPE_STRING:
         bytes = event_string(event, row);
-        text_bytes(text, bytes.start, bytes.length);
+        text_escape_again(text, bytes.start, bytes.length);
         break;
     case FIELD_TYPE_BYTES:
         bytes = event_bytes(event, row);

@@ -272,7 +272,9 @@ static void take(struct door *door, const struct accepted *accepted)
     fill_pair(door, accepted, &pair);
     enum admit_verdict verdict = admit_take(&supervisor->admit, &pair.foreign, &source, &of_source);
     if (verdict != ADMIT_YES) {
-        refuse(supervisor, accepted->fd, &pair, admit_reason(verdict));
+        /* Where the others wait in the kernel's queue, this is its end. */
+        bool is_end = verdict == ADMIT_FULL && queues_at_max(supervisor);
+        refuse(supervisor, accepted->fd, &pair, is_end ? "server ends" : admit_reason(verdict));
         return;
     }
     struct connection *connection = connections_add(&supervisor->connections, accepted->fd);
@@ -369,8 +371,6 @@ static void take_queued(struct door *door)
 
     /* No more than the queue can hold, so that new ones coming all the time cannot keep the server from ending. */
     for (uint32_t left = supervisor->config->backlog + 1; left > 0 && door->listener->fd >= 0; left--) {
-        if (queues_at_max(supervisor) && !admit_has_room(&supervisor->admit))
-            break;
         enum accept_class class = take_one(door);
         if (class != ACCEPT_CONNECTION && class != ACCEPT_RETRY)
             break;

@@ -23,6 +23,7 @@ struct fp_server {
     void *sink_data;
     int log_fd;
     int stop_fd;
+    pid_t runs_in; /* the process; 0: it does not run */
     struct listeners listeners;
     char (*pairs)[PAIR_TEXT_SIZE];
 };
@@ -153,8 +154,12 @@ static enum fp_status check(struct fp_server *server, struct fp_error *err)
 
     if (status != FP_OK)
         return status;
-    if (server->handler == NULL && config->builtin != NULL)
-        server->handler = builtin_find(config->builtin);
+    fp_handler *builtin = config->builtin != NULL ? builtin_find(config->builtin) : NULL;
+    if (builtin != NULL && server->handler != NULL && server->handler != builtin)
+        return error_reason(err, error_set(err, FP_USAGE, 0, "serve", "%s", config->builtin),
+                            "the server has a handler already");
+    if (builtin != NULL)
+        server->handler = builtin;
     if ((server->handler != NULL) == (config->program != NULL))
         return error_reason(err, error_set(err, FP_USAGE, 0, "serve", "%s", ""),
                             "a program behind --, or a builtin, is expected");
@@ -313,12 +318,18 @@ enum fp_status fp_server_run(struct fp_server *server, struct fp_error *err)
         !__atomic_compare_exchange_n(&runs_in, &before, self, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
         return error_reason(err, error_set(err, FP_USAGE, 0, "serve", "in this process"),
                             "another server runs in it already");
+    __atomic_store_n(&server->runs_in, self, __ATOMIC_RELEASE);
     enum fp_status status = open_and_run(server, err);
+    __atomic_store_n(&server->runs_in, 0, __ATOMIC_RELEASE);
     __atomic_store_n(&runs_in, 0, __ATOMIC_RELEASE);
     return status;
 }
 
 void fp_server_stop(struct fp_server *server)
 {
-    fd_signal_event(server->stop_fd);
+    pid_t where = __atomic_load_n(&server->runs_in, __ATOMIC_ACQUIRE);
+
+    /* In a handler's process the number is another file's. */
+    if (where == 0 || where == procfs_self())
+        fd_signal_event(server->stop_fd);
 }

@@ -127,8 +127,11 @@ static void stop_ready(void *data)
 {
     struct supervisor *supervisor = data;
 
-    fd_clear_event(supervisor->stop_source.fd);
-    drain_step(supervisor);
+    uint64_t calls = fd_take_event(supervisor->stop_source.fd);
+
+    /* Each hurries as a signal does; there are no more steps than that. */
+    for (uint64_t i = 0; i < calls && supervisor->phase != PHASE_KILLING; i++)
+        drain_step(supervisor);
 }
 
 static void write_log(void *data)
@@ -210,6 +213,7 @@ static enum fp_status make_engine(struct supervisor *supervisor, const struct su
         return status;
     supervisor->plan.handler = parts->handler;
     supervisor->plan.handler_data = parts->handler_data;
+    supervisor->plan.flushes = supervisor->log->sink != NULL;
     return engine_init(&supervisor->engine, &supervisor->plan, err);
 }
 
@@ -233,10 +237,11 @@ static enum fp_status start(struct supervisor *supervisor, const struct supervis
     drain_init(supervisor);
     warm_init(supervisor);
     status = make_tables(supervisor, err);
-    if (status == FP_OK)
-        status = make_engine(supervisor, parts, err);
+    /* Before any child is made: what ends is then for us to wait for, whatever the program does with SIGCHLD. */
     if (status == FP_OK)
         status = open_signals(supervisor, err);
+    if (status == FP_OK)
+        status = make_engine(supervisor, parts, err);
     if (status == FP_OK)
         status = worker_log_watch(supervisor, err);
     if (status == FP_OK && parts->stop_fd >= 0)

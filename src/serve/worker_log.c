@@ -102,9 +102,7 @@ static void log_of_connection(struct supervisor *supervisor, struct connection *
             (unsigned long long)connection->number, (unsigned long long)CONNECTION_BYTES);
 }
 
-/* Somebody who outlived the worker: of a connection that is no more, and bound together with all such. */
-static void log_stray(struct supervisor *supervisor, const struct log_socket_sender *sender,
-                      const char *start, size_t length)
+static bool may_stray(struct supervisor *supervisor, const struct log_socket_sender *sender)
 {
     int64_t now_ns = loop_now_ns(&supervisor->loop);
     uint64_t back = (uint64_t)(now_ns - supervisor->stray_ns) / STRAY_NS_A_BYTE;
@@ -116,23 +114,44 @@ static void log_stray(struct supervisor *supervisor, const struct log_socket_sen
     if (supervisor->stray_bytes < STRAY_BYTES / 2)
         supervisor->stray_is_dropped = false;
     if (supervisor->stray_is_dropped)
-        return;
+        return false;
     if (supervisor->stray_bytes >= STRAY_BYTES) {
         supervisor->stray_is_dropped = true;
         supervisor_notice(
             supervisor,
             "process %d outlived its worker and writes much to standard error: further is dropped",
             (int)sender->pid);
-        return;
+        return false;
     }
+    return true;
+}
+
+static void log_stray_line(struct supervisor *supervisor, const struct log_socket_sender *sender,
+                           const char *start, size_t length)
+{
     struct event event = {.kind = EVENT_STDERR};
-    struct event_bytes text = {.start = start, .length = length - (start[length - 1] == '\n')};
+    struct event_bytes text = {.start = start, .length = length < LINE_BYTES ? length : LINE_BYTES};
+
     if (sender->number != 0)
         EVENT_SET(&event, CONNECTION, connection, connection_key_number(sender->number));
     EVENT_SET(&event, PID, pid, (uint64_t)sender->pid);
     EVENT_SET(&event, TEXT, text, text);
     supervisor_event(supervisor, &event);
     supervisor->stray_bytes += length + EVENT_BYTES;
+}
+
+/* Somebody who outlived the worker: of a connection that is no more, and bound together with all such. Each write is whole lines. */
+static void log_stray(struct supervisor *supervisor, const struct log_socket_sender *sender,
+                      const char *start, size_t length)
+{
+    const char *end = start + length;
+
+    while (start < end && may_stray(supervisor, sender)) {
+        const char *newline = memchr(start, '\n', (size_t)(end - start));
+        size_t line = (size_t)((newline != NULL ? newline : end) - start);
+        log_stray_line(supervisor, sender, start, line);
+        start += line + 1;
+    }
 }
 
 static struct connection *find_connection(struct supervisor *supervisor,

@@ -20,6 +20,12 @@ extern char **environ;
 /* What a copy runs stands together: each of its pages that the copy comes to must be mapped for it. */
 #define IN_COPY __attribute__((hot))
 
+#if defined(__x86_64__)
+#define NO_CALLER ".cfi_undefined rip"
+#elif defined(__aarch64__)
+#define NO_CALLER ".cfi_undefined x30"
+#endif
+
 struct fp_connection {
     struct pair pair;
     uint64_t number;
@@ -81,8 +87,10 @@ static inline size_t output_pending(void)
  */
 static void empty_streams(const struct copy *copy)
 {
-    if (copy->purges_output)
+    if (copy->purges_output) {
         __fpurge(stdout);
+        clearerr(stdout);
+    }
     if (copy->purges_input) {
         __fpurge(stdin);
         clearerr(stdin);
@@ -118,9 +126,14 @@ static void add_name(const struct copy *copy)
     }
 }
 
-/* In the child. Until the handler runs it calls next to nothing: each page it touches is one that must be copied or mapped. */
-IN_COPY __attribute__((noreturn)) static void run_copy(struct copy *copy)
+/*
+ * In the child. Until the handler runs it calls next to nothing: each page it touches is one that must be copied or mapped.
+ * It has no caller for those who unwind the stack, so an exception that a handler lets go ends its process, as one does that
+ * leaves main(), and finds no catch of the server's.
+ */
+IN_COPY __attribute__((noreturn, noinline)) static void run_copy(struct copy *copy)
 {
+    __asm__ volatile(NO_CALLER);
     if (!child_prepare(&copy->plan.setup, copy->report))
         process_exit(CHILD_FAILED);
     environ = copy->envp;
@@ -166,7 +179,9 @@ IN_COPY enum fp_status handler_start(const struct spawn_plan *plan, const struct
             return error_set(err, FP_SYSTEM, errno, "prepare", "a worker");
     }
     copy.envp = many != NULL ? many : copy.few;
-    copy.purges_output = output_pending() != 0;
+    if (plan->flushes)
+        fflush(NULL);
+    copy.purges_output = output_pending() != 0 || ferror(stdout);
     copy.purges_input = __fbufsize(stdin) != 0;
     plan_setup(plan, request, &copy.plan.setup);
     environment_fill(&plan->environment, request, copy.envp, copy.texts);

@@ -62,8 +62,11 @@ static enum fp_status try_identity(const struct spawn_plan *plan, struct fp_erro
     if (pid < 0)
         status = error_set(err, FP_SYSTEM, errno, "try", "the worker's user");
     else if (process_wait(pid) < 0 || report->step != CHILD_STEP_NONE)
-        status = error_set(err, FP_NOT_PERMITTED, report->errnum, child_step_name(report->step),
-                           "of workers (uid %u, gid %u)", setup.uid, setup.gid);
+        status = setup.set_user
+                     ? error_set(err, FP_NOT_PERMITTED, report->errnum, child_step_name(report->step),
+                                 "of workers (uid %u, gid %u)", setup.uid, setup.gid)
+                     : error_set(err, FP_NOT_PERMITTED, report->errnum, child_step_name(report->step),
+                                 "of workers (gid %u)", setup.gid);
     report_unmap(report, 1);
     return status;
 }

@@ -22,6 +22,7 @@ struct spawn_plan {
     struct shebang shebang; /* what a template executes in its place, where it is a script of env */
     fp_handler *handler;
     void *handler_data;
+    bool flushes; /* the program runs between two forks, and may leave something in its buffers */
     bool resolve;
     bool forks; /* from templates: the fork engine, and the pool engine where it does */
     int gate;   /* enum template_gate */

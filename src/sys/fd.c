@@ -80,12 +80,16 @@ void fd_signal_event(int fd)
         errno = saved;
 }
 
-void fd_clear_event(int fd)
+uint64_t fd_take_event(int fd)
 {
-    uint64_t count;
+    uint64_t count = 0;
 
-    while (read(fd, &count, sizeof(count)) > 0)
-        ;
+    return read(fd, &count, sizeof(count)) == (ssize_t)sizeof(count) ? count : 0;
+}
+
+int fd_duplicate(int fd)
+{
+    return fcntl(fd, F_DUPFD_CLOEXEC, 3);
 }
 
 int fd_open_append(const char *path)

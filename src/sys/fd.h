@@ -36,7 +36,8 @@ int fd_open_null(void);
 /* What fp_server_stop() writes to: an eventfd(2), non-blocking. */
 int fd_open_event(void);
 void fd_signal_event(int fd);
-void fd_clear_event(int fd);
+/* How often it was signalled since it was taken last. */
+uint64_t fd_take_event(int fd);
 /* Two ends between processes: what is written to one with a call is read from the other with a call. */
 int fd_open_channel(int ret_fds[2]);
 
@@ -44,6 +45,8 @@ int fd_open_channel(int ret_fds[2]);
 int fd_open_append(const char *path);
 /* A second open file description of what fd refers to, non-blocking, for writing; fails for sockets (ENXIO). */
 int fd_reopen_nonblocking(int fd);
+/* Another number for the same open file description. */
+int fd_duplicate(int fd);
 /* write(2), or for a socket send(2) without waiting and without SIGPIPE; never retried. What was written, or -1. */
 ssize_t fd_write(int fd, bool is_socket, const char *bytes, size_t length);
 /* Writes all of it, waiting where it must. For short texts at start-up. */

@@ -29,9 +29,9 @@ ssize_t ready_read(int fd, char *bytes, size_t size)
     return again_if_interrupted(read(fd, bytes, size));
 }
 
-ssize_t ready_write(int fd, const char *bytes, size_t length)
+ssize_t ready_write(int fd, bool is_output, const char *bytes, size_t length)
 {
-    ssize_t written = send(fd, bytes, length, MSG_DONTWAIT | MSG_NOSIGNAL);
+    ssize_t written = send(fd, bytes, length, MSG_DONTWAIT | (is_output ? 0 : MSG_NOSIGNAL));
 
     if (written < 0 && errno == ENOTSOCK)
         written = write(fd, bytes, length < PIPE_BUF ? length : PIPE_BUF);

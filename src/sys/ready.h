@@ -11,6 +11,7 @@
 #define SYS_READY_H
 
 #include <poll.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -20,8 +21,8 @@ int ready_wait(struct pollfd *fds, size_t count, int64_t timeout_ns);
 
 /* At most `size` bytes; 0 at the end. */
 ssize_t ready_read(int fd, char *bytes, size_t size);
-/* A socket raises no SIGPIPE; anything else does, as a filter is ended by it. */
-ssize_t ready_write(int fd, const char *bytes, size_t length);
+/* SIGPIPE is raised where nobody reads any more, as a filter is ended by it, but for a socket only if it `is_output`. */
+ssize_t ready_write(int fd, bool is_output, const char *bytes, size_t length);
 /* Nothing more will be written: the reader sees the end, also where others hold the same socket. Closes take_fd, and
  * fails with what a file system had kept back until then. */
 int ready_end_output(int take_fd);

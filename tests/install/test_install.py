@@ -3,6 +3,7 @@ import os
 import pathlib
 import shlex
 import shutil
+import socket
 import subprocess
 
 import pytest
@@ -84,6 +85,54 @@ def test_a_header_stands_alone(installed, tmp_path, header, language):
     subprocess.run(["cc" if language == "c" else "c++", "-x", language, standard, "-Wall", "-Wextra", "-Wpedantic",
                     "-Werror", "-fsyntax-only", f"-I{prefix}/include", "-"], input=text, text=True, check=True,
                    timeout=60)
+
+
+THROWS = """\
+#include <cstdio>
+#include <exception>
+#include <forkport/server.h>
+static int answer(struct fp_connection *, void *) { throw 1; }
+int main(int, char **argv)
+{
+    struct fp_server *server = fp_server_new(nullptr);
+    if (fp_server_listen(server, "127.0.0.1:0", nullptr) || fp_server_set(server, "ready-fd", argv[1], nullptr))
+        return 1;
+    fp_server_handler(server, answer, nullptr);
+    fp_server_set(server, "log-file", argv[2], nullptr);
+    try {
+        fp_server_run(server, nullptr);
+    } catch (int) {
+        std::puts("caught");
+    }
+    fp_server_free(server);
+    return 0;
+}
+"""
+
+
+def test_an_exception_of_a_handler_ends_its_process(installed, tmp_path):
+    """The server's main(), which is in the copy too, does not go on there."""
+    root, prefix = installed
+    if not shutil.which("c++"):
+        pytest.skip("no c++ compiler")
+    (tmp_path / "throws.cc").write_text(THROWS)
+    subprocess.run(["c++", *sanitizer_flags(), "-o", tmp_path / "throws", tmp_path / "throws.cc",
+                    *pkg_config(root, "--cflags", "--libs")], check=True, timeout=60)
+    reader, writer = os.pipe()
+    with subprocess.Popen([tmp_path / "throws", str(writer), tmp_path / "log"], pass_fds=[writer], env={
+            **os.environ, "LD_LIBRARY_PATH": str(next(root.rglob("libforkport.so")).parent)}) as server:
+        try:
+            os.close(writer)
+            port = int(os.read(reader, 100).split(b":")[1].split(b",")[0])
+            with socket.create_connection(("127.0.0.1", port), 20) as client:
+                assert client.recv(100) == b""
+            server.terminate()
+            assert server.wait(20) == 0
+        finally:
+            server.kill()
+    os.close(reader)
+    log = (tmp_path / "log").read_text()
+    assert "signal ABRT" in log and "terminate called after throwing" in log and "caught" not in log
 
 
 def test_units_name_the_program_that_is_installed(installed):

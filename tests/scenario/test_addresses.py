@@ -187,6 +187,7 @@ OWN_ETH1 = {("server", "198.51.100.1")}
     ("[2001:db8::1]%eth0:21", "{[2001:db8::1]%eth0:21, *:*}", targets("2001:db8::1", clients=["near", "server"])),
     ("[fe80::1%eth0]:21", "{[fe80::1%eth0]:21, *:*}", {("near", "fe80::1%eth0")}),
     ("[fe80::1%eth1]:21", "{[fe80::1%eth1]:21, *:*}", {("far", "fe80::1%eth1")}),
+    ("[fe80::1]%eth0:21", "{[fe80::1]%eth0:21, *:*}", {("near", "fe80::1%eth0")}),
 ])
 def test_device_and_scope(serve, hosts, address, pair, served):
     """Every client tries everything; it gets through where it should, and nowhere else."""

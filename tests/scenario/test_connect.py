@@ -519,6 +519,16 @@ def test_a_reader_that_left_ends_it_by_sigpipe(server, connect):
     assert client.wait(DEADLINE) == -signal.SIGPIPE
 
 
+def test_a_reader_of_a_socket_that_left_ends_it_by_sigpipe(server, connect):
+    reader, output = socket.socketpair()
+    client = connect(server.address, stdout=output)
+    connection = server.accept()
+    output.close()
+    reader.close()
+    connection.sendall(b"nobody reads this")
+    assert client.wait(DEADLINE) == -signal.SIGPIPE
+
+
 def test_a_full_disk_is_said(server, connect):
     with open("/dev/full", "wb") as full:
         client = connect("--quiet", server.address, stdout=full)

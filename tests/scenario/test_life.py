@@ -1,5 +1,6 @@
 """Life of the server: what is said of each connection's end, how the server ends, and what signals do to it."""
 import collections
+import contextlib
 import json
 import os
 import pty
@@ -7,6 +8,7 @@ import re
 import resource
 import signal
 import socket
+import subprocess
 import threading
 import time
 
@@ -244,6 +246,22 @@ def test_queued_connections_are_served_at_the_end(serve):
     assert server.log.wait("stop")["served"] == 50
 
 
+def test_those_over_max_are_told_at_the_end(serve):
+    """They cannot be served any more; the log says what became of them."""
+    server = serve("127.0.0.1:0", "--max", 1, "--drain", 3600, worker=["cat"])
+    held, *waiting = [server.connect() for _ in range(4)]
+    server.log.wait("accept")
+    server.signal(signal.SIGTERM)
+    for client in waiting:
+        assert forkport.read_to_end(client) == b""
+        client.close()
+    held.shutdown(socket.SHUT_WR)
+    assert forkport.read_to_end(held) == b"" and server.wait() == 0
+    assert [event["reason"] for event in server.log.find("refuse")] == 3 * ["server ends"]
+    assert server.log.wait("stop")["refused"] == 3
+    held.close()
+
+
 def test_workers_live_on_when_the_supervisor_is_killed(serve):
     """Nothing of a connection depends on the supervisor once its process runs."""
     server = serve("127.0.0.1:0", worker=["cat"])
@@ -306,6 +324,49 @@ def test_other_signals_do_not_end_it(serve, name):
     if name != "SIGPIPE":
         assert name in server.log.wait("notice")["error"]
     assert server.stop() == 0
+
+
+@pytest.mark.parametrize("kind", ["file", "pipe"])
+def test_a_log_at_the_descriptor_that_tells_of_readiness(tmp_path, kind):
+    """--ready-fd 2 is closed when it has told; the log goes on."""
+    path = tmp_path / "errors"
+    if kind == "file":
+        path.touch()
+    else:
+        os.mkfifo(path)
+    with open(path, "r+b", buffering=0) as errors:
+        said = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        command = [forkport.FORKPORT, "serve", "127.0.0.1:0", "--ready-fd", "2", "--builtin", "echo"]
+        with subprocess.Popen(command, stderr=errors) as server:
+            text = b""
+
+            def has_come(word):
+                nonlocal text
+                with contextlib.suppress(BlockingIOError):
+                    text += os.read(said, 65536)
+                return word in text
+
+            try:
+                forkport.until(lambda: has_come(b" listen "), "the server to listen")
+                server.send_signal(signal.SIGTERM)
+                assert server.wait(forkport.DEADLINE) == 0
+                forkport.until(lambda: has_come(b" stop "), "the last event")
+            finally:
+                server.kill()
+        os.close(said)
+    assert [line.split()[1] for line in text.decode().splitlines()[1:]] == ["listen", "drain", "stop"]
+
+
+def test_a_name_makes_no_line(tmp_path, serve):
+    """Not in a notice either, as of a program that cannot be a template."""
+    program = tmp_path / "of two lines\n2026-01-01T00:00:00.000Z end    #9 forged"
+    program.write_bytes(b"\x7fELF")
+    program.chmod(0o755)
+    server = serve("127.0.0.1:0", "--engine", "fork", "--log", "text", "--log-file", tmp_path / "text", worker=[program], log=False)
+    server.stop()
+    said = (tmp_path / "text").read_text()
+    assert "of two lines\\x0a2026" in said
+    assert all(line.split()[1] in ("listen", "notice", "drain", "stop") for line in said.splitlines())
 
 
 def test_log_rotation_loses_nothing(serve):

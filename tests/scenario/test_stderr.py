@@ -164,6 +164,16 @@ def test_child_of_a_worker(serve):
     assert last["pid"] == (pid if "pair" in last else child)
 
 
+def test_lines_of_those_who_outlive_their_worker(serve):
+    """Several in one write are several events, as a worker's are."""
+    server = serve(HERE, worker=script("(setsid sh -c 'read line; printf \"one\\n\\ntwo\\nthree\" >&2' <&0 &); :"))
+    with server.connect() as client:
+        server.log.wait("end", connection=1)
+        client.sendall(b"now\n")
+        server.log.wait("stderr", 4)
+    assert [event["text"] for event in server.log.find("stderr")] == ["one", "", "two", "three"]
+
+
 def test_children_that_are_gone_already(serve):
     """Most of what a script says on standard error is said by programs that end at once; none of it may be nobody's."""
     server, number = serve(HERE, worker=script("/bin/ls /nonexistent; /bin/ls /nonexistent; :")), 160

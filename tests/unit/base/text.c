@@ -73,6 +73,10 @@ static void test_escapes(void **state)
         {"\xe0\x80\x8a", "\\xe0\\x80\\x8a"},          /* overlong newline */
         {"\xed\xa0\x80", "\\xed\\xa0\\x80"},          /* a surrogate */
         {"\xf4\x90\x80\x80", "\\xf4\\x90\\x80\\x80"}, /* above U+10FFFF */
+        {"\xe2\x80\xae.exe", "\\xe2\\x80\\xae.exe"},  /* what follows reads from right to left */
+        {"a\xe2\x80\xa8z", "a\\xe2\\x80\\xa8z"},      /* the line separator */
+        {"\xe2\x81\xa6\xef\xbb\xbf", "\\xe2\\x81\\xa6\\xef\\xbb\\xbf"},
+        {"\xe2\x80\x90\xe2\x81\x8e", "\xe2\x80\x90\xe2\x81\x8e"},
         {"\xff\xfe", "\\xff\\xfe"},
         {"\xe2\x82", "\\xe2\\x82"},   /* cut short at the end */
         {"\xe2\x82x", "\\xe2\\x82x"}, /* cut short by another */

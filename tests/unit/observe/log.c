@@ -367,6 +367,46 @@ static void test_reopen_after_rename(void **state)
     unlink(path);
 }
 
+/* Its disk was full in the middle of a line, as a FIFO is here: each file has whole lines but that one. */
+static void test_reopen_in_a_line(void **state)
+{
+    const char *folder = *state;
+    struct reading reading = {.next = 0};
+    struct log log;
+    char path[256];
+    char bytes[4096];
+    ssize_t got;
+    char last = '\n';
+    uint64_t whole = 0;
+    uint64_t sent = 0;
+
+    snprintf(path, sizeof(path), "%s/log", folder);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(log_open_file(&log, path, EVENT_FORM_TEXT, NULL), FP_OK);
+    /* More than a pipe holds. */
+    while (sent < 250)
+        log_number(&log, sent++);
+    log_flush(&log);
+    assert_true(log_has_unwritten(&log));
+    unlink(path);
+    assert_int_equal(log_reopen(&log, NULL), FP_OK);
+    log_close(&log);
+    while ((got = read(fd, bytes, sizeof(bytes))) > 0) {
+        for (ssize_t i = 0; i < got; i++)
+            whole += bytes[i] == '\n';
+        last = bytes[got - 1];
+    }
+    close(fd);
+    assert_true(whole > 50 && whole < sent && last != '\n');
+    /* That line is told as lost, behind those that were waiting: until then there is one that was not told of. */
+    reading.next = whole + 1;
+    read_file(&reading, path);
+    assert_int_equal(reading.lost, 1);
+    unlink(path);
+}
+
 static void test_reopen_fails(void **state)
 {
     const char *folder = *state;
@@ -525,6 +565,7 @@ int main(void)
         cmocka_unit_test(test_a_reader_that_comes_back),
         cmocka_unit_test(test_a_full_disk),
         cmocka_unit_test(test_reopen_after_rename),
+        cmocka_unit_test(test_reopen_in_a_line),
         cmocka_unit_test(test_reopen_fails),
         cmocka_unit_test(test_a_sink),
         cmocka_unit_test(test_no_output),

@@ -14,9 +14,11 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdio_ext.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -336,6 +338,179 @@ static void test_one_at_a_time(void **state)
     assert_int_equal(of_other, FP_USAGE);
 }
 
+/* What a handler finds of the server's files, by their paths. */
+static const char data_path[] = "/tmp/forkport-library-data";
+
+static void write_line(const char *line, size_t length, void *file)
+{
+    fwrite(line, 1, length, file);
+}
+
+static int open_data(void)
+{
+    return open(data_path, O_WRONLY | O_CREAT | O_APPEND, 0600);
+}
+
+static size_t take_data(char *buffer, size_t size)
+{
+    FILE *file = fopen(data_path, "r");
+
+    assert_non_null(file);
+    size_t length = fread(buffer, 1, size - 1, file);
+    buffer[length] = '\0';
+    fclose(file);
+    unlink(data_path);
+    return length;
+}
+
+/* Its file gets the number that the server's had, whose buffer exit(3) writes. */
+static int record_and_exit(struct fp_connection *connection, void *data)
+{
+    (void)connection;
+    (void)data;
+    for (int i = 0; i < 3; i++)
+        dprintf(open_data(), "record\n");
+    puts("hello");
+    exit(0);
+}
+
+static void test_what_the_program_logs_is_not_the_handlers(void **state)
+{
+    struct visit visit = {.server = make(record_and_exit), .clients = 2};
+    char found[4096];
+    char buffer[8192];
+    FILE *log = tmpfile();
+
+    (void)state;
+    unlink(data_path);
+    assert_non_null(log);
+    setvbuf(log, buffer, _IOFBF, sizeof(buffer));
+    fp_server_log(visit.server, write_line, log);
+    assert_int_equal(run(&visit), FP_OK);
+    fp_server_free(visit.server);
+    fclose(log);
+    assert_string_equal(visit.heard, "hello\nhello\n");
+    take_data(found, sizeof(found));
+    assert_string_equal(found, "record\nrecord\nrecord\nrecord\nrecord\nrecord\n");
+}
+
+static struct fp_server *stopped_by_handler;
+
+static int stop_server(struct fp_connection *connection, void *data)
+{
+    (void)connection;
+    (void)data;
+    for (int i = 0; i < 8; i++)
+        open_data();
+    fp_server_stop(stopped_by_handler);
+    return puts("still here") < 0;
+}
+
+static void test_a_handler_stops_nothing(void **state)
+{
+    struct visit visit = {.server = make(stop_server), .clients = 2};
+    char found[64];
+
+    (void)state;
+    unlink(data_path);
+    stopped_by_handler = visit.server;
+    assert_int_equal(run(&visit), FP_OK);
+    fp_server_free(visit.server);
+    assert_string_equal(visit.heard, "still here\nstill here\n");
+    assert_int_equal(take_data(found, sizeof(found)), 0);
+}
+
+static int wait_for_ever(struct fp_connection *connection, void *data)
+{
+    (void)connection;
+    (void)data;
+    pause();
+    return 0;
+}
+
+/* When the connection has its process: the second call is there before the first has been looked at. */
+static void stop_twice(const char *line, size_t length, void *server)
+{
+    (void)length;
+    if (strstr(line, " start ") == NULL)
+        return;
+    fp_server_stop(server);
+    fp_server_stop(server);
+}
+
+static void test_two_stops_are_two(void **state)
+{
+    struct timespec begin;
+    struct timespec end;
+    struct fp_server *server = make(wait_for_ever);
+
+    (void)state;
+    assert_int_equal(fp_server_set(server, "drain", "60", NULL), FP_OK);
+    assert_int_equal(fp_server_open(server, NULL), FP_OK);
+    fp_server_log(server, stop_twice, server);
+    int fd = connect_to(server);
+    clock_gettime(CLOCK_MONOTONIC, &begin);
+    assert_int_equal(fp_server_run(server, NULL), FP_OK);
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    close(fd);
+    fp_server_free(server);
+    assert_in_range(end.tv_sec - begin.tv_sec, 0, 30);
+}
+
+static void test_a_user_with_children_ignored(void **state)
+{
+    struct visit visit = {.server = make(hello), .clients = 1};
+
+    (void)state;
+    if (geteuid() != 0)
+        skip();
+    signal(SIGCHLD, SIG_IGN);
+    assert_int_equal(fp_server_set(visit.server, "user", "nobody", NULL), FP_OK);
+    enum fp_status status = run(&visit);
+    signal(SIGCHLD, SIG_DFL);
+    fp_server_free(visit.server);
+    assert_int_equal(status, FP_OK);
+    assert_string_equal(visit.heard, "hello\n");
+}
+
+static void test_a_builtin_and_a_handler(void **state)
+{
+    struct fp_server *server = make(hello);
+
+    (void)state;
+    assert_int_equal(fp_server_set(server, "builtin", "echo", NULL), FP_OK);
+    assert_int_equal(fp_server_open(server, NULL), FP_USAGE);
+    fp_server_free(server);
+}
+
+static int is_without_error(struct fp_connection *connection, void *data)
+{
+    (void)connection;
+    (void)data;
+    return ferror(stdout) || puts("no error") < 0;
+}
+
+static void test_an_error_of_the_programs_output_is_not_the_handlers(void **state)
+{
+    struct visit visit = {.server = make(is_without_error), .clients = 1};
+    int full = open("/dev/full", O_WRONLY | O_CLOEXEC);
+
+    (void)state;
+    fflush(stdout);
+    int saved = replace(1, full);
+    putchar('x');
+    assert_int_equal(fflush(stdout), EOF);
+    __fpurge(stdout);
+    give_back(1, saved);
+    close(full);
+    assert_true(ferror(stdout));
+    enum fp_status status = run(&visit);
+    clearerr(stdout);
+    fp_server_free(visit.server);
+    assert_int_equal(status, FP_OK);
+    assert_string_equal(visit.heard, "no error\n");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -348,6 +523,12 @@ int main(void)
         cmocka_unit_test(test_kept_descriptor_is_open_in_a_program),
         cmocka_unit_test(test_kept_descriptor_that_is_not_open),
         cmocka_unit_test(test_one_at_a_time),
+        cmocka_unit_test(test_what_the_program_logs_is_not_the_handlers),
+        cmocka_unit_test(test_a_handler_stops_nothing),
+        cmocka_unit_test(test_two_stops_are_two),
+        cmocka_unit_test(test_a_user_with_children_ignored),
+        cmocka_unit_test(test_a_builtin_and_a_handler),
+        cmocka_unit_test(test_an_error_of_the_programs_output_is_not_the_handlers),
         cmocka_unit_test(test_stopped_before_it_runs),
     };
 

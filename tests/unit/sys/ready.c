@@ -57,7 +57,7 @@ static void test_interruptions_are_nothing_to_be_had(void **state)
     assert_int_equal(errno, EAGAIN);
     assert_int_equal(ready_read(ends[0], bytes, sizeof(bytes)), -1);
     assert_int_equal(errno, EAGAIN);
-    while (ready_write(ends[1], bytes, sizeof(bytes)) > 0)
+    while (ready_write(ends[1], false, bytes, sizeof(bytes)) > 0)
         ;
     assert_int_equal(errno, EAGAIN);
     setitimer(ITIMER_REAL, &none, NULL);
@@ -76,7 +76,7 @@ static void test_writes_what_poll_promises(void **state)
     fcntl(ends[1], F_SETPIPE_SZ, 4096);
     fd.fd = ends[1];
     assert_int_equal(ready_wait(&fd, 1, 0), 1);
-    assert_int_equal(ready_write(ends[1], bytes, sizeof(bytes)), PIPE_BUF);
+    assert_int_equal(ready_write(ends[1], false, bytes, sizeof(bytes)), PIPE_BUF);
     assert_int_equal(ready_wait(&fd, 1, 0), 0);
     close(ends[0]);
     close(ends[1]);
@@ -88,12 +88,12 @@ static void test_writes_to_sockets_without_waiting(void **state)
 
     (void)state;
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
-    assert_true(ready_write(ends[0], bytes, sizeof(bytes)) > PIPE_BUF);
-    while (ready_write(ends[0], bytes, sizeof(bytes)) > 0)
+    assert_true(ready_write(ends[0], false, bytes, sizeof(bytes)) > PIPE_BUF);
+    while (ready_write(ends[0], false, bytes, sizeof(bytes)) > 0)
         ;
     assert_int_equal(errno, EAGAIN);
     close(ends[1]);
-    assert_int_equal(ready_write(ends[0], bytes, 1), -1); /* and there is no SIGPIPE */
+    assert_int_equal(ready_write(ends[0], false, bytes, 1), -1); /* and there is no SIGPIPE */
     assert_int_equal(errno, EPIPE);
     close(ends[0]);
 }
