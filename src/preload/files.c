@@ -96,12 +96,13 @@ static void note_epoll(struct file *file)
     file->count = files.member_count - file->first;
 }
 
-static bool is_regular(int fd)
+/* Is it one with a place in it, a file or a folder? */
+static bool has_place(int fd)
 {
     struct statx status = {0};
 
     return child_call5(__NR_statx, fd, (long)"", AT_EMPTY_PATH_, STATX_TYPE, (long)&status) == 0 &&
-           (status.stx_mode & S_IFMT) == S_IFREG;
+           ((status.stx_mode & S_IFMT) == S_IFREG || (status.stx_mode & S_IFMT) == S_IFDIR);
 }
 
 static void find_lock(const char *line, void *data)
@@ -147,6 +148,41 @@ static int original_of(int fd)
     return -1;
 }
 
+static long open_file(const struct file *file)
+{
+    char path[40];
+    int flags = (file->flags & ~(O_CREAT | O_EXCL | O_TRUNC)) | O_CLOEXEC;
+    long fd = child_call(__NR_openat, AT_FDCWD, (long)path_of("/proc/self/fd/", file->fd, path), flags, 0);
+
+    if (fd >= 0)
+        child_call(__NR_lseek, fd, file->offset, 0 /* SEEK_SET */, 0);
+    return fd;
+}
+
+/* By a process that gave up its privileges since, or where its path is no more, as some file systems have it. */
+static bool can_be_renewed(const struct file *file)
+{
+    long fd = open_file(file);
+
+    if (fd >= 0)
+        child_call(__NR_close, fd, 0, 0, 0);
+    return fd >= 0;
+}
+
+static enum template_refusal keep(struct file *file)
+{
+    file->original = original_of(file->fd);
+    file->flags = (int)child_call(__NR_fcntl, file->fd, F_GETFL, 0, 0);
+    file->close_flag = child_call(__NR_fcntl, file->fd, F_GETFD, 0, 0) != 0 ? O_CLOEXEC : 0;
+    file->offset = child_call(__NR_lseek, file->fd, 0, 1 /* SEEK_CUR */, 0);
+    if (files.count == FILES_MAX || files.too_many)
+        return TEMPLATE_REFUSAL_FILES;
+    if (file->original < 0 && !file->is_epoll && !can_be_renewed(file))
+        return TEMPLATE_REFUSAL_REOPEN;
+    files.items[files.count++] = *file;
+    return TEMPLATE_REFUSAL_NONE;
+}
+
 static enum template_refusal note(int folder, const char *name)
 {
     char target[64];
@@ -166,16 +202,9 @@ static enum template_refusal note(int folder, const char *name)
         return TEMPLATE_REFUSAL_URING;
     if (strcmp(target, "anon_inode:[eventpoll]") == 0)
         note_epoll(&file);
-    else if (!is_regular(file.fd))
+    else if (!has_place(file.fd))
         return TEMPLATE_REFUSAL_NONE;
-    file.original = original_of(file.fd);
-    file.flags = (int)child_call(__NR_fcntl, file.fd, F_GETFL, 0, 0);
-    file.close_flag = child_call(__NR_fcntl, file.fd, F_GETFD, 0, 0) != 0 ? O_CLOEXEC : 0;
-    file.offset = child_call(__NR_lseek, file.fd, 0, 1 /* SEEK_CUR */, 0);
-    if (files.count == FILES_MAX || files.too_many)
-        return TEMPLATE_REFUSAL_FILES;
-    files.items[files.count++] = file;
-    return TEMPLATE_REFUSAL_NONE;
+    return keep(&file);
 }
 
 /* As the kernel has it: linux_dirent64 of getdents(2). */
@@ -223,17 +252,6 @@ static long open_epoll(const struct file *file)
         struct member *member = &files.members[file->first + i];
         child_call(__NR_epoll_ctl, fd, EPOLL_CTL_ADD, member->fd, (long)&member->event);
     }
-    return fd;
-}
-
-static long open_file(const struct file *file)
-{
-    char path[40];
-    int flags = (file->flags & ~(O_CREAT | O_EXCL | O_TRUNC)) | O_CLOEXEC;
-    long fd = child_call(__NR_openat, AT_FDCWD, (long)path_of("/proc/self/fd/", file->fd, path), flags, 0);
-
-    if (fd >= 0)
-        child_call(__NR_lseek, fd, file->offset, 0 /* SEEK_SET */, 0);
     return fd;
 }
 

@@ -25,6 +25,7 @@
 /* Out of the way of the numbers that the program gets for its own; from 64 on, a table of them costs more to copy. */
 #define CONTROL_LEAST 56
 #define RETRY_NS      1000000
+#define FORK_TRIES    100
 #define OWN_PRELOAD   "LD_PRELOAD="
 
 extern char **environ;
@@ -47,6 +48,7 @@ static struct {
     struct itimerval alarm; /* what was left of it at the gate */
     char **environ;         /* as it was when the program started */
     unsigned char *random;  /* 16 bytes that the kernel gave the program */
+    uintptr_t probe; /* the handler of the probe's signal; 0: there is none, or the program has set its own */
 } gate;
 
 bool gate_is_ahead(enum template_gate kind)
@@ -59,8 +61,9 @@ bool gate_is_behind(void)
     return gate.pid != 0 && !gate.ahead;
 }
 
-void gate_can_be_probed(void)
+void gate_can_be_probed(uintptr_t handler)
 {
+    gate.probe = handler;
     __atomic_store_n(&gate.board->stand, TEMPLATE_PROBED, __ATOMIC_RELEASE);
 }
 
@@ -282,7 +285,7 @@ static void take_order(void)
     if (gate.kind == TEMPLATE_GATE_READ)
         files_renew();
     gate.ahead = false;
-    if (gate.kind == TEMPLATE_GATE_READ)
+    if (gate.probe != 0)
         child_default_signal(TEMPLATE_PROBE_SIGNAL);
     if (environ != gate.environ)
         set_variables(order.variables);
@@ -322,7 +325,8 @@ static void become_worker(const struct template_order_head *order, bool before_m
     if (before_main)
         return;
     gate.ahead = false;
-    child_default_signal(TEMPLATE_PROBE_SIGNAL);
+    if (gate.probe != 0)
+        child_default_signal(TEMPLATE_PROBE_SIGNAL);
     continue_alarm();
     if (environ != gate.environ)
         set_variables(order->variables);
@@ -385,6 +389,27 @@ static enum template_refusal look_at_files(void)
     return files_note();
 }
 
+/* What a program has set for the probe's signal itself stays. */
+static void keep_own_handler(void)
+{
+    struct child_sigaction action = {0};
+
+    if (child_query_signal(TEMPLATE_PROBE_SIGNAL, &action) != 0 || action.handler != gate.probe)
+        gate.probe = 0;
+}
+
+/* unsetenv(3) closes the gap in its place, so the environment may end before where it did. */
+static void follow_variables(void)
+{
+    char **end = environ;
+
+    if (environ != gate.environ)
+        return;
+    while (*end != NULL)
+        end++;
+    gate.variables = end;
+}
+
 /* What one waits with, and what it says before: the board is not to be in what becomes the worker. */
 static void arrive_as_worker(void)
 {
@@ -393,6 +418,8 @@ static void arrive_as_worker(void)
 
     if (refusal != TEMPLATE_REFUSAL_NONE)
         leave(refusal);
+    follow_variables();
+    keep_own_handler();
     stop_alarm();
     gate.dumpable = (int)child_call(__NR_prctl, PR_GET_DUMPABLE, 0, 0, 0);
     child_call(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0);
@@ -422,16 +449,38 @@ static void move_memory(void)
     gate.board->moved_us = (uint32_t)(now_us() - started_us);
 }
 
+/* A filter of system calls, or a limit of its user's processes, would keep it from that for each connection. */
+static bool can_fork(void)
+{
+    const struct timespec a_moment = {.tv_nsec = RETRY_NS};
+    long pid = -EAGAIN;
+
+    for (unsigned i = 0; i < FORK_TRIES && pid == -EAGAIN; i++) {
+        if (i > 0)
+            child_call(__NR_nanosleep, (long)&a_moment, 0, 0, 0);
+        pid = child_call5(__NR_clone, 0, 0, 0, 0, 0);
+    }
+    if (pid == 0)
+        child_exit(0);
+    while (pid > 0 && child_call(__NR_wait4, pid, 0, __WALL, 0) == -EINTR)
+        ;
+    return pid > 0;
+}
+
 static void arrive(void)
 {
+    follow_variables();
     image_thread(&gate.thread);
     if (gate.thread.tid == NULL)
         leave(TEMPLATE_REFUSAL_LIBRARY);
     enum template_refusal refusal = image_refusal();
     if (refusal == TEMPLATE_REFUSAL_NONE)
         refusal = look_at_files();
+    if (refusal == TEMPLATE_REFUSAL_NONE && !can_fork())
+        refusal = TEMPLATE_REFUSAL_FORK;
     if (refusal != TEMPLATE_REFUSAL_NONE)
         leave(refusal);
+    keep_own_handler();
     stop_alarm();
     /* Nobody of the same user may look into it or change it: what is done to it is done to all later workers. */
     gate.dumpable = (int)child_call(__NR_prctl, PR_GET_DUMPABLE, 0, 0, 0);

@@ -15,13 +15,14 @@
 #include "wire/template_message.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 
 /* Is this the process that shall wait, and at this kind of gate? */
 bool gate_is_ahead(enum template_gate kind);
 /* Is this a worker, that a gate was passed in? */
 bool gate_is_behind(void);
-/* The supervisor may ask by the signal. */
-void gate_can_be_probed(void);
+/* The supervisor may ask by the signal, which has this handler. */
+void gate_can_be_probed(uintptr_t handler);
 void gate_open(void);
 /* `before_main`: nothing of main() is on the stack, so the canary can be renewed. */
 void gate_pass(bool before_main);

@@ -202,5 +202,5 @@ void reads_open(void)
 
     find_real();
     if (gate_is_ahead(TEMPLATE_GATE_READ) && sigaction(TEMPLATE_PROBE_SIGNAL, &action, NULL) == 0)
-        gate_can_be_probed();
+        gate_can_be_probed((uintptr_t)probed);
 }

@@ -57,6 +57,8 @@ enum template_gate { TEMPLATE_GATE_MAIN, TEMPLATE_GATE_READ };
     REFUSAL(COPIES, "it has its connection or its standard error under another number as well") \
     REFUSAL(WROTE, "it writes to its connection before it reads")                               \
     REFUSAL(LOCKS, "it holds a lock on a file")                                                 \
+    REFUSAL(REOPEN, "it has a file open that it may not open again")                            \
+    REFUSAL(FORK, "it cannot fork")                                                             \
     REFUSAL(FILES, "it has more files and epoll instances open than can be kept apart")
 
 #define REFUSAL(id, text) TEMPLATE_REFUSAL_##id,

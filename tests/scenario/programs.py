@@ -210,7 +210,6 @@ class MicroHttpd(BusyboxHttpd):
 class Vsftpd(Daemon):
     """vsftpd and curl; with lftp, and by the book's addresses, in test_vsftpd.py."""
 
-    greets = True
     # 2 where curl did not wait for the answer to its QUIT.
     needs, greeting, ends, through = ("vsftpd", "curl"), b"USER anonym", {0, 2}, False
 

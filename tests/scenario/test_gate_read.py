@@ -1,4 +1,5 @@
 """Gate read: what a program has done with its descriptors and timers before it reads, and what that is in a worker."""
+import resource
 import time
 
 import pytest
@@ -87,6 +88,49 @@ def test_who_the_client_is_can_be_asked_first(serve, options):
                "asked = ctypes.CDLL(None).getpeername(0, name, ctypes.byref(room)), room.value, name.raw[4:8]\n"
                "sys.stdin.readline(); print(*asked, flush=True)\n")
     check_python(serve, options, program, lambda _: f"0 16 {bytes([127, 0, 0, 1])}\n")
+
+
+@pytest.mark.parametrize("options", [[], READ, POOL], ids=["exec", "fork", "pool"])
+def test_a_variable_that_a_program_has_removed(serve, options):
+    """The environment is shorter by then, and the connection's variables are still in it."""
+    program = ("import os, subprocess, sys; os.unsetenv('PATH'); sys.stdin.readline()\n"
+               "subprocess.run(['/bin/sh', '-c', 'echo $TCPREMOTEIP $FORKPORT_PAIR | /usr/bin/cut -c 1-20'], check=True)\n")
+    check_python(serve, options, program, lambda _: "127.0.0.1 {127.0.0.1\n")
+
+
+@pytest.mark.parametrize("options", [[], READ, POOL], ids=["exec", "fork", "pool"])
+def test_a_handler_of_the_last_signal(serve, options):
+    """By which the supervisor asks a template: the program's own stays."""
+    program = ("import os, signal, sys; signal.signal(64, lambda *_: print('got', flush=True))\n"
+               "sys.stdin.readline(); os.kill(os.getpid(), 64)\n")
+    check_python(serve, options, program, lambda _: "got\n")
+
+
+@pytest.mark.parametrize("options", [[], READ, POOL], ids=["exec", "fork", "pool"])
+def test_a_folder_that_is_read_on(serve, options):
+    program = ("import os, sys; entries = os.scandir('/proc/self/task/..')\n"
+               "sys.stdin.readline(); print(len(list(entries)) > 20, flush=True)\n")
+    check_python(serve, options, program, lambda _: "True\n")
+
+
+def test_a_file_that_may_not_be_opened_again(serve, root, tmp_path):
+    """Of a program that has given up its privileges: each reads it from its beginning."""
+    (tmp_path / "file").write_text("one\ntwo\nthree\n")
+    (tmp_path / "file").chmod(0o600)
+    program = (f"import os, sys; file = open('{tmp_path}/file'); os.setresuid(65534, 65534, 65534)\n"
+               "sys.stdin.readline(); print(file.readline(), end='', flush=True)\n")
+    server = serve("127.0.0.1:0", *READ, worker=["python3", "-c", program])
+    assert "may not open again" in server.log.wait("notice")["error"]
+    assert [server.ask(b"hello\n") for _ in range(3)] == 3 * [b"one\n"]
+
+
+@pytest.mark.parametrize("options", [READ, ["--engine", "fork"]], ids=["read", "main"])
+def test_a_program_that_cannot_fork(serve, root, options):
+    """Its user may have no further process; that of each connection is made by root."""
+    server = serve("127.0.0.1:0", "--user", "54321", "--group", "nogroup", *options, worker=["sh", "-c", "read line; echo got $line"],
+                   preexec=lambda: resource.setrlimit(resource.RLIMIT_NPROC, (1, 1)))
+    assert "it cannot fork" in server.log.wait("notice")["error"]
+    assert [server.ask(b"hello\n") for _ in range(3)] == 3 * [b"got hello\n"]
 
 
 REFUSED = {
