@@ -146,7 +146,8 @@ def test_events_of_a_connection_are_in_order_and_agree(serve):
     with server.connect() as client:
         pid = int(forkport.read_line(client))
         pair = f"{{127.0.0.1:{server.port}, 127.0.0.1:{client.getsockname()[1]}}}"
-        assert forkport.children(server.pid) == [pid]
+        # One that is made ahead is told from a worker once it has come to where it waits.
+        forkport.until(lambda: forkport.children(server.pid) == [pid], "one worker")
     end_of(server)
     assert server.stop() == 0
     events = server.log.read()

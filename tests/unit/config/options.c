@@ -269,10 +269,12 @@ static void test_at_max(void **state)
     taken(&config, "at-max", "message:busy\\r\\n\\ttry \\\\ later");
     assert_int_equal(config.at_max, AT_MAX_MESSAGE);
     assert_string_equal(config.at_max_text, "busy\r\n\ttry \\ later");
-    refused(&config, "at-max", "message:\\x", FP_USAGE,
-            "cannot set --at-max to message:\\x5cx: only r, n, t or another backslash may follow a backslash");
-    refused(&config, "at-max", "message:end\\", FP_USAGE,
-            "cannot set --at-max to message:end\\x5c: only r, n, t or another backslash may follow a backslash");
+    refused(
+        &config, "at-max", "message:\\x", FP_USAGE,
+        "cannot set --at-max to message:\\x5cx: only r, n, t or another backslash may follow a backslash");
+    refused(
+        &config, "at-max", "message:end\\", FP_USAGE,
+        "cannot set --at-max to message:end\\x5c: only r, n, t or another backslash may follow a backslash");
     refused(&config, "at-max", "message", FP_USAGE,
             "cannot set --at-max to message: queue|refuse|message:TEXT is expected");
     refused(&config, "at-max", "", FP_USAGE,
