@@ -40,7 +40,7 @@ struct log {
     void *sink_data;
 };
 
-/* To a descriptor that stays the caller's, for as long as the log is open. -1 makes a log that has no output. */
+/* To what a descriptor refers to, which stays the caller's, and may be closed. -1 makes a log that has no output. */
 enum fp_status log_open_fd(struct log *log, int fd, enum event_form form, struct fp_error *err);
 /* To a file, appended to. `path` is borrowed. */
 enum fp_status log_open_file(struct log *log, const char *path, enum event_form form, struct fp_error *err);

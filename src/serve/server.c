@@ -23,7 +23,6 @@ struct fp_server {
     void *sink_data;
     int log_fd;
     int stop_fd;
-    pid_t runs_in; /* the process; 0: it does not run */
     struct listeners listeners;
     char (*pairs)[PAIR_TEXT_SIZE];
 };
@@ -318,16 +317,14 @@ enum fp_status fp_server_run(struct fp_server *server, struct fp_error *err)
         !__atomic_compare_exchange_n(&runs_in, &before, self, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
         return error_reason(err, error_set(err, FP_USAGE, 0, "serve", "in this process"),
                             "another server runs in it already");
-    __atomic_store_n(&server->runs_in, self, __ATOMIC_RELEASE);
     enum fp_status status = open_and_run(server, err);
-    __atomic_store_n(&server->runs_in, 0, __ATOMIC_RELEASE);
     __atomic_store_n(&runs_in, 0, __ATOMIC_RELEASE);
     return status;
 }
 
 void fp_server_stop(struct fp_server *server)
 {
-    pid_t where = __atomic_load_n(&server->runs_in, __ATOMIC_ACQUIRE);
+    pid_t where = __atomic_load_n(&runs_in, __ATOMIC_ACQUIRE);
 
     /* In a handler's process the number is another file's. */
     if (where == 0 || where == procfs_self())

@@ -54,63 +54,49 @@ def test_descriptors_that_a_program_has_changed(ready, tmp_path, options, before
     assert server.stop() == 0
 
 
-def check_python(serve, options, program, answer):
+# What a program does before its gate, and says of it afterwards: its answer, which may name the server's port.
+EARLY = {
+    "flags that it sets: not to wait, to be closed for programs that it executes": (
+        "import fcntl, os, select; os.set_blocking(0, False); os.set_blocking(2, False); os.set_inheritable(1, False)\n"
+        "select.select([0], [], [], None); os.read(0, 100)\n"
+        "said = [(os.get_blocking(fd), os.get_inheritable(fd)) for fd in range(3)]; print(said, flush=True)\n",
+        "[(False, True), (False, False), (False, True)]\n"),
+    "what it asks of its connection, and sets": (
+        "import socket, sys; s = socket.socket(fileno=1); s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)\n"
+        "before = s.family.name, s.getsockname()[1]; sys.stdin.readline()\n"
+        "print(*before, s.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0, flush=True)\n",
+        "AF_INET {port} True\n"),
+    "who its client is": (
+        "import ctypes, sys\nname, room = ctypes.create_string_buffer(128), ctypes.c_uint(128)\n"
+        "asked = ctypes.CDLL(None).getpeername(0, name, ctypes.byref(room)), room.value, name.raw[4:8]\n"
+        "sys.stdin.readline(); print(*asked, flush=True)\n",
+        f"0 16 {bytes([127, 0, 0, 1])}\n"),
+    "a variable that it removes: the environment is shorter by then": (
+        "import os, subprocess, sys; os.unsetenv('PATH'); sys.stdin.readline()\n"
+        "subprocess.run(['/bin/sh', '-c', 'echo $TCPREMOTEIP $FORKPORT_PAIR | /usr/bin/cut -c 1-20'], check=True)\n",
+        "127.0.0.1 {{127.0.0.1\n"),
+    "its own handler of the last signal, by which the supervisor asks": (
+        "import os, signal, sys; signal.signal(64, lambda *_: print('got', flush=True))\n"
+        "sys.stdin.readline(); os.kill(os.getpid(), 64)\n",
+        "got\n"),
+    "a folder that is read on": (
+        "import os, sys; entries = os.scandir('/proc/self/task/..')\n"
+        "sys.stdin.readline(); print(len(list(entries)) > 20, flush=True)\n",
+        "True\n"),
+}
+
+
+@pytest.mark.parametrize("what", EARLY)
+@pytest.mark.parametrize("options", [[], READ, POOL], ids=["exec", "fork", "pool"])
+def test_what_is_done_before_it_reads(serve, options, what):
     """The same answer under each engine, and of one that forks by forked ones."""
+    program, answer = EARLY[what]
     server = serve("127.0.0.1:0", *options, worker=["python3", "-c", program])
     if options:
         server.log.wait("pool" if options == POOL else "template")
     for _ in range(3):
-        assert server.ask(b"hello\n") == answer(server).encode()
+        assert server.ask(b"hello\n") == answer.format(port=server.port).encode()
     assert server.log.find("notice") == []
-
-
-@pytest.mark.parametrize("options", [[], READ, POOL], ids=["exec", "fork", "pool"])
-def test_flags_that_a_program_has_set(serve, options):
-    """Not to wait, and to be closed for programs that it executes."""
-    program = ("import fcntl, os, select; os.set_blocking(0, False); os.set_blocking(2, False); os.set_inheritable(1, False)\n"
-               "select.select([0], [], [], None); os.read(0, 100)\n"
-               "said = [(os.get_blocking(fd), os.get_inheritable(fd)) for fd in range(3)]; print(said, flush=True)\n")
-    check_python(serve, options, program, lambda _: "[(False, True), (False, False), (False, True)]\n")
-
-
-@pytest.mark.parametrize("options", [[], READ, POOL], ids=["exec", "fork", "pool"])
-def test_what_a_program_asks_of_its_connection_before_it_reads(serve, options):
-    """Its address, its options, and what it sets, are the connection's."""
-    program = ("import socket, sys; s = socket.socket(fileno=1); s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)\n"
-               "before = s.family.name, s.getsockname()[1]; sys.stdin.readline()\n"
-               "print(*before, s.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0, flush=True)\n")
-    check_python(serve, options, program, lambda server: f"AF_INET {server.port} True\n")
-
-
-@pytest.mark.parametrize("options", [[], READ, POOL], ids=["exec", "fork", "pool"])
-def test_who_the_client_is_can_be_asked_first(serve, options):
-    program = ("import ctypes, sys\nname, room = ctypes.create_string_buffer(128), ctypes.c_uint(128)\n"
-               "asked = ctypes.CDLL(None).getpeername(0, name, ctypes.byref(room)), room.value, name.raw[4:8]\n"
-               "sys.stdin.readline(); print(*asked, flush=True)\n")
-    check_python(serve, options, program, lambda _: f"0 16 {bytes([127, 0, 0, 1])}\n")
-
-
-@pytest.mark.parametrize("options", [[], READ, POOL], ids=["exec", "fork", "pool"])
-def test_a_variable_that_a_program_has_removed(serve, options):
-    """The environment is shorter by then, and the connection's variables are still in it."""
-    program = ("import os, subprocess, sys; os.unsetenv('PATH'); sys.stdin.readline()\n"
-               "subprocess.run(['/bin/sh', '-c', 'echo $TCPREMOTEIP $FORKPORT_PAIR | /usr/bin/cut -c 1-20'], check=True)\n")
-    check_python(serve, options, program, lambda _: "127.0.0.1 {127.0.0.1\n")
-
-
-@pytest.mark.parametrize("options", [[], READ, POOL], ids=["exec", "fork", "pool"])
-def test_a_handler_of_the_last_signal(serve, options):
-    """By which the supervisor asks a template: the program's own stays."""
-    program = ("import os, signal, sys; signal.signal(64, lambda *_: print('got', flush=True))\n"
-               "sys.stdin.readline(); os.kill(os.getpid(), 64)\n")
-    check_python(serve, options, program, lambda _: "got\n")
-
-
-@pytest.mark.parametrize("options", [[], READ, POOL], ids=["exec", "fork", "pool"])
-def test_a_folder_that_is_read_on(serve, options):
-    program = ("import os, sys; entries = os.scandir('/proc/self/task/..')\n"
-               "sys.stdin.readline(); print(len(list(entries)) > 20, flush=True)\n")
-    check_python(serve, options, program, lambda _: "True\n")
 
 
 def test_a_file_that_may_not_be_opened_again(serve, root, tmp_path):

@@ -338,8 +338,16 @@ static void test_one_at_a_time(void **state)
     assert_int_equal(of_other, FP_USAGE);
 }
 
-/* What a handler finds of the server's files, by their paths. */
-static const char data_path[] = "/tmp/forkport-library-data";
+/* A file that handlers write to. */
+static char data_path[64];
+
+static void make_data(void)
+{
+    strcpy(data_path, "/tmp/forkport.XXXXXX");
+    int fd = mkstemp(data_path);
+    assert_true(fd >= 0);
+    close(fd);
+}
 
 static void write_line(const char *line, size_t length, void *file)
 {
@@ -348,7 +356,7 @@ static void write_line(const char *line, size_t length, void *file)
 
 static int open_data(void)
 {
-    return open(data_path, O_WRONLY | O_CREAT | O_APPEND, 0600);
+    return open(data_path, O_WRONLY | O_APPEND);
 }
 
 static size_t take_data(char *buffer, size_t size)
@@ -382,7 +390,7 @@ static void test_what_the_program_logs_is_not_the_handlers(void **state)
     FILE *log = tmpfile();
 
     (void)state;
-    unlink(data_path);
+    make_data();
     assert_non_null(log);
     setvbuf(log, buffer, _IOFBF, sizeof(buffer));
     fp_server_log(visit.server, write_line, log);
@@ -412,7 +420,7 @@ static void test_a_handler_stops_nothing(void **state)
     char found[64];
 
     (void)state;
-    unlink(data_path);
+    make_data();
     stopped_by_handler = visit.server;
     assert_int_equal(run(&visit), FP_OK);
     fp_server_free(visit.server);
