@@ -1,4 +1,5 @@
 """Gate read: what a program has done with its descriptors and timers before it reads, and what that is in a worker."""
+import pathlib
 import resource
 import time
 
@@ -112,11 +113,14 @@ def test_a_file_that_may_not_be_opened_again(serve, root, tmp_path):
 
 @pytest.mark.parametrize("options", [READ, ["--engine", "fork"]], ids=["read", "main"])
 def test_a_program_that_cannot_fork(serve, root, options):
-    """Its user may have no further process; that of each connection is made by root."""
+    """Its user may have no further process; that of each connection is made by root, when the one before has been reaped."""
     server = serve("127.0.0.1:0", "--user", "54321", "--group", "nogroup", *options, worker=["sh", "-c", "read line; echo got $line"],
                    preexec=lambda: resource.setrlimit(resource.RLIMIT_NPROC, (1, 1)))
     assert "it cannot fork" in server.log.wait("notice")["error"]
-    assert [server.ask(b"hello\n") for _ in range(3)] == 3 * [b"got hello\n"]
+    forkport.until(lambda: not pathlib.Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text(), "the template is gone")
+    for count in range(1, 4):
+        assert server.ask(b"hello\n") == b"got hello\n"
+        server.log.wait("end", count=count)
 
 
 REFUSED = {
