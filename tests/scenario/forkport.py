@@ -4,6 +4,7 @@ Every wait here is for a condition and has a deadline; nothing is known by waiti
 its --ready-fd says so, its events are read as its log file grows (inotify), a process has ended when its pidfd says so.
 What the kernel tells nobody about (the state of a process, a count of descriptors) is asked again and again by until().
 """
+import contextlib
 import ctypes
 import errno
 import json
@@ -56,24 +57,39 @@ def status(pid, name):
     return re.search(rf"^{name}:\s*(.*)$", pathlib.Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)[1]
 
 
-def children(pid):
-    """The processes whose parent this one is, ended ones that nobody has waited for included, but not those that wait
-    for connections: templates, and workers that were started ahead."""
+def all_children(pid):
+    """The processes whose parent this one is, ended ones that nobody has waited for included."""
     return [int(child) for task in pathlib.Path(f"/proc/{pid}/task").iterdir()
-            for child in (task / "children").read_text().split() if not waits_for_connections(child)]
+            for child in (task / "children").read_text().split()]
+
+
+def children(pid):
+    """Those that serve connections: not those that wait for them, templates and workers that were started ahead."""
+    pids = all_children(pid)
+    waiting = wait_for_connections(pids)
+    return [child for child in pids if child not in waiting]
 
 
 def waits_for_connections(pid):
-    """It has one descriptor, which is none of the standard ones; or is on its way there, with a Unix socket as 0."""
-    try:
-        fds = os.listdir(f"/proc/{pid}/fd")
-        if len(fds) == 1 and int(fds[0]) > 2:
-            return True
-        inode = os.readlink(f"/proc/{pid}/fd/0").strip("socket:[]")
-        unix = pathlib.Path(f"/proc/{pid}/net/unix").read_text().splitlines()
-    except OSError:
-        return False
-    return any(line.split()[6] == inode for line in unix[1:])
+    return pid in wait_for_connections([pid])
+
+
+def wait_for_connections(pids):
+    """Those that have one descriptor, which is none of the standard ones; or are on their way there, with a Unix socket as 0."""
+    waiting, inputs = set(), {}
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            fds = os.listdir(f"/proc/{pid}/fd")
+            if len(fds) == 1 and int(fds[0]) > 2:
+                waiting.add(pid)
+            else:
+                inputs[pid] = os.readlink(f"/proc/{pid}/fd/0").strip("socket:[]")
+    unix = set()
+    for pid in inputs:
+        with contextlib.suppress(OSError):
+            unix = {line.split()[6] for line in pathlib.Path(f"/proc/{pid}/net/unix").read_text().splitlines()[1:]}
+            break
+    return waiting | {pid for pid, inode in inputs.items() if inode in unix}
 
 
 def cpu_seconds(pid):

@@ -1,5 +1,4 @@
 """Gate read: what a program has done with its descriptors and timers before it reads, and what that is in a worker."""
-import pathlib
 import resource
 import time
 
@@ -117,7 +116,7 @@ def test_a_program_that_cannot_fork(serve, root, options):
     server = serve("127.0.0.1:0", "--user", "54321", "--group", "nogroup", *options, worker=["sh", "-c", "read line; echo got $line"],
                    preexec=lambda: resource.setrlimit(resource.RLIMIT_NPROC, (1, 1)))
     assert "it cannot fork" in server.log.wait("notice")["error"]
-    forkport.until(lambda: not pathlib.Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text(), "the template is gone")
+    forkport.until(lambda: not forkport.all_children(server.pid), "the template to be gone")
     for count in range(1, 4):
         assert server.ask(b"hello\n") == b"got hello\n"
         server.log.wait("end", count=count)
