@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "cmd/cmd.h"
+
+#include "base/error.h"
 #include "sys/fd.h"
 #include "version.h"
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -50,15 +53,8 @@ static bool is_word(const char *argument, const char *word, const char *other)
     return strcmp(argument, word) == 0 || strcmp(argument, other) == 0;
 }
 
-int main(int argc, char **argv)
+static int run(int argc, char **argv)
 {
-    /* With one of these closed, the next descriptor opened would take its place and be written to as if it were it. */
-    if (fd_open_standard() < 0)
-        return EX_OSERR;
-    if (argc < 2) {
-        print_help(stderr);
-        return EX_USAGE;
-    }
     for (size_t i = 0; i < COMMAND_COUNT; i++) {
         if (strcmp(argv[1], commands[i].name) == 0)
             return commands[i].run(argc - 1, argv + 1);
@@ -73,4 +69,22 @@ int main(int argc, char **argv)
     }
     fprintf(stderr, "forkport: there is no command %s (see forkport --help)\n", argv[1]);
     return EX_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+    struct fp_error err;
+
+    /* With one of these closed, the next descriptor opened would take its place and be written to as if it were it. */
+    if (fd_open_standard() < 0)
+        return EX_OSERR;
+    if (argc < 2) {
+        print_help(stderr);
+        return EX_USAGE;
+    }
+    int code = run(argc, argv);
+    if (code != EX_OK || (fflush(stdout) == 0 && !ferror(stdout)))
+        return code;
+    error_set(&err, FP_SYSTEM, errno, "print", "to standard output");
+    return cmd_fail(&err);
 }

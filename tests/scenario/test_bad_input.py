@@ -3,6 +3,7 @@ import os
 import re
 import shutil
 import socket
+import subprocess
 import tempfile
 
 import pytest
@@ -162,3 +163,10 @@ def test_address_in_use(serve):
     with socket.create_server(("127.0.0.1", 0)) as other:
         code, line = refused("serve", f"127.0.0.1:{other.getsockname()[1]}", *ECHO)
     assert code == 69 and "in use" in line
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["serve", "--help"], ["figures", "--help"]], ids=" ".join)
+def test_an_output_that_cannot_be_written(arguments):
+    with open("/dev/full", "w", encoding="ascii") as full:
+        result = subprocess.run([forkport.FORKPORT, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (result.returncode, result.stderr) == (71, "forkport: cannot print to standard output: No space left on device\n")
