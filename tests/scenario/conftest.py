@@ -1,9 +1,6 @@
 """Fixtures of the scenarios. Whatever they give is gone when the test ends, however it ends."""
 import itertools
 import os
-import pathlib
-import shutil
-import tempfile
 
 import pytest
 
@@ -60,12 +57,13 @@ def serve(tmp_path, engine):
 
 @pytest.fixture
 def public_worker():
-    """The worker where every user may run it; the build and pytest's folders may lie behind closed doors."""
-    with tempfile.TemporaryDirectory() as folder:
-        os.chmod(folder, 0o755)
-        path = pathlib.Path(folder) / "worker"
-        shutil.copy(forkport.WORKER, path)
-        path.chmod(0o755)
+    with forkport.for_everybody(forkport.WORKER) as path:
+        yield path
+
+
+@pytest.fixture
+def public_forkport():
+    with forkport.for_everybody(forkport.FORKPORT) as path:
         yield path
 
 

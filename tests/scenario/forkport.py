@@ -17,6 +17,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -321,9 +322,19 @@ def lines_of(fd, seconds=DEADLINE):
         yield from lines
 
 
-def run(*arguments, env=None, **more):
+@contextlib.contextmanager
+def for_everybody(program):
+    """A copy of a program where every user may run it: the build may lie behind closed doors, as root's home does."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        path = pathlib.Path(shutil.copy(program, folder))
+        path.chmod(0o755)
+        yield path
+
+
+def run(*arguments, program=FORKPORT, env=None, **more):
     """`forkport ARGUMENTS` until it ends: its exit code, standard output and standard error."""
-    result = subprocess.run([FORKPORT, *map(str, arguments)], stdin=subprocess.DEVNULL, capture_output=True,
+    result = subprocess.run([program, *map(str, arguments)], stdin=subprocess.DEVNULL, capture_output=True,
                             timeout=DEADLINE, env=env, check=False, **more)
     return result.returncode, result.stdout.decode(), result.stderr.decode(errors="backslashreplace")
 

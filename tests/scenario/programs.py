@@ -165,9 +165,12 @@ class Rsync(Daemon):
         configuration = files.folder / "rsyncd.conf"
         configuration.write_text("use chroot = no\nreverse lookup = no\n"
                                  f"[files]\npath = {files.public}\ncomment = all of them\n")
-        self.command = [test_vsftpd.find("rsync"), "--daemon", f"--config={configuration}"]
+        program = test_vsftpd.find("rsync")
         if os.geteuid() == 0:
             self.options = ("--user", "nobody")
+            # Where that user may run it, wherever it was unpacked.
+            program = shutil.copy(program, files.folder)
+        self.command = [program, "--daemon", f"--config={configuration}"]
 
     def use_small(self, server):
         listed = self.client(test_vsftpd.find("rsync"), f"rsync://127.0.0.1:{server.port}/")

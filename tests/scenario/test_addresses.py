@@ -49,7 +49,6 @@ def others_on(server, port):
     ("127.0.0.2:0", "127.0.0.2", "tcp4", ["127.0.0.2"], ["127.0.0.1"]),
     ("[::1]:0", "[::1]", "tcp6", ["::1"], ["127.0.0.1"]),
     ("[::ffff:127.0.0.2]:0", "127.0.0.2", "tcp4", ["127.0.0.2"], ["127.0.0.1"]),
-    ("localhost:0", "127.0.0.1", "tcp4", ["127.0.0.1"], ["127.0.0.2"]),
 ])
 def test_form(serve, address, pair, proto, taken, refused):
     server = serve(address, worker=WHOAMI)
@@ -83,6 +82,17 @@ def test_list(serve):
             assert forkport.read_to_end(client).decode().split()[:2] == [host, str(port)]
     assert server.stop() == 0
     assert not any(listens(server, host, port) for host, port in zip(("127.0.0.1", "::1", "127.0.0.2"), ports))
+
+
+def test_a_name(serve):
+    """All the addresses that the name has here: one or two, as the host's files say."""
+    hosts = list(dict.fromkeys(found[4][0] for found in socket.getaddrinfo("localhost", 0, type=socket.SOCK_STREAM)))
+    server = serve("localhost:0", worker=WHOAMI)
+    shown = [f"[{host}]" if ":" in host else host for host in hosts]
+    assert server.pairs == [f"{{{host}:{port}, *:*}}" for host, port in zip(shown, server.ports(), strict=True)]
+    for host, port in zip(hosts, server.ports()):
+        with server.connect(host, port=port) as client:
+            assert forkport.read_to_end(client).decode().split()[:2] == [host, str(port)]
 
 
 # What is in the way.
@@ -121,7 +131,7 @@ def test_families_are_not_in_each_others_way(serve):
     assert code == 69 and "in use" in line
 
 
-def test_in_use_by_somebody_whose_process_cannot_be_seen(root):
+def test_in_use_by_somebody_whose_process_cannot_be_seen(root, public_forkport):
     """A stranger is told what the kernel tells everybody: the pair and the user."""
     def become():
         os.setgroups([])
@@ -130,7 +140,7 @@ def test_in_use_by_somebody_whose_process_cannot_be_seen(root):
 
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        code, line = fails(f"127.0.0.1:{port}", preexec_fn=become, cwd="/")
+        code, line = fails(f"127.0.0.1:{port}", program=public_forkport, preexec_fn=become, cwd="/")
     assert code == 69 and f"held by {{127.0.0.1:{port}, *:*}}" in line and str(os.getpid()) not in line
 
 

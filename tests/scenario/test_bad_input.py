@@ -1,10 +1,8 @@
 """What is wrong with a command line is said in one line, with what and where, and the exit code of its class."""
 import os
 import re
-import shutil
 import socket
 import subprocess
-import tempfile
 
 import pytest
 
@@ -124,28 +122,14 @@ def test_help_is_no_error(arguments):
 
 
 @pytest.fixture
-def stranger():
-    """How to run forkport as somebody who may do nothing: a copy of it, and what to do before it is executed."""
-    if os.geteuid() != 0:
-        pytest.skip("only root may change users")
-    with tempfile.TemporaryDirectory() as folder:
-        os.chmod(folder, 0o755)
-        copy = shutil.copy(forkport.FORKPORT, folder)
+def stranger(root, public_forkport):
+    """refused(), by somebody who may do nothing."""
+    def become():
+        os.setgroups([])
+        os.setresgid(65534, 65534, 65534)
+        os.setresuid(65534, 65534, 65534)
 
-        def become():
-            os.setgroups([])
-            os.setresgid(65534, 65534, 65534)
-            os.setresuid(65534, 65534, 65534)
-
-        yield lambda *arguments: refused_by(copy, become, *arguments)
-
-
-def refused_by(copy, become, *arguments):
-    ours, forkport.FORKPORT = forkport.FORKPORT, copy
-    try:
-        return refused(*arguments, preexec_fn=become, cwd="/")
-    finally:
-        forkport.FORKPORT = ours
+    return lambda *arguments: refused(*arguments, program=public_forkport, preexec_fn=become, cwd="/")
 
 
 @pytest.mark.parametrize("arguments, said", [

@@ -3,13 +3,11 @@ import contextlib
 import ctypes
 import json
 import os
-import pathlib
 import shutil
 import socket
 import struct
 import subprocess
 import sys
-import tempfile
 
 import pytest
 
@@ -343,16 +341,11 @@ def test_a_group_whose_member_the_cpu_chooses_is_named_as_a_group(place):
 
 
 @pytest.fixture
-def stranger(root):
+def stranger(root, public_forkport):
     """The program where another user may run it, and what makes it run as that user."""
     if not shutil.which("setpriv"):
         pytest.skip("there is no program setpriv")
-    with tempfile.TemporaryDirectory() as folder:
-        os.chmod(folder, 0o755)
-        path = pathlib.Path(folder) / "forkport"
-        shutil.copy(FORKPORT, path)
-        path.chmod(0o755)
-        yield {"program": path, "prefix": ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]}
+    return {"program": public_forkport, "prefix": ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]}
 
 
 def test_who_may_not_see_programs_says_so(place, stranger):
