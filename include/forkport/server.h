@@ -92,8 +92,8 @@ const char *fp_server_pair(const struct fp_server *server, size_t index);
 
 /**
  * Serves until SIGTERM, SIGINT or fp_server_stop(), then lets connections end (option "drain") and returns FP_OK with
- * all workers reaped and all sockets closed. Signals and their mask are then as before. FP_SYSTEM: it could not go on. A server
- * runs once, and one at a time in a process (FP_USAGE).
+ * all workers reaped and all sockets closed. Signals and their mask are then as before. As fp_server_open() where it opens; FP_SYSTEM: descriptors or
+ * memory are short at its start, or all listening sockets were lost. A server runs once, and one at a time in a process (FP_USAGE).
  */
 enum fp_status fp_server_run(struct fp_server *server, struct fp_error *err);
 

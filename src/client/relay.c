@@ -83,7 +83,7 @@ static enum fp_status turn_up(const struct relay *relay, struct flow *up, const 
                               enum fp_status *sent, struct fp_error *err)
 {
     if (wants_read(up) && fds[POLL_INPUT].revents != 0 && !flow_read(up))
-        return error_set(err, error_class(errno), errno, "read", "standard input");
+        return error_set(err, FP_NO_INPUT, errno, "read", "standard input");
     /* Written at once, without asking: the socket does not wait. */
     if (wants_write(up) && !flow_write(up)) {
         *sent = fail_socket(relay, "send on", err);

@@ -538,11 +538,15 @@ def test_a_full_disk_is_said(server, connect):
     assert client.stderr.read() == b"forkport: cannot write standard output: No space left on device\n"
 
 
-def test_a_directory_as_input_is_said(server, connect):
-    client = connect("--quiet", server.address, stdin=os.open("/tmp", os.O_RDONLY))
+@pytest.mark.parametrize("path, flags, reason", [
+    ("/tmp", os.O_RDONLY, b"Is a directory"), ("/dev/null", os.O_WRONLY, b"Bad file descriptor")])
+def test_an_input_that_cannot_be_read_is_said(server, connect, path, flags, reason):
+    fd = os.open(path, flags)
+    client = connect("--quiet", server.address, stdin=fd)
+    os.close(fd)
     server.accept()
     assert client.wait(DEADLINE) == 66
-    assert client.stderr.read() == b"forkport: cannot read standard input: Is a directory\n"
+    assert client.stderr.read() == b"forkport: cannot read standard input: " + reason + b"\n"
 
 
 def test_waiting_costs_nothing(server, connect):
