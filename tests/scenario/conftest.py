@@ -1,6 +1,7 @@
 """Fixtures of the scenarios. Whatever they give is gone when the test ends, however it ends."""
 import itertools
 import os
+import shutil
 
 import pytest
 

@@ -266,7 +266,7 @@ class Sshd(Daemon):
 
     def __init__(self, files):
         super().__init__(files)
-        # Where another user is to read them: not below a folder of root's.
+        # Where another user is to read them, and the program: not below a folder of root's.
         self.folder = files.folder / f"sshd-{self.user}"
         self.folder.mkdir(mode=0o755)
         for name in ("host", "key"):
@@ -274,7 +274,8 @@ class Sshd(Daemon):
         os.chown(self.folder / "host", *self.ids)
         (self.folder / "known").write_text("served " + (self.folder / "host.pub").read_text())
         (self.folder / "sshd_config").write_text(SSHD.format(folder=self.folder))
-        self.command = [test_vsftpd.find("sshd"), "-i", "-e", "-f", self.folder / "sshd_config"]
+        program = shutil.copy(test_vsftpd.find("sshd"), self.folder)
+        self.command = [program, "-i", "-e", "-f", self.folder / "sshd_config"]
         if os.geteuid() == 0:
             self._make_host()
 
