@@ -133,7 +133,9 @@ static void test_a_connection_from_beginning_to_end(void **state)
 
     struct socket_event connects = find(&seen, SOCKET_CONNECTS, client);
     struct socket_event established = find(&seen, SOCKET_ESTABLISHED, client);
-    struct socket_event used = find(&seen, SOCKET_USED, client);
+    /* Before Linux 6.3 no kernel tells of what is sent: then that it closes is told. */
+    bool is_sending_told = events.attached[SOCKET_EVENTS_PROGRAMS - 1] >= 0;
+    struct socket_event used = find(&seen, is_sending_told ? SOCKET_USED : SOCKET_CLOSES, client);
     assert_true(connects.cookie != 0 && established.cookie != 0 && used.cookie != 0);
     assert_int_equal(connects.pid, pid);
     assert_int_equal(used.pid, pid);
@@ -142,7 +144,7 @@ static void test_a_connection_from_beginning_to_end(void **state)
     assert_int_equal(used.local4, htonl(INADDR_LOOPBACK));
     assert_true(connects.time_ns < established.time_ns && established.time_ns < used.time_ns);
     /* It has used it, so that it closes it goes without saying. */
-    assert_int_equal(find(&seen, SOCKET_CLOSES, client).cookie, 0);
+    assert_int_equal(find(&seen, is_sending_told ? SOCKET_CLOSES : SOCKET_USED, client).cookie, 0);
 
     int accepted = accept(listening, NULL, NULL);
     uint64_t server = cookie_of(accepted);
