@@ -43,9 +43,11 @@ void look_collapse(struct doctor_finding *ret_finding)
 {
     int64_t took_ns;
 
-    if (probe_collapse(&took_ns) == 0)
+    if (probe_collapse(true, &took_ns) == 0)
         look_found(ret_finding, DOCTOR_OK, "done: 2 MiB in small pages became a huge one in %lld us",
                    (long long)(took_ns / 1000));
+    else if (probe_collapse(false, &took_ns) == 0)
+        look_found(ret_finding, DOCTOR_LOW, "of memory that is in no file only");
     else if (errno == EINVAL)
         look_found(ret_finding, DOCTOR_MISSING, "the kernel does not know it");
     else

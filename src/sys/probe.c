@@ -251,13 +251,34 @@ int probe_user_namespace(void)
     return try_run(make_user_namespace);
 }
 
-int probe_collapse(int64_t *ret_took_ns)
+/* At its place, a private mapping of a file that has as much in it. */
+static int put_file(char *memory)
+{
+    FD_AUTO fd = memfd_create("forkport", MFD_CLOEXEC);
+    struct rlimit limit;
+
+    /* Beyond it a signal would come. */
+    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur < HUGE_BYTES) {
+        errno = EFBIG;
+        return -1;
+    }
+    if (fd < 0 || write(fd, memory, HUGE_BYTES) != (ssize_t)HUGE_BYTES)
+        return -1;
+    void *placed = mmap(memory, HUGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, fd, 0);
+    return placed == MAP_FAILED ? -1 : 0;
+}
+
+int probe_collapse(bool in_file, int64_t *ret_took_ns)
 {
     char *memory = memory_map_aligned(HUGE_BYTES, HUGE_BYTES);
 
     if (memory == NULL)
         return -1;
     memset(memory, 1, HUGE_BYTES);
+    if (in_file && put_file(memory) < 0) {
+        memory_unmap(memory, HUGE_BYTES);
+        return -1;
+    }
     int64_t start_ns = clock_monotonic_ns();
     int result = madvise(memory, HUGE_BYTES, MADV_COLLAPSE);
     int errnum = errno;

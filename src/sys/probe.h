@@ -12,6 +12,7 @@
 #ifndef SYS_PROBE_H
 #define SYS_PROBE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -37,8 +38,8 @@ int probe_user(uid_t uid, gid_t gid);
 /* A child makes a network namespace; and one in a user namespace of its own. */
 int probe_namespace(void);
 int probe_user_namespace(void);
-/* Fills a huge page by small ones and has them made one. How long that took. */
-int probe_collapse(int64_t *ret_took_ns);
+/* Fills a huge page by small ones, in a file without a name or in none, and has them made one. How long that took. */
+int probe_collapse(bool in_file, int64_t *ret_took_ns);
 /* Loads a shared library into a child. On failure with ENOEXEC, *ret_reason is the loader's, else "". */
 int probe_load(int fd, char *ret_reason, size_t size);
 /* The first of the libraries that is there says its version by this function. Empty: none of them, or it has none. */

@@ -21,7 +21,8 @@ AS_NOBODY = ["setpriv", "--reuid", str(NOBODY), "--regid", str(NOBODY), "--clear
 LIBRARIES = ["libforkport-preload.so", "libforkport-preload-read.so"]
 FIELDS = ["check", "group", "name", "verdict", "needed_by", "found", "use", "without", "remedy"]
 # System calls by their numbers: x86-64, arm64.
-NUMBERS = {"close_range": (436, 436), "bpf": (321, 280), "madvise": (28, 233), "clone": (56, 220), "signalfd4": (289, 74)}
+NUMBERS = {"close_range": (436, 436), "bpf": (321, 280), "madvise": (28, 233), "clone": (56, 220), "signalfd4": (289, 74),
+           "memfd_create": (319, 279)}
 KILL, ERRNO = 0x80000000, 0x00050000
 
 
@@ -120,6 +121,7 @@ def test_a_call_without_which_no_worker_runs(how, verdict):
     ("signalfd4", ERRNO | 38, 1, {"events": "missing"}),
     ("madvise", ERRNO | 22, 0, {"collapse": "missing"}),
     ("madvise", ERRNO | 12, 0, {"collapse": "low"}),
+    ("memfd_create", ERRNO | 38, 0, {"collapse": "low"}),
     ("bpf", ERRNO | 1, 0, {"owners": "not permitted", "steering": "not permitted", "sk_lookup": "not permitted",
                            "live_owners": "not permitted"}),
 ])
