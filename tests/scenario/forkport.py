@@ -76,15 +76,20 @@ def waits_for_connections(pid):
 
 
 def wait_for_connections(pids):
-    """Those that have one descriptor, which is none of the standard ones; or are on their way there, with a Unix socket as 0."""
+    """Those that have one descriptor, which is none of the standard ones; or are on their way there, with a Unix socket as 0.
+    Nobody but root may look into them at all."""
     waiting, inputs = set(), {}
     for pid in pids:
-        with contextlib.suppress(OSError):
+        try:
             fds = os.listdir(f"/proc/{pid}/fd")
             if len(fds) == 1 and int(fds[0]) > 2:
                 waiting.add(pid)
             else:
                 inputs[pid] = os.readlink(f"/proc/{pid}/fd/0").strip("socket:[]")
+        except PermissionError:
+            waiting.add(pid)
+        except (FileNotFoundError, ProcessLookupError):
+            pass
     unix = set()
     for pid in inputs:
         with contextlib.suppress(OSError):

@@ -138,6 +138,11 @@ def numbers_of_tshark(path):
     return [int(line) for line in result.stdout.split()]
 
 
+def tshark_version():
+    said = subprocess.run(["tshark", "--version"], check=True, text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
+    return tuple(map(int, re.search(r"(\d+)\.(\d+)", said).groups()))
+
+
 @pytest.mark.parametrize("seed", [1, 2, random.SystemRandom().getrandbits(32)])
 def test_same_connections_as_tshark(capture, seed):
     if not shutil.which("tshark"):
@@ -176,11 +181,16 @@ def test_when_a_connection_is_another(capture):
             frames.append(talk.send(end, flags, sequence=sequence))
             expected.append((port, number))
     path = capture(frames)
-    found = [line["connection"] for line in lines(path)]
-    first = {port: number for (port, _), number in reversed(list(zip(expected, found)))}
-    assert [(port, number - first[port]) for (port, _), number in zip(expected, found)] == expected
+
+    def counted(found):
+        first = {port: number for (port, _), number in reversed(list(zip(expected, found)))}
+        return [(port, number - first[port]) for (port, _), number in zip(expected, found)]
+
+    assert counted([line["connection"] for line in lines(path)]) == expected
     if shutil.which("tshark"):
-        assert numbers_of_tshark(path) == found
+        # Since 4.2 a SYN of the same number is another connection where the one before it was refused.
+        after_refusal = [(3, 0), (3, 0), (3, 1), (3, 2)] if tshark_version() >= (4, 2) else expected[8:12]
+        assert counted(numbers_of_tshark(path)) == expected[:8] + after_refusal + expected[12:]
 
 
 def test_vlan_directions_and_fragments(capture):
