@@ -52,7 +52,12 @@ def holders(row):
 
 @pytest.fixture
 def listening():
-    with socket.create_server(("127.0.0.1", 0), backlog=8) as made:
+    """On a port that no connection of another test is left of, in TIME-WAIT."""
+    with contextlib.ExitStack() as stack:
+        while True:
+            made = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=8))
+            if len(rows(f":{made.getsockname()[1]}")) == 1:
+                break
         yield made
 
 
