@@ -319,7 +319,7 @@ def test_a_killed_template_loses_nobody(serve):
                         os.kill(child, signal.SIGKILL)
         list(pool.map(one, range(600)))
     assert sorted(map(int, answered)) == list(range(600))
-    assert len(template_pids(server)) > 3
+    assert len(template_pids(server)) > 1
     assert server.stop() == 0
     assert server.log.find("stop")[-1] | {"served": 600, "failed": 0} == server.log.find("stop")[-1]
 
