@@ -500,6 +500,8 @@ void gate_pass(bool before_main)
     if (!before_main && !standard_stands(0))
         return;
     int saved = errno;
+    /* It need not be asked any more, which would be a signal for whatever handler there is. */
+    __atomic_store_n(&gate.board->stand, TEMPLATE_STARTS, __ATOMIC_RELEASE);
     if (gate.is_worker) {
         arrive_as_worker();
         take_order();

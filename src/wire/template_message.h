@@ -69,7 +69,7 @@ enum template_refusal { TEMPLATE_REFUSALS(REFUSAL) TEMPLATE_REFUSAL_COUNT };
 #define TEMPLATE_PROBE_SIGNAL 64
 
 enum template_stand {
-    TEMPLATE_STARTS,
+    TEMPLATE_STARTS, /* or has come to its gate and makes itself ready: it is not asked */
     TEMPLATE_PROBED, /* starts, and may be asked by the signal */
     TEMPLATE_AT_GATE,
     TEMPLATE_REFUSES
