@@ -327,6 +327,10 @@ def lines_of(fd, seconds=DEADLINE):
         yield from lines
 
 
+# How somebody who may do nothing runs a program.
+NOBODY = {"user": 65534, "group": 65534, "extra_groups": [], "cwd": "/"}
+
+
 @contextlib.contextmanager
 def for_everybody(program):
     """A copy of a program where every user may run it: the build may lie behind closed doors, as root's home does."""

@@ -133,14 +133,9 @@ def test_families_are_not_in_each_others_way(serve):
 
 def test_in_use_by_somebody_whose_process_cannot_be_seen(root, public_forkport):
     """A stranger is told what the kernel tells everybody: the pair and the user."""
-    def become():
-        os.setgroups([])
-        os.setresgid(65534, 65534, 65534)
-        os.setresuid(65534, 65534, 65534)
-
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        code, line = fails(f"127.0.0.1:{port}", program=public_forkport, preexec_fn=become, cwd="/")
+        code, line = fails(f"127.0.0.1:{port}", program=public_forkport, **forkport.NOBODY)
     assert code == 69 and f"held by {{127.0.0.1:{port}, *:*}}" in line and str(os.getpid()) not in line
 
 

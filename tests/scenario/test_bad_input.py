@@ -124,12 +124,7 @@ def test_help_is_no_error(arguments):
 @pytest.fixture
 def stranger(root, public_forkport):
     """refused(), by somebody who may do nothing."""
-    def become():
-        os.setgroups([])
-        os.setresgid(65534, 65534, 65534)
-        os.setresuid(65534, 65534, 65534)
-
-    return lambda *arguments: refused(*arguments, program=public_forkport, preexec_fn=become, cwd="/")
+    return lambda *arguments: refused(*arguments, program=public_forkport, **forkport.NOBODY)
 
 
 @pytest.mark.parametrize("arguments, said", [

@@ -11,7 +11,7 @@ import threading
 
 import pytest
 
-from forkport import DEADLINE, FORKPORT, children, until
+from forkport import DEADLINE, FORKPORT, NOBODY, children, until
 
 CONNECTIONS = 5000
 COMMON = ["proto", "state", "local", "foreign", "pair", "cookie", "inode", "uid", "device", "processes"]
@@ -54,7 +54,7 @@ def holders(row):
 def listening():
     """On a port that no connection of another test is left of, in TIME-WAIT."""
     with contextlib.ExitStack() as stack:
-        while True:
+        for _ in range(20):
             made = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=8))
             if len(rows(f":{made.getsockname()[1]}")) == 1:
                 break
@@ -274,8 +274,7 @@ def test_another_namespace_by_process(network):
 
 
 def test_not_permitted_is_not_nobody(root, listening, port, public_forkport):
-    result = subprocess.run([public_forkport, "pairs", "--json", f":{port}"], user=65534, group=65534, extra_groups=[],
-                            cwd="/", capture_output=True, text=True, check=True)
+    result = subprocess.run([public_forkport, "pairs", "--json", f":{port}"], capture_output=True, text=True, check=True, **NOBODY)
     row = json.loads(result.stdout)
     assert (row["owner"], row["processes"]) == ("not-permitted", [])
 

@@ -182,6 +182,25 @@ def test_no_process_for_two_seconds(serve, strace, engine):
     assert calls < 400 and cpu < 0.05 * took and late < SOON
 
 
+def test_a_user_that_has_no_processes_left(serve, root):
+    """Of a worker's user, not of root, who makes them: it is seen when the program is executed, and that is said."""
+    with contextlib.ExitStack() as others:
+        # The kernel compares when the child becomes the user's, without the child itself: two, where one is allowed.
+        for _ in range(2):
+            others.callback(others.enter_context(subprocess.Popen(["sleep", "100"], user=54323)).kill)
+        server = serve(HERE, "--user", "54323", "--group", "nogroup", worker=["cat"],
+                       preexec=lambda: resource.setrlimit(resource.RLIMIT_NPROC, (1, 1)))
+        with server.connect() as client, contextlib.suppress(ConnectionResetError):
+            assert client.recv(1) == b""
+        failure = server.log.wait("fail")
+        assert failure["step"] == "run the program" and "temporarily unavailable" in failure["error"]
+
+    def is_served():
+        with contextlib.suppress(ConnectionResetError):
+            return server.ask(b"x") == b"x"
+    forkport.until(is_served, "a connection to be served")
+
+
 def test_held_connection_at_the_end(serve, strace, engine):
     """With --drain 0 nobody waits for a process that cannot be made; what becomes of its client is said."""
     needs_a_process(engine)
