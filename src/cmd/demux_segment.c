@@ -49,9 +49,7 @@ static enum fp_status print(const struct answer *answer, bool json, bool first, 
     if (json)
         putchar('\n');
     free(start);
-    if (fflush(stdout) == 0 && !ferror(stdout))
-        return FP_OK;
-    return error_set(err, FP_SYSTEM, errno, "print", "the answer");
+    return FP_OK;
 }
 
 struct question {

@@ -83,7 +83,8 @@ int main(int argc, char **argv)
         return EX_USAGE;
     }
     int code = run(argc, argv);
-    if (code != EX_OK || (fflush(stdout) == 0 && !ferror(stdout)))
+    /* From EX__BASE on it has failed and said so; below, it has an answer. */
+    if (code >= EX__BASE || (fflush(stdout) == 0 && !ferror(stdout)))
         return code;
     error_set(&err, FP_SYSTEM, errno, "print", "to standard output");
     return cmd_fail(&err);

@@ -144,7 +144,8 @@ def test_address_in_use(serve):
     assert code == 69 and "in use" in line
 
 
-@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["serve", "--help"], ["figures", "--help"]], ids=" ".join)
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["serve", "--help"], ["figures", "--help"], ["figures"],
+                                       ["demux", "127.0.0.1:9", "127.0.0.1:7"]], ids=" ".join)
 def test_an_output_that_cannot_be_written(arguments):
     with open("/dev/full", "w", encoding="ascii") as full:
         result = subprocess.run([forkport.FORKPORT, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, check=False)

@@ -262,4 +262,4 @@ def test_command_lines_that_are_none(arguments):
 def test_an_output_that_cannot_be_written():
     with open("/dev/full", "w", encoding="ascii") as full:
         result = subprocess.run([FORKPORT, "doctor"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
-    assert (result.returncode, result.stderr) == (71, "forkport: cannot print what was found: No space left on device\n")
+    assert (result.returncode, result.stderr) == (71, "forkport: cannot print to standard output: No space left on device\n")
