@@ -42,7 +42,7 @@ struct fp_server;
  */
 struct fp_server *fp_server_new(struct fp_error *err);
 
-/** Closes what the server still has open and releases it. Not while it runs. NULL is allowed. */
+/** Closes what the server still has open and releases it. Not while it runs; in a handler's process, the memory alone. NULL is allowed. */
 void fp_server_free(struct fp_server *server);
 
 /**
@@ -92,7 +92,8 @@ const char *fp_server_pair(const struct fp_server *server, size_t index);
 
 /**
  * Serves until SIGTERM, SIGINT or fp_server_stop(), then lets connections end (option "drain") and returns FP_OK with
- * all workers reaped and all sockets closed. Signals and their mask are then as before. As fp_server_open() where it opens; FP_SYSTEM: descriptors or
+ * all workers reaped and all sockets closed, as they are where it fails. Signals and their mask are then as before. What stdio
+ * has buffered is written first, see fp_server(3). As fp_server_open() where it opens; FP_SYSTEM: descriptors or
  * memory are short at its start, or all listening sockets were lost. A server runs once, and one at a time in a process (FP_USAGE).
  */
 enum fp_status fp_server_run(struct fp_server *server, struct fp_error *err);

@@ -2,6 +2,7 @@
 #include "addr/notation.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <stdarg.h>
@@ -90,6 +91,14 @@ enum fp_status notation_fail(const struct notation *notation, const char *at, st
     error_set(err, FP_DATA, 0, notation->operation, "%.*s", span_width(item), item.start);
     err->column = (unsigned)(at - notation->text) + 1;
     return error_reason(err, FP_DATA, "%s, at column %u", text, err->column);
+}
+
+enum fp_status notation_fail_device(const struct notation *notation, const char *at, const char *name,
+                                    struct fp_error *err)
+{
+    if (error_is_shortage(errno))
+        return error_set(err, FP_SYSTEM, errno, "look up", "the device %s", name);
+    return notation_fail(notation, at, err, "there is no device %s", name);
 }
 
 /* An IPv6 address without its brackets, as it stands in front of %DEVICE or the end. */
@@ -241,16 +250,21 @@ static bool is_port_range(struct span port)
            span_is_all(span_between(port.start + low + 1, span_end(port)), digits);
 }
 
-static bool find_service(const char *name, uint16_t *ret_port)
+/* Not found: FP_DATA, and nothing is said of it. */
+static enum fp_status find_service(const char *name, uint16_t *ret_port, struct fp_error *err)
 {
     struct servent entry;
     struct servent *found;
     char room[1024];
 
-    if (getservbyname_r(name, "tcp", &entry, room, sizeof(room), &found) != 0 || found == NULL)
-        return false;
-    *ret_port = ntohs((uint16_t)found->s_port);
-    return true;
+    errno = 0;
+    int failure = getservbyname_r(name, "tcp", &entry, room, sizeof(room), &found);
+    if (failure == 0 && found != NULL) {
+        *ret_port = ntohs((uint16_t)found->s_port);
+        return FP_OK;
+    }
+    return error_is_shortage(errno) ? error_set(err, FP_SYSTEM, errno, "look up", "the service %s", name)
+                                    : FP_DATA;
 }
 
 enum fp_status notation_port(const struct notation *notation, struct span port, uint16_t *ret_port,
@@ -275,8 +289,9 @@ enum fp_status notation_port(const struct notation *notation, struct span port, 
                              port.start);
     if (is_port_range(port))
         return notation_fail(notation, port.start, err, "ranges of ports are not supported yet");
-    if (fits && find_service(name, ret_port))
-        return FP_OK;
+    enum fp_status status = fits ? find_service(name, ret_port, err) : FP_DATA;
+    if (status != FP_DATA)
+        return status;
     notation_fail(notation, port.start, err, "%.*s is neither a port nor a TCP service of services(5)",
                   port.length < SERVICE_SIZE ? (int)port.length : SERVICE_SIZE, port.start);
     if (port.start == notation->item.start)
@@ -296,7 +311,7 @@ static enum fp_status find_scope(const struct notation *notation, struct span sc
     if (index == 0 && text_parse_unsigned(name, UINT32_MAX, &number))
         index = (uint32_t)number;
     if (index == 0)
-        return notation_fail(notation, scope.start, err, "there is no device %s", name);
+        return notation_fail_device(notation, scope.start, name, err);
     *ret_scope = index;
     return FP_OK;
 }

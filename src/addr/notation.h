@@ -50,6 +50,10 @@ enum fp_status notation_address(const struct notation *notation, struct address 
 enum fp_status notation_fail(const struct notation *notation, const char *at, struct fp_error *err,
                              const char *reason, ...) __attribute__((format(printf, 4, 5)));
 
+/* Where if_nametoindex(3) has failed, with errno: there is no such device, or (FP_SYSTEM) it could not be asked for. */
+enum fp_status notation_fail_device(const struct notation *notation, const char *at, const char *name,
+                                    struct fp_error *err);
+
 /* A copy of the span in a buffer, as a string; false where it does not fit. */
 bool span_copy(struct span span, char *buffer, size_t size);
 

@@ -38,7 +38,7 @@ static enum fp_status check_usable(const struct notation *notation, const struct
     const char *start = notation->item.start;
 
     if (address->device[0] != '\0' && if_nametoindex(address->device) == 0)
-        return notation_fail(notation, start, err, "there is no device %s", address->device);
+        return notation_fail_device(notation, start, address->device, err);
     if (address_needs_scope(address) && address->scope == 0 && address->device[0] == '\0') {
         char host[ADDRESS_TEXT_SIZE];
         struct text text;
@@ -55,7 +55,7 @@ static enum fp_status check_usable(const struct notation *notation, const struct
 /* A failure of the resolver, other than those of the system it runs on, leaves the host unknown. */
 static enum fp_status fail_look_up(const char *name, int code, struct fp_error *err)
 {
-    if (code == EAI_SYSTEM)
+    if (code == EAI_SYSTEM || error_is_shortage(errno))
         return error_set(err, error_class(errno), errno, "look up", "%s", name);
     enum fp_status status = code == EAI_MEMORY ? FP_SYSTEM : FP_NO_HOST;
     return error_reason(err, error_set(err, status, 0, "look up", "%s", name), "%s", gai_strerror(code));
@@ -70,6 +70,7 @@ static enum fp_status look_up(const struct notation *notation, struct span host,
     char name[NI_MAXHOST];
 
     span_copy(host, name, sizeof(name));
+    errno = 0;
     int code = getaddrinfo(name, NULL, &hints, &found);
     if (code != 0)
         return fail_look_up(name, code, err);

@@ -90,6 +90,11 @@ enum fp_status error_class(int errnum)
     }
 }
 
+bool error_is_shortage(int errnum)
+{
+    return errnum == EMFILE || errnum == ENFILE || errnum == ENOMEM || errnum == ENOBUFS;
+}
+
 size_t fp_error_format(const struct fp_error *err, char *buffer, size_t size)
 {
     struct text text;

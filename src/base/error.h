@@ -14,6 +14,8 @@
 
 #include <forkport/error.h>
 
+#include <stdbool.h>
+
 /* Sets all of *err: `errnum` (if not 0) gives the reason by strerror(3); `what` is a printf format. Returns status. */
 enum fp_status error_set(struct fp_error *err, enum fp_status status, int errnum, const char *operation,
                          const char *what, ...) __attribute__((format(printf, 5, 6)));
@@ -30,5 +32,8 @@ void error_hint(struct fp_error *err, const char *hint, ...) __attribute__((form
 
 /* The class of a failed system call: EACCES and EPERM are FP_NOT_PERMITTED, ENOENT FP_NO_INPUT, ..., else FP_SYSTEM. */
 enum fp_status error_class(int errnum);
+
+/* Was it memory or descriptors that were short, and so not what was asked for that is wrong? */
+bool error_is_shortage(int errnum);
 
 #endif

@@ -18,6 +18,17 @@ static enum fp_status unknown(struct fp_error *err, const char *operation, const
     return error_reason(err, status, "there is no such name in the host's database, and it is no number");
 }
 
+/* The database could not be asked, which says nothing of the name (getpwnam(3) lists what means "no such entry"). */
+static enum fp_status no_answer(struct fp_error *err, const char *operation, const char *name)
+{
+    return error_set(err, FP_SYSTEM, errno, operation, "%s", name);
+}
+
+static bool is_answered(void)
+{
+    return errno == 0 || errno == ENOENT || errno == ESRCH || errno == EBADF || errno == EPERM;
+}
+
 /* Replaces the supplementary groups by those of a name; without one there are none. */
 static enum fp_status set_user_groups(struct config_identity *identity, const char *name,
                                       struct fp_error *err)
@@ -26,7 +37,11 @@ static enum fp_status set_user_groups(struct config_identity *identity, const ch
     int count = 0;
 
     if (name != NULL) {
+        errno = 0;
         getgrouplist(name, identity->gid, NULL, &count);
+        /* It has no way to fail of its own: what it could not ask is left out. */
+        if (error_is_shortage(errno))
+            return no_answer(err, "look up the groups of", name);
         groups = calloc((size_t)count + 1, sizeof(*groups));
         if (groups == NULL)
             return error_set(err, FP_SYSTEM, errno, "look up the groups of", "%s", name);
@@ -44,12 +59,18 @@ static enum fp_status set_user_groups(struct config_identity *identity, const ch
 enum fp_status identity_set_user(struct config_identity *identity, const char *user, struct fp_error *err)
 {
     struct config_identity found = *identity;
-    const struct passwd *entry = getpwnam(user);
     uint64_t number;
 
-    if (entry == NULL && text_parse_unsigned(user, ID_MAX, &number))
+    errno = 0;
+    const struct passwd *entry = getpwnam(user);
+    bool is_number = entry == NULL && is_answered() && text_parse_unsigned(user, ID_MAX, &number);
+    if (is_number) {
+        errno = 0;
         entry = getpwuid((uid_t)number);
-    else if (entry == NULL)
+    }
+    if (entry == NULL && !is_answered())
+        return no_answer(err, "look up the user", user);
+    if (entry == NULL && !is_number)
         return unknown(err, "use the user", user);
     found.user_set = true;
     found.uid = entry != NULL ? entry->pw_uid : (uid_t)number;
@@ -64,18 +85,21 @@ enum fp_status identity_set_user(struct config_identity *identity, const char *u
     return FP_OK;
 }
 
-static bool find_group(const char *name, gid_t *ret_gid)
+static enum fp_status find_group(const char *name, gid_t *ret_gid, struct fp_error *err)
 {
-    const struct group *entry = getgrnam(name);
     uint64_t number;
 
+    errno = 0;
+    const struct group *entry = getgrnam(name);
     if (entry != NULL)
         *ret_gid = entry->gr_gid;
+    else if (!is_answered())
+        return no_answer(err, "look up the group", name);
     else if (text_parse_unsigned(name, ID_MAX, &number))
         *ret_gid = (gid_t)number;
     else
-        return false;
-    return true;
+        return unknown(err, "use the group", name);
+    return FP_OK;
 }
 
 enum fp_status identity_set_groups(struct config_identity *identity, const char *groups, struct fp_error *err)
@@ -88,10 +112,8 @@ enum fp_status identity_set_groups(struct config_identity *identity, const char 
 
     if (copy == NULL || list == NULL)
         status = error_set(err, FP_SYSTEM, errno, "use the group", "%s", groups);
-    for (char *name = NULL; status == FP_OK && (name = strsep(&rest, ",")) != NULL; count++) {
-        if (!find_group(name, &list[count]))
-            status = unknown(err, "use the group", name);
-    }
+    for (char *name = NULL; status == FP_OK && (name = strsep(&rest, ",")) != NULL; count++)
+        status = find_group(name, &list[count], err);
     free(copy);
     if (status != FP_OK) {
         free(list);

@@ -28,12 +28,13 @@ static enum fp_status open_failed(const struct address *address, enum socket_ste
         [SOCKET_STEP_BIND] = "listen on",
         [SOCKET_STEP_LISTEN] = "listen on",
     };
-    enum fp_status class = error_class(errnum);
+    enum fp_status status = error_class(errnum);
     char shown[ADDRESS_TEXT_SIZE];
 
     address_text(address, shown, sizeof(shown));
-    /* Whatever the reason is, an address that cannot be had is 69, but for a lack of permission. */
-    enum fp_status status = class == FP_NOT_PERMITTED ? class : FP_UNAVAILABLE;
+    /* Whatever the reason is, an address that cannot be had is 69, but for what is not the address's fault. */
+    if (status != FP_NOT_PERMITTED && !error_is_shortage(errnum))
+        status = FP_UNAVAILABLE;
     error_set(err, status, errnum, operations[step], "%s", shown);
     if (errnum == EADDRINUSE && err != NULL)
         holder_hint(address, err);
@@ -116,6 +117,11 @@ void listeners_close(struct listeners *listeners)
 void listeners_done(struct listeners *listeners)
 {
     listeners_close(listeners);
+    listeners_free(listeners);
+}
+
+void listeners_free(struct listeners *listeners)
+{
     free(listeners->items);
     *listeners = (struct listeners){0};
 }
@@ -130,7 +136,8 @@ enum fp_status listeners_announce(const struct listeners *listeners, int fd, str
         text_string(&text, "\n");
         text_end(&text);
         if (fd_write_all(fd, line, text_length(&text)) < 0)
-            return error_set(err, FP_USAGE, errno, "write the pairs to", "descriptor %d of --ready-fd", fd);
+            return error_set(err, errno == EBADF ? FP_USAGE : FP_SYSTEM, errno, "write the pairs to",
+                             "descriptor %d of --ready-fd", fd);
     }
     return FP_OK;
 }

@@ -31,6 +31,8 @@ enum fp_status listeners_open(const struct address_list *addresses, uint32_t bac
 /* Closes the sockets; the pairs stay readable until listeners_done(). */
 void listeners_close(struct listeners *listeners);
 void listeners_done(struct listeners *listeners);
+/* In a process that has them closed already: the memory alone. */
+void listeners_free(struct listeners *listeners);
 /* Writes the pair of each, a line each, to fd. */
 enum fp_status listeners_announce(const struct listeners *listeners, int fd, struct fp_error *err);
 

@@ -6,14 +6,15 @@
 #include "spawn/builtin.h"
 #include "sys/fd.h"
 #include "sys/memory.h"
+#include "sys/process.h"
 #include "sys/procfs.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 struct fp_server {
+    pid_t made_in;
     struct config config;
     fp_handler *handler;
     void *handler_data;
@@ -35,6 +36,7 @@ struct fp_server *fp_server_new(struct fp_error *err)
         error_set(err, FP_SYSTEM, errno, "make", "a server");
         return NULL;
     }
+    server->made_in = procfs_self();
     server->log_fd = -1;
     /* First of all: what is opened next must not land where a worker's standard descriptors go. */
     server->stop_fd = fd_open_standard() < 0 ? -1 : fd_open_event();
@@ -47,12 +49,27 @@ struct fp_server *fp_server_new(struct fp_error *err)
     return NULL;
 }
 
+/* The process in which a server runs; 0: none. A handler's is another one, and may run its own. */
+static pid_t runs_in;
+
+/* In the process of a handler the descriptors of the server are closed, and their numbers other files'. */
+static bool has_descriptors(const struct fp_server *server)
+{
+    pid_t where = __atomic_load_n(&runs_in, __ATOMIC_ACQUIRE);
+    pid_t self = procfs_self();
+
+    return where == 0 || where == self || server->made_in == self;
+}
+
 void fp_server_free(struct fp_server *server)
 {
     if (server == NULL)
         return;
-    listeners_done(&server->listeners);
-    fd_close(server->stop_fd);
+    if (has_descriptors(server)) {
+        listeners_close(&server->listeners);
+        fd_close(server->stop_fd);
+    }
+    listeners_free(&server->listeners);
     config_done(&server->config);
     free(server->pairs);
     free(server->keep);
@@ -146,20 +163,22 @@ void fp_server_log(struct fp_server *server, void (*sink)(const char *line, size
     server->sink_data = data;
 }
 
-static enum fp_status check(struct fp_server *server, struct fp_error *err)
+static fp_handler *handler_of(const struct fp_server *server)
+{
+    return server->config.builtin != NULL ? builtin_find(server->config.builtin) : server->handler;
+}
+
+static enum fp_status check(const struct fp_server *server, struct fp_error *err)
 {
     const struct config *config = &server->config;
     enum fp_status status = options_check(config, err);
 
     if (status != FP_OK)
         return status;
-    fp_handler *builtin = config->builtin != NULL ? builtin_find(config->builtin) : NULL;
-    if (builtin != NULL && server->handler != NULL && server->handler != builtin)
+    if (config->builtin != NULL && server->handler != NULL)
         return error_reason(err, error_set(err, FP_USAGE, 0, "serve", "%s", config->builtin),
                             "the server has a handler already");
-    if (builtin != NULL)
-        server->handler = builtin;
-    if ((server->handler != NULL) == (config->program != NULL))
+    if ((handler_of(server) != NULL) == (config->program != NULL))
         return error_reason(err, error_set(err, FP_USAGE, 0, "serve", "%s", ""),
                             "a program behind --, or a builtin, is expected");
     /* Each worker would fail for it, or have what is opened in its place. */
@@ -185,6 +204,9 @@ enum fp_status fp_server_open(struct fp_server *server, struct fp_error *err)
 {
     enum fp_status status = check(server, err);
 
+    /* The caller may have closed some: what is opened next must not land there. */
+    if (status == FP_OK && fd_open_standard() < 0)
+        status = error_set(err, FP_SYSTEM, errno, "open", "/dev/null as a standard descriptor");
     if (status != FP_OK)
         return status;
     if (server->listeners.count != 0)
@@ -266,7 +288,7 @@ static enum fp_status run(struct fp_server *server, struct log *log, struct fp_e
         .listeners = &server->listeners,
         .log = log,
         .stop_fd = server->stop_fd,
-        .handler = server->handler,
+        .handler = handler_of(server),
         .handler_data = server->handler_data,
         .keep = server->keep,
         .keep_count = server->keep_count,
@@ -294,18 +316,15 @@ static enum fp_status open_and_run(struct fp_server *server, struct fp_error *er
     if (status != FP_OK)
         return status;
     status = open_log(server, &log, err);
-    if (status != FP_OK)
-        return status;
-    /* What stdio has buffered would otherwise be in each forked copy too, and be written by each. */
-    fflush(NULL);
-    status = run(server, &log, err);
-    log_close(&log);
+    if (status == FP_OK) {
+        /* What stdio has buffered would otherwise be in each forked copy too, and be written by each. */
+        process_flush();
+        status = run(server, &log, err);
+        log_close(&log);
+    }
     listeners_close(&server->listeners);
     return status;
 }
-
-/* The process in which a server runs; 0: none. A handler's is another one, and may run its own. */
-static pid_t runs_in;
 
 enum fp_status fp_server_run(struct fp_server *server, struct fp_error *err)
 {
@@ -318,15 +337,12 @@ enum fp_status fp_server_run(struct fp_server *server, struct fp_error *err)
         return error_reason(err, error_set(err, FP_USAGE, 0, "serve", "in this process"),
                             "another server runs in it already");
     enum fp_status status = open_and_run(server, err);
-    __atomic_store_n(&runs_in, 0, __ATOMIC_RELEASE);
+    __atomic_store_n(&runs_in, before, __ATOMIC_RELEASE);
     return status;
 }
 
 void fp_server_stop(struct fp_server *server)
 {
-    pid_t where = __atomic_load_n(&runs_in, __ATOMIC_ACQUIRE);
-
-    /* In a handler's process the number is another file's. */
-    if (where == 0 || where == procfs_self())
+    if (has_descriptors(server))
         fd_signal_event(server->stop_fd);
 }

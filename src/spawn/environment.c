@@ -28,15 +28,19 @@ enum fp_status environment_init(struct environment *environment, char *const inh
                                 struct fp_error *err)
 {
     size_t total = 0;
+    size_t bytes = 0;
 
-    while (inherited[total] != NULL)
-        total++;
-    *environment = (struct environment){.inherited = calloc(total + 1, sizeof(char *))};
+    for (; inherited[total] != NULL; total++)
+        bytes += strlen(inherited[total]) + 1;
+    *environment = (struct environment){.inherited = malloc((total + 1) * sizeof(char *) + bytes)};
     if (environment->inherited == NULL)
         return error_set(err, FP_SYSTEM, ENOMEM, "prepare", "the environment of workers");
+    char *text = (char *)(environment->inherited + total + 1);
     for (size_t i = 0; i < total; i++) {
-        if (!is_of_connection(inherited[i]))
-            environment->inherited[environment->count++] = inherited[i];
+        if (is_of_connection(inherited[i]))
+            continue;
+        environment->inherited[environment->count++] = text;
+        text = stpcpy(text, inherited[i]) + 1;
     }
     return FP_OK;
 }

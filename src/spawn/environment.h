@@ -3,8 +3,8 @@
  * spawn/environment.h - the environment of a worker: the server's, with the connection's variables.
  *
  * The server's environment is gone through once, in environment_init(): what a worker must not have inherited (the
- * variables of a connection, which would be another's) is left out, and the rest is referred to, not copied. So
- * it must not change while the server runs. environment_fill() adds the variables of one connection in memory of the
+ * variables of a connection, which would be another's) is left out, and the rest is copied, since a program that has a
+ * server in it may change its own. environment_fill() adds the variables of one connection in memory of the
  * caller, without allocating; whatever a client can choose in them is an address or a number that we have formatted.
  */
 #ifndef SPAWN_ENVIRONMENT_H
@@ -19,7 +19,7 @@
 #define ENVIRONMENT_TEXT_SIZE 1024
 
 struct environment {
-    char **inherited; /* owned list of borrowed strings, not terminated */
+    char **inherited; /* not terminated; the texts are behind it, in one block */
     size_t count;
 };
 

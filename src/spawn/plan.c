@@ -23,7 +23,7 @@ static enum fp_status find_program(struct spawn_plan *plan, const struct config 
     if (plan->path == NULL) {
         /* Whatever keeps a program from being run, the start fails for what was named: 66, or 77 for permission. */
         enum fp_status class = errno == EACCES ? FP_NOT_PERMITTED : FP_NO_INPUT;
-        return error_set(err, class, errno, "run", "%s", name);
+        return error_set(err, error_is_shortage(errno) ? FP_SYSTEM : class, errno, "run", "%s", name);
     }
     plan->argv = config->program;
     return config->engine == ENGINE_EXEC ? FP_OK : shebang_init(&plan->shebang, plan->path, plan->argv, err);

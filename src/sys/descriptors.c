@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "sys/descriptors.h"
 
+#include "base/error.h"
 #include "base/text.h"
 #include "sys/fd.h"
 #include "sys/task_files.h"
@@ -148,7 +149,7 @@ static int read_process(struct descriptors *descriptors, int proc, pid_t pid)
         result = read_listed(descriptors, proc, path, pid);
     if (result < 0 && is_not_permitted(errno))
         descriptors->incomplete = true;
-    return result < 0 && errno == ENOMEM ? -1 : 0;
+    return result < 0 && error_is_shortage(errno) ? -1 : 0;
 }
 
 static int open_proc(void)

@@ -92,12 +92,20 @@ int fd_duplicate(int fd)
     return fcntl(fd, F_DUPFD_CLOEXEC, 3);
 }
 
+/* The umask is every thread's, so it is left alone: what it took of the mode is given back. */
 int fd_open_append(const char *path)
 {
-    mode_t old = umask(0027);
-    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640);
+    const int flags = O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+    const mode_t mode = 0640;
+    int fd = open(path, flags);
 
-    umask(old);
+    if (fd >= 0 || errno != ENOENT)
+        return fd;
+    fd = open(path, flags | O_CREAT | O_EXCL, mode);
+    if (fd >= 0)
+        fchmod(fd, mode);
+    else if (errno == EEXIST) /* a symbolic link to what is not there, or somebody was quicker */
+        fd = open(path, flags | O_CREAT, mode);
     return fd;
 }
 

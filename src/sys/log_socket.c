@@ -40,14 +40,12 @@ static int bind_reader(int fd, const char *folder)
     char made[sizeof(name.sun_path) - 8];
 
     snprintf(made, sizeof(made), "%s/forkport.XXXXXX", folder);
-    /* One that was inherited might keep us out as well. */
-    mode_t old = umask(0077);
-    bool has_folder = mkdtemp(made) != NULL;
-    snprintf(name.sun_path, sizeof(name.sun_path), "%s/log", made);
-    bool is_bound = has_folder && bind(fd, (struct sockaddr *)&name, sizeof(name)) == 0;
-    umask(old);
-    if (!has_folder)
+    if (mkdtemp(made) == NULL)
         return -1;
+    snprintf(name.sun_path, sizeof(name.sun_path), "%s/log", made);
+    /* The umask, which is every thread's, might keep us out as well. Nobody else can come in before the second. */
+    bool is_bound = chmod(made, 0700) == 0 && bind(fd, (struct sockaddr *)&name, sizeof(name)) == 0 &&
+                    chmod(name.sun_path, 0700) == 0;
     int path_fd = is_bound ? open(name.sun_path, O_PATH | O_CLOEXEC) : -1;
     int saved = errno;
     unlink(name.sun_path);

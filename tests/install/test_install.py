@@ -73,6 +73,45 @@ def test_a_program_is_built_with_the_installed_library(installed, tmp_path, stat
     assert ("libforkport.so.0" in needed) is not static
 
 
+GATED = """\
+#include <forkport/gate.h>
+#include <stdio.h>
+int main(void) { return printf("%d\\n", fp_gate()) < 0; }
+"""
+
+
+def test_a_program_with_the_static_library_has_its_gate(installed, tmp_path):
+    """Its own fp_gate() is found before the template's, and finds that one."""
+    root, _ = installed
+    if sanitizer_flags():
+        pytest.skip("a program with the sanitizer, which wants to be its first library, cannot be a template")
+    (tmp_path / "gated.c").write_text(GATED)
+    libs = [str(next(root.rglob("libforkport.a"))) if lib == "-lforkport" else lib for lib in pkg_config(root, "--libs", "--static")]
+    subprocess.run(["cc", *pkg_config(root, "--cflags"), tmp_path / "gated.c", "-o", tmp_path / "gated", *libs], check=True, timeout=60)
+    log = tmp_path / "log"
+    reader, writer = os.pipe()
+    with subprocess.Popen([BUILD / "forkport", "serve", "127.0.0.1:0", "--engine", "fork", "--gate", "read", "--ready-fd", str(writer),
+                           "--log-file", log, "--", tmp_path / "gated"], pass_fds=[writer]) as server:
+        try:
+            os.close(writer)
+            port = int(os.read(reader, 100).split(b":")[1].split(b",")[0])
+            while "template" not in log.read_text():
+                assert server.poll() is None
+                os.sched_yield()
+            with socket.create_connection(("127.0.0.1", port), 20) as client:
+                assert client.recv(100) == b"1\n"
+        finally:
+            server.kill()
+            os.close(reader)
+    assert "at its gate" in log.read_text()
+
+
+def test_the_library_leaves_the_umask_alone(installed):
+    """It is every thread's: changed for a moment, other threads' files would have another mode."""
+    root, _ = installed
+    assert "umask" not in output(["nm", "-D", "--undefined-only", str(next(root.rglob("libforkport.so")))])
+
+
 @pytest.mark.parametrize("header", sorted(path.name for path in (
     pathlib.Path(__file__).parents[2] / "include" / "forkport").glob("*.h")))
 @pytest.mark.parametrize("language", ["c", "c++"])

@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What a program does beside its server: threads that read, exit functions, descriptors and variables of its own, and
+ * limits that it has come to.
+ */
+#include "visit.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/resource.h>
+
+static int hello(struct fp_connection *connection, void *data)
+{
+    (void)connection;
+    (void)data;
+    printf("hello\n");
+    return 0;
+}
+
+/* A console: standard input is read all the time, and nothing comes. */
+static void *read_console(void *data)
+{
+    char line[64];
+
+    while (fgets(line, sizeof(line), stdin) != NULL)
+        ;
+    return data;
+}
+
+static void test_a_thread_that_reads_standard_input(void **state)
+{
+    struct visit visit = {.server = make(hello), .clients = 2};
+    int saved = fcntl(0, F_DUPFD_CLOEXEC, 10);
+    pthread_t console;
+    int ends[2];
+
+    (void)state;
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    assert_int_equal(dup2(ends[0], 0), 0);
+    start_thread(&console, read_console, NULL);
+    while (ftrylockfile(stdin) == 0) { /* until it has it */
+        funlockfile(stdin);
+        sched_yield();
+    }
+    enum fp_status status = run(&visit);
+    close(ends[1]);
+    pthread_join(console, NULL);
+    clearerr(stdin);
+    dup2(saved, 0);
+    close(saved);
+    close(ends[0]);
+    fp_server_free(visit.server);
+    assert_int_equal(status, FP_OK);
+    assert_string_equal(visit.heard, "hello\nhello\n");
+}
+
+static struct fp_server *freed_at_exit;
+
+static void free_server(void)
+{
+    fp_server_free(freed_at_exit);
+}
+
+/* Files that get the numbers of the server's descriptors. exit(3) calls the function, then writes the buffers. */
+static int record_and_exit(struct fp_connection *connection, void *path)
+{
+    (void)connection;
+    for (int i = 0; i < 8; i++)
+        fputs("record\n", fopen(path, "ae"));
+    atexit(free_server);
+    exit(0);
+}
+
+static void test_a_server_freed_by_a_handlers_process(void **state)
+{
+    struct visit visit = {.server = make(NULL), .clients = 1};
+    char path[] = "/tmp/forkport.XXXXXX";
+    char found[256] = "";
+    int fd = mkstemp(path);
+
+    (void)state;
+    assert_true(fd >= 0);
+    freed_at_exit = visit.server;
+    fp_server_handler(visit.server, record_and_exit, path);
+    enum fp_status status = run(&visit);
+    fp_server_free(visit.server);
+    ssize_t length = read(fd, found, sizeof(found));
+    close(fd);
+    unlink(path);
+    assert_int_equal(status, FP_OK);
+    assert_int_equal(length, 8 * strlen("record\n"));
+}
+
+static int run_own(struct fp_connection *connection, void *data)
+{
+    struct fp_server *own = fp_server_new(NULL);
+
+    (void)connection;
+    (void)data;
+    fp_server_listen(own, "127.0.0.1:0", NULL);
+    fp_server_handler(own, hello, NULL);
+    fp_server_stop(own);
+    if (fp_server_run(own, NULL) != FP_OK)
+        return 1;
+    fp_server_free(own);
+    int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    int last = fd;
+    while (last < 16)
+        last = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    fp_server_free(freed_at_exit); /* after a run of its own, the numbers are still not this server's */
+    for (; fd <= last && fcntl(fd, F_GETFD) >= 0; fd++)
+        ;
+    return puts(fd > last ? "all open" : "one was closed") < 0;
+}
+
+static void test_a_handler_that_has_run_a_server(void **state)
+{
+    struct visit visit = {.server = make(run_own), .clients = 1};
+
+    (void)state;
+    freed_at_exit = visit.server;
+    assert_int_equal(run(&visit), FP_OK);
+    fp_server_free(visit.server);
+    assert_string_equal(visit.heard, "all open\n");
+}
+
+static int answers(const char *pair)
+{
+    struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    sa.sin_port = htons((uint16_t)atoi(strchr(pair, ':') + 1));
+    int result = connect(fd, (struct sockaddr *)&sa, sizeof(sa));
+    close(fd);
+    return result;
+}
+
+static void test_a_log_that_cannot_be_opened(void **state)
+{
+    struct fp_server *server = make(hello);
+
+    (void)state;
+    assert_int_equal(fp_server_set(server, "log-file", "/nowhere/log", NULL), FP_OK);
+    assert_int_equal(fp_server_open(server, NULL), FP_OK);
+    assert_int_equal(answers(fp_server_pair(server, 0)), 0);
+    assert_int_equal(fp_server_run(server, NULL), FP_NO_INPUT);
+    assert_int_equal(answers(fp_server_pair(server, 0)), -1);
+    fp_server_free(server);
+}
+
+static void test_another_builtin_after_a_failure(void **state)
+{
+    struct visit visit = {.server = make(NULL), .clients = 1};
+
+    (void)state;
+    assert_int_equal(fp_server_set(visit.server, "builtin", "echo", NULL), FP_OK);
+    assert_int_equal(fp_server_listen(visit.server, "192.0.2.1:0", NULL), FP_OK);
+    assert_int_equal(fp_server_open(visit.server, NULL), FP_UNAVAILABLE);
+    assert_int_equal(fp_server_set(visit.server, "builtin", "discard", NULL), FP_OK);
+    assert_int_equal(fp_server_listen(visit.server, "127.0.0.1:0", NULL), FP_OK);
+    visit.say = "not echoed";
+    assert_int_equal(run(&visit), FP_OK);
+    fp_server_free(visit.server);
+    assert_string_equal(visit.heard, "");
+}
+
+/* With no descriptor left. */
+static void test_what_is_short_is_said(void **state)
+{
+    struct fp_server *server = make(hello);
+    struct rlimit old;
+
+    (void)state;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+    struct rlimit none = {.rlim_cur = 0, .rlim_max = old.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    enum fp_status found[] = {
+        fp_server_set(server, "user", "daemon", NULL),
+        fp_server_set(server, "user", "1", NULL),
+        fp_server_set(server, "group", "daemon", NULL),
+        fp_server_listen(server, "127.0.0.1:echo", NULL),
+        fp_server_listen(server, "localhost:0", NULL),
+        fp_server_open(server, NULL),
+    };
+    setrlimit(RLIMIT_NOFILE, &old);
+    fp_server_free(server);
+    for (size_t i = 0; i < sizeof(found) / sizeof(found[0]); i++)
+        assert_int_equal(found[i], FP_SYSTEM);
+}
+
+static int show_variable(struct fp_connection *connection, void *name)
+{
+    const char *value = getenv(name);
+
+    (void)connection;
+    return puts(value != NULL ? value : "none") < 0;
+}
+
+/* The text of a variable is the program's own, and it uses the memory for something else once the server runs. */
+static void overwrite(const char *line, size_t length, void *text)
+{
+    (void)line;
+    (void)length;
+    strcpy(text, "FORKPORT_TEST=later");
+}
+
+static void test_the_environment_is_that_of_the_start(void **state)
+{
+    struct visit visit = {.server = make(NULL), .clients = 1};
+    char text[] = "FORKPORT_TEST=start";
+    char name[] = "FORKPORT_TEST";
+
+    (void)state;
+    assert_int_equal(putenv(text), 0);
+    fp_server_handler(visit.server, show_variable, name);
+    fp_server_log(visit.server, overwrite, text);
+    enum fp_status status = run(&visit);
+    unsetenv(name);
+    fp_server_free(visit.server);
+    assert_int_equal(status, FP_OK);
+    assert_string_equal(visit.heard, "start\n");
+}
+
+static int look_at_stderr(struct fp_connection *connection, void *data)
+{
+    int type = 0;
+    socklen_t length = sizeof(type);
+
+    (void)connection;
+    (void)data;
+    return puts(getsockopt(2, SOL_SOCKET, SO_TYPE, &type, &length) == 0 ? "a socket" : "no socket") < 0;
+}
+
+static void test_a_standard_error_that_was_closed(void **state)
+{
+    struct visit visit = {.server = make(look_at_stderr), .clients = 1};
+    int saved = fcntl(2, F_DUPFD_CLOEXEC, 10);
+
+    (void)state;
+    assert_int_equal(fp_server_set(visit.server, "stderr", "inherit", NULL), FP_OK);
+    close(2);
+    enum fp_status status = run(&visit);
+    dup2(saved, 2);
+    close(saved);
+    fp_server_free(visit.server);
+    assert_int_equal(status, FP_OK);
+    assert_string_equal(visit.heard, "no socket\n");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_thread_that_reads_standard_input),
+        cmocka_unit_test(test_a_server_freed_by_a_handlers_process),
+        cmocka_unit_test(test_a_handler_that_has_run_a_server),
+        cmocka_unit_test(test_a_log_that_cannot_be_opened),
+        cmocka_unit_test(test_another_builtin_after_a_failure),
+        cmocka_unit_test(test_what_is_short_is_said),
+        cmocka_unit_test(test_the_environment_is_that_of_the_start),
+        cmocka_unit_test(test_a_standard_error_that_was_closed),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
