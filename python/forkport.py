@@ -182,13 +182,14 @@ def _complain(about):
 def _flush_standard():
     """False: somebody will not have all that was printed."""
     whole = True
-    for file in (sys.stdout, sys.stderr):
+    for name in ("stdout", "stderr"):
+        file = getattr(sys, name, None)
         try:
             if file is not None and not getattr(file, "closed", False):
                 file.flush()
         except Exception:  # pylint: disable=broad-except
             whole = False
-            if file is sys.stdout:
+            if name == "stdout":
                 _complain(file)
     return whole
 
@@ -369,7 +370,7 @@ def _status(code):
     if code is None:
         return 0
     if isinstance(code, int):
-        return code & 0xff
+        return code & 0xff if -(1 << 63) <= code < 1 << 63 else 0xff
     print(code, file=sys.stderr)
     return 1
 

@@ -151,7 +151,11 @@ static int original_of(int fd)
 static long open_file(const struct file *file)
 {
     char path[40];
-    int flags = (file->flags & ~(O_CREAT | O_EXCL | O_TRUNC)) | O_CLOEXEC;
+    int flags = (file->flags & ~(O_CREAT | O_EXCL | O_TRUNC | O_NOFOLLOW)) | O_CLOEXEC;
+
+    /* It has no name, but can be opened by its descriptor as any other file. */
+    if ((flags & O_TMPFILE) == O_TMPFILE)
+        flags &= ~O_TMPFILE;
     long fd = child_call(__NR_openat, AT_FDCWD, (long)path_of("/proc/self/fd/", file->fd, path), flags, 0);
 
     if (fd >= 0)
@@ -244,28 +248,33 @@ static long open_copy(const struct file *file)
     return child_call(__NR_fcntl, file->original, F_DUPFD_CLOEXEC, 0, 0);
 }
 
-static long open_epoll(const struct file *file)
+static long open_epoll(void)
 {
-    long fd = child_call(__NR_epoll_create1, O_CLOEXEC, 0, 0, 0);
+    return child_call(__NR_epoll_create1, O_CLOEXEC, 0, 0, 0);
+}
 
-    for (unsigned i = 0; fd >= 0 && i < file->count; i++) {
+static void fill_epoll(const struct file *file)
+{
+    for (unsigned i = 0; i < file->count; i++) {
         struct member *member = &files.members[file->first + i];
-        child_call(__NR_epoll_ctl, fd, EPOLL_CTL_ADD, member->fd, (long)&member->event);
+        child_call(__NR_epoll_ctl, file->fd, EPOLL_CTL_ADD, member->fd, (long)&member->event);
     }
-    return fd;
 }
 
 void files_renew(void)
 {
     for (unsigned i = 0; i < files.count; i++) {
         const struct file *file = &files.items[i];
-        long fresh = file->original >= 0 ? open_copy(file)
-                     : file->is_epoll    ? open_epoll(file)
-                                         : open_file(file);
+        long fresh = file->original >= 0 ? open_copy(file) : file->is_epoll ? open_epoll() : open_file(file);
         if (fresh < 0)
             continue;
         child_call(__NR_dup3, fresh, file->fd, file->close_flag, 0);
         child_call(__NR_close, fresh, 0, 0, 0);
+    }
+    /* Once all are there, since one may be in another. */
+    for (unsigned i = 0; i < files.count; i++) {
+        if (files.items[i].is_epoll && files.items[i].original < 0)
+            fill_epoll(&files.items[i]);
     }
 }
 

@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/stat.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -23,10 +24,11 @@
 #include <time.h>
 
 /* Out of the way of the numbers that the program gets for its own; from 64 on, a table of them costs more to copy. */
-#define CONTROL_LEAST 56
-#define RETRY_NS      1000000
-#define FORK_TRIES    100
-#define OWN_PRELOAD   "LD_PRELOAD="
+#define CONTROL_LEAST  56
+#define AT_EMPTY_PATH_ 0x1000
+#define RETRY_NS       1000000
+#define FORK_TRIES     100
+#define OWN_PRELOAD    "LD_PRELOAD="
 
 extern char **environ;
 
@@ -37,6 +39,8 @@ static struct {
     enum template_gate kind;
     int control;
     int peer;
+    uint64_t control_inode;
+    uint64_t peer_inode;
     int dumpable;
     struct template_board *board;
     struct image_thread thread;
@@ -142,6 +146,17 @@ static int move_up(int fd)
     return (int)moved;
 }
 
+/* 0: it is closed. All sockets are of one device. */
+static uint64_t inode_of(int fd)
+{
+    struct statx status = {0};
+
+    if (child_call5(__NR_statx, fd, (long)"", AT_EMPTY_PATH_, STATX_INO | STATX_TYPE, (long)&status) != 0 ||
+        (status.stx_mode & S_IFMT) != S_IFSOCK)
+        return 0;
+    return status.stx_ino;
+}
+
 void gate_open(void)
 {
     struct template_marker marker;
@@ -159,6 +174,8 @@ void gate_open(void)
     child_call(__NR_close, (int)marker.library, 0, 0, 0);
     gate.control = move_up((int)marker.control);
     gate.peer = move_up((int)marker.peer);
+    gate.control_inode = inode_of(gate.control);
+    gate.peer_inode = inode_of(gate.peer);
     if (!find_room(room))
         leave(TEMPLATE_REFUSAL_LAYOUT);
     standard_begin();
@@ -321,13 +338,13 @@ static void become_worker(const struct template_order_head *order, bool before_m
     }
     standard_forget();
     child_call(__NR_prctl, PR_SET_DUMPABLE, gate.dumpable, 0, 0);
+    continue_alarm();
     /* Before main() nothing has changed it, and nobody asks for the gate again. */
     if (before_main)
         return;
     gate.ahead = false;
     if (gate.probe != 0)
         child_default_signal(TEMPLATE_PROBE_SIGNAL);
-    continue_alarm();
     if (environ != gate.environ)
         set_variables(order->variables);
 }
@@ -384,6 +401,8 @@ static enum template_refusal look_at_files(void)
 {
     char byte;
 
+    if (inode_of(gate.control) != gate.control_inode || inode_of(gate.peer) != gate.peer_inode)
+        return TEMPLATE_REFUSAL_CLOSED;
     if (child_call5(__NR_recvfrom, gate.peer, (long)&byte, 1, MSG_PEEK | MSG_DONTWAIT, 0) != -EAGAIN)
         return TEMPLATE_REFUSAL_WROTE;
     return files_note();
@@ -424,7 +443,8 @@ static void arrive_as_worker(void)
     gate.dumpable = (int)child_call(__NR_prctl, PR_GET_DUMPABLE, 0, 0, 0);
     child_call(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0);
     child_call(__NR_close, gate.peer, 0, 0, 0);
-    standard_keep();
+    if (!standard_keep())
+        leave(TEMPLATE_REFUSAL_CALLS);
     gate.board = NULL;
     __atomic_store_n(&board->stand, TEMPLATE_AT_GATE, __ATOMIC_RELEASE);
     child_call(__NR_munmap, (long)board, sizeof(*board), 0, 0);
@@ -449,11 +469,39 @@ static void move_memory(void)
     gate.board->moved_us = (uint32_t)(now_us() - started_us);
 }
 
+/*
+ * In a child that is made to try it: does what a worker does before the program goes on, and what its template does for it.
+ * A filter of system calls may refuse one, or kill for it; and in a namespace of processes of its own it is the first, with
+ * which that ends.
+ */
+__attribute__((noreturn)) static void try_to_be_worker(void)
+{
+    const struct image_thread *thread = &gate.thread;
+    uint64_t random = 0;
+    char byte;
+    bool works =
+        child_call(__NR_getpid, 0, 0, 0, 0) != 1 && child_setsid() >= 0 &&
+        child_call5(__NR_recvfrom, gate.control, (long)&byte, 0, MSG_DONTWAIT | MSG_TRUNC, 0) == -EAGAIN &&
+        child_call(__NR_getrandom, (long)&random, sizeof(random), 0, 0) == sizeof(random) &&
+        child_call(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0) == 0 && child_move(gate.control, 0) == 0 &&
+        child_call(__NR_close, gate.control, 0, 0, 0) == 0 && child_close_range(0, 2) == 0;
+
+    if (works && thread->robust_list != NULL)
+        works = child_call(__NR_set_robust_list, (long)thread->robust_list, (long)thread->robust_bytes, 0,
+                           0) == 0;
+    if (works && thread->cleared != thread->tid)
+        works = child_call(__NR_set_tid_address, (long)thread->cleared, 0, 0, 0) > 0;
+    if (works && (gate.alarm.it_value.tv_sec != 0 || gate.alarm.it_value.tv_usec != 0))
+        works = child_call(__NR_setitimer, ITIMER_REAL, (long)&gate.alarm, 0, 0) == 0;
+    child_exit(works ? 0 : 1);
+}
+
 /* A filter of system calls, or a limit of its user's processes, would keep it from that for each connection. */
-static bool can_fork(void)
+static enum template_refusal try_fork(void)
 {
     const struct timespec a_moment = {.tv_nsec = RETRY_NS};
     long pid = -EAGAIN;
+    int status = 0;
 
     for (unsigned i = 0; i < FORK_TRIES && pid == -EAGAIN; i++) {
         if (i > 0)
@@ -461,10 +509,12 @@ static bool can_fork(void)
         pid = child_call5(__NR_clone, 0, 0, 0, 0, 0);
     }
     if (pid == 0)
-        child_exit(0);
-    while (pid > 0 && child_call(__NR_wait4, pid, 0, __WALL, 0) == -EINTR)
+        try_to_be_worker();
+    while (pid > 0 && child_call(__NR_wait4, pid, (long)&status, __WALL, 0) == -EINTR)
         ;
-    return pid > 0;
+    if (pid < 0)
+        return TEMPLATE_REFUSAL_FORK;
+    return status == 0 ? TEMPLATE_REFUSAL_NONE : TEMPLATE_REFUSAL_CALLS;
 }
 
 static void arrive(void)
@@ -476,19 +526,20 @@ static void arrive(void)
     enum template_refusal refusal = image_refusal();
     if (refusal == TEMPLATE_REFUSAL_NONE)
         refusal = look_at_files();
-    if (refusal == TEMPLATE_REFUSAL_NONE && !can_fork())
-        refusal = TEMPLATE_REFUSAL_FORK;
+    stop_alarm();
+    if (refusal == TEMPLATE_REFUSAL_NONE)
+        refusal = try_fork();
     if (refusal != TEMPLATE_REFUSAL_NONE)
         leave(refusal);
     keep_own_handler();
-    stop_alarm();
     /* Nobody of the same user may look into it or change it: what is done to it is done to all later workers. */
     gate.dumpable = (int)child_call(__NR_prctl, PR_GET_DUMPABLE, 0, 0, 0);
     child_call(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0);
     move_memory();
     touch_note();
     child_call(__NR_close, gate.peer, 0, 0, 0);
-    standard_keep();
+    if (!standard_keep())
+        leave(TEMPLATE_REFUSAL_CALLS);
     __atomic_store_n(&gate.board->stand, TEMPLATE_AT_GATE, __ATOMIC_RELEASE);
 }
 

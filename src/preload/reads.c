@@ -16,6 +16,7 @@
 #include "preload/standard.h"
 #include "sys/child.h"
 
+#include <asm/ioctls.h>
 #include <dlfcn.h>
 #include <poll.h>
 #include <pthread.h>
@@ -55,6 +56,8 @@
          (fd, messages, count, flags, timeout), fd == 0)                                                   \
     CALL(splice, ssize_t, (int fd, off_t *at, int to, off_t *to_at, size_t size, unsigned flags),          \
          (fd, at, to, to_at, size, flags), fd == 0)                                                        \
+    CALL(ioctl, int, (int fd, unsigned long request, void *data), (fd, request, data),                     \
+         fd == 0 && (uint32_t)request == FIONREAD)                                                         \
     CALL(poll, int, (struct pollfd * fds, nfds_t count, int timeout), (fds, count, timeout),               \
          polls_input(fds, count))                                                                          \
     CALL(__poll_chk, int, (struct pollfd * fds, nfds_t count, int timeout, size_t room),                   \
@@ -88,7 +91,7 @@
     CALL(getsockname, int, (int fd, __SOCKADDR_ARG name, socklen_t *length), (fd, name, length),           \
          is_about_connection(fd))                                                                          \
     CALL(getpeername, int, (int fd, __SOCKADDR_ARG name, socklen_t *length), (fd, name, length),           \
-         length != NULL && *length > sizeof(struct sockaddr) && is_about_connection(fd))                   \
+         length != NULL && !is_bash(*length) && is_about_connection(fd))                                   \
     CALL(shutdown, int, (int fd, int how), (fd, how), is_about_connection(fd))                             \
     CALL(pthread_create, int,                                                                              \
          (pthread_t * thread, const pthread_attr_t *how, void *(*start)(void *), void *data),              \
@@ -114,9 +117,15 @@ static bool waits_in_epoll(int fd)
 }
 
 /*
- * Of what stands for it a program would get other answers, and what it sets would be lost. bash begins with getpeername(2), to know
- * whether there is a client, and would be forked before it is ready: it has room for no more than a struct sockaddr.
+ * bash begins with getpeername(2), with room for no more than a struct sockaddr, to know whether there is a client, and
+ * would be forked before it is ready. It is known by a name that it exports; one that does not is forked there.
  */
+static bool is_bash(socklen_t room)
+{
+    return room <= sizeof(struct sockaddr) && dlsym(RTLD_DEFAULT, "bash_getcwd_errstr") != NULL;
+}
+
+/* Of what stands for it a program would get other answers, and what it sets would be lost. */
 static bool is_about_connection(int fd)
 {
     return gate_is_ahead(TEMPLATE_GATE_READ) && standard_is_connection(fd);

@@ -108,13 +108,13 @@ static int source_of(int fd)
     return (int)child_call(__NR_fcntl, fd, F_DUPFD_CLOEXEC, KEPT_LEAST, 0);
 }
 
-void standard_keep(void)
+bool standard_keep(void)
 {
     for (int fd = 0; fd < STANDARD_COUNT; fd++) {
         standard.manner[fd] = manner_of(fd);
         standard.source[fd] = fd == 0 ? 0 : source_of(fd);
     }
-    child_close_range(0, STANDARD_COUNT - 1);
+    return child_close_range(0, STANDARD_COUNT - 1) == 0;
 }
 
 void standard_restore(void)

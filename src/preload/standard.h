@@ -21,8 +21,8 @@ bool standard_stands(int fd);
 bool standard_is_connection(int fd);
 /* Would this other descriptor be of no connection, or of no worker's standard error, because it is a copy of what stands for it? */
 bool standard_is_copied_to(int fd);
-/* At the gate: what was put in the place of 1 and 2 is kept elsewhere, and 0 to 2 are closed. */
-void standard_keep(void);
+/* At the gate: what was put in the place of 1 and 2 is kept elsewhere, and 0 to 2 are closed. False: they may not be. */
+bool standard_keep(void);
 /* Those of a connection are 0 to 2 now: 1 and 2 become what the program had made of them, and all wait, or not, as it had asked for. */
 void standard_restore(void);
 /* In a worker, after that: nothing is kept any more. */

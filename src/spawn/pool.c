@@ -173,13 +173,16 @@ static void look_at_starting(struct pool *pool, int64_t now_ns)
             starting->pid = -1;
             template_done(starting);
             pool->stillborn = 0;
+            pool->proven = true;
             move(pool, seat, POOL_WAITING);
         } else if (now_ns - seat->since_ns >= pool->plan->template_start_ns) {
             snprintf(reason, sizeof(reason), "did not come to its gate within %lld s",
                      (long long)(pool->plan->template_start_ns / SECOND_NS));
             template_done(starting);
             let_go(pool, seat);
-            if (pool->library_fd >= 0)
+            if (pool->proven)
+                news_add(&pool->news, SPAWN_NEWS_POOL, "%s", reason);
+            else if (pool->library_fd >= 0)
                 do_without(pool, reason);
         }
     }
@@ -435,14 +438,17 @@ static void note_end(struct pool *pool, const struct pool_seat *seat, const stru
     pool->due_ns = now_ns;
     if (was_at_gate(seat)) {
         pool->stillborn = 0;
+        pool->proven = true;
         pool->died++;
         pool->death = *end;
         return;
     }
-    if (template_is_hopeless(end, &pool->stillborn) && pool->library_fd >= 0) {
-        template_why_ended(&seat->starting, end, reason, sizeof(reason));
+    template_why_ended(&seat->starting, end, reason, sizeof(reason));
+    bool is_hopeless = template_is_hopeless(&seat->starting, end, pool->proven, &pool->stillborn);
+    if (is_hopeless && pool->library_fd >= 0)
         do_without(pool, reason);
-    }
+    else if (pool->proven)
+        news_add(&pool->news, SPAWN_NEWS_POOL, "%s", reason);
 }
 
 static struct pool_seat *find(struct pool *pool, pid_t pid)

@@ -65,6 +65,7 @@ struct pool {
     int64_t start_ns; /* the next one not before */
     int64_t due_ns;
     unsigned stillborn; /* in a row, that did not come to the gate */
+    bool proven;        /* one has come to it */
     uint32_t died;      /* that waited, since it was told */
     struct process_end death;
     bool is_filled; /* and that was told */

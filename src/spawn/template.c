@@ -385,8 +385,11 @@ void template_done(struct template *template)
     *template = (struct template){.pid = -1, .send_fd = -1, .claim_fd = -1};
 }
 
-bool template_is_hopeless(const struct process_end *end, unsigned *stillborn)
+bool template_is_hopeless(const struct template *template, const struct process_end *end, bool proven,
+                          unsigned *stillborn)
 {
+    if (proven && template->board->stand != TEMPLATE_REFUSES)
+        return false;
     if (!end->signalled)
         return true;
     return end->code != SIGKILL && ++*stillborn >= STILLBORN_MAX;

@@ -64,10 +64,13 @@ void template_retire(struct template *template);
 /* Gives everything up; the process, if there is one, is killed and waited for. */
 void template_done(struct template *template);
 /*
- * Whether a program of which one ended so before its gate, and *stillborn in a row before it, is not to be tried again: it
- * ends by itself there, or by a signal, twice. SIGKILL is somebody else's doing, or the want of memory, and does not count.
+ * Whether a program of which this one ended before its gate, and *stillborn in a row before it, is not to be tried again: it
+ * says that it cannot wait there, ends by itself, or by a signal, twice. SIGKILL is somebody else's doing, or the want of
+ * memory, and does not count. Of a program that has come to its gate before (`proven`) only what it says counts: it may be
+ * gone for a moment, while it is replaced.
  */
-bool template_is_hopeless(const struct process_end *end, unsigned *stillborn);
+bool template_is_hopeless(const struct template *template, const struct process_end *end, bool proven,
+                          unsigned *stillborn);
 /* Why it ended before its gate, to be read after the program's name. */
 void template_why_ended(const struct template *template, const struct process_end *end, char *text,
                         size_t size);

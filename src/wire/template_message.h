@@ -59,6 +59,8 @@ enum template_gate { TEMPLATE_GATE_MAIN, TEMPLATE_GATE_READ };
     REFUSAL(LOCKS, "it holds a lock on a file")                                                 \
     REFUSAL(REOPEN, "it has a file open that it may not open again")                            \
     REFUSAL(FORK, "it cannot fork")                                                             \
+    REFUSAL(CALLS, "its copies may not make the system calls that begin them")                  \
+    REFUSAL(CLOSED, "it has closed descriptors that are not its own")                           \
     REFUSAL(FILES, "it has more files and epoll instances open than can be kept apart")
 
 #define REFUSAL(id, text) TEMPLATE_REFUSAL_##id,

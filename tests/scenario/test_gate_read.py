@@ -1,4 +1,5 @@
 """Gate read: what a program has done with its descriptors and timers before it reads, and what that is in a worker."""
+import os
 import resource
 import time
 
@@ -71,6 +72,25 @@ EARLY = {
         "asked = ctypes.CDLL(None).getpeername(0, name, ctypes.byref(room)), room.value, name.raw[4:8]\n"
         "sys.stdin.readline(); print(*asked, flush=True)\n",
         f"0 16 {bytes([127, 0, 0, 1])}\n"),
+    "who its client is, with room for no more than an address of IPv4": (
+        "import ctypes, sys\nname, room = ctypes.create_string_buffer(16), ctypes.c_uint(16)\n"
+        "asked = ctypes.CDLL(None).getpeername(0, name, ctypes.byref(room)), room.value, name.raw[4:8]\n"
+        "sys.stdin.readline(); print(*asked, flush=True)\n",
+        f"0 16 {bytes([127, 0, 0, 1])}\n"),
+    "how much has come": (
+        "import fcntl, struct, sys, time\ncount = 0\n"
+        "while count == 0: count, = struct.unpack('i', fcntl.ioctl(0, 0x541b, bytes(4)))\n"
+        "sys.stdin.readline(); print(count, flush=True)\n",
+        "6\n"),
+    "files that may not be links, or have no name": (
+        "import os, sys, tempfile; flags = os.O_NOFOLLOW | os.O_DIRECTORY; folder = os.open('/etc', os.O_PATH | flags)\n"
+        "other = os.open('/etc', flags); none = os.open('/tmp', os.O_TMPFILE | os.O_RDWR); os.write(none, b'early'); os.lseek(none, 1, 0)\n"
+        "sys.stdin.readline(); print(os.path.exists(f'/proc/self/fd/{folder}/passwd'), 'passwd' in os.listdir(other), os.read(none, 9), flush=True)\n",
+        "True True b'arly'\n"),
+    "an epoll instance that is in another": (
+        "import select, sys; outer = select.epoll(); inner = select.epoll(); inner.register(0); outer.register(inner.fileno(), 1)\n"
+        "print(len(inner.poll()), len(outer.poll(20)), flush=True); sys.stdin.readline()\n",
+        "1 1\n"),
     "a variable that it removes: the environment is shorter by then": (
         "import os, subprocess, sys; os.unsetenv('PATH'); sys.stdin.readline()\n"
         "subprocess.run(['/bin/sh', '-c', 'echo $TCPREMOTEIP $FORKPORT_PAIR | /usr/bin/cut -c 1-20'], check=True)\n",
@@ -204,3 +224,52 @@ def test_an_alarm_is_for_the_client(serve, options):
     # Of a busy machine a process may have nothing for some seconds.
     assert 2 < time.monotonic() - started < forkport.DEADLINE
     assert server.log.find("notice") == []
+
+
+@pytest.fixture(name="prepared")
+def prepared_():
+    return os.path.join(forkport.BUILD, "tests", "fixtures", "prepared")
+
+
+@pytest.mark.parametrize("options", [["--engine", "fork"], READ, POOL, ["--engine", "pool", "--pool-min", "1"]],
+                         ids=["main", "read", "pool, read", "pool"])
+def test_an_alarm_that_a_constructor_sets(serve, prepared, options):
+    server = serve("127.0.0.1:0", *options, worker=[prepared])
+    server.log.wait("pool" if "pool" in options else "template")
+    for _ in range(3):
+        assert server.ask(b"hello\n") == b"40 s left, own session: hello\n"
+
+
+# Calls that a filter refuses or kills for: what a worker begins with.
+FILTERED = {"session": ("112", "kill"), "no session": ("112", "refuse"), "robust list": ("273", "kill"),
+            "close range": ("436", "kill"), "no close range": ("436", "refuse"), "no random numbers": ("318", "refuse")}
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the numbers of the calls are those of x86-64")
+@pytest.mark.parametrize("what", FILTERED)
+@pytest.mark.parametrize("options", [READ, POOL], ids=["fork", "pool"])
+def test_a_filter_of_what_a_worker_begins_with(serve, prepared, options, what):
+    server = serve("127.0.0.1:0", *options, worker=[prepared, "filter", *FILTERED[what]])
+    assert "may not make the system calls" in server.log.wait("notice")["error"]
+    for _ in range(3):
+        assert server.ask(b"hello\n") == b"40 s left, own session: hello\n"
+
+
+@pytest.mark.parametrize("way", ["closes", "replaces"])
+@pytest.mark.parametrize("options", [READ, POOL], ids=["fork", "pool"])
+def test_descriptors_of_the_gate_that_a_program_closes(serve, prepared, options, way):
+    """The second is as another file that has taken their numbers by the time it reads."""
+    server = serve("127.0.0.1:0", *options, worker=[prepared, "descriptors", way])
+    assert "closed descriptors that are not its own" in server.log.wait("notice")["error"]
+    for _ in range(3):
+        assert server.ask(b"hello\n") == b"40 s left, own session: hello\n"
+
+
+def test_a_program_that_is_the_first_of_its_namespace(serve, root):
+    """The end of the first ends the namespace."""
+    server = serve("127.0.0.1:0", *READ, worker=["python3", "-c", (
+        "import ctypes, sys; ctypes.CDLL(None).unshare(0x20000000) and sys.exit('not permitted')\n"
+        "print('got', sys.stdin.readline(), end='', flush=True)\n")])
+    assert "may not make the system calls" in server.log.wait("notice")["error"]
+    for _ in range(3):
+        assert server.ask(b"hello\n") == b"got hello\n"

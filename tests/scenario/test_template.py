@@ -353,3 +353,22 @@ def test_a_template_may_not_be_looked_into(serve, root, public_worker):
     result = subprocess.run(["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "ls", f"/proc/{template}/fd"],
                             capture_output=True, text=True, check=False)
     assert result.returncode != 0 and "Permission denied" in result.stderr
+
+
+@pytest.mark.parametrize("options", [["--engine", "fork"], ["--engine", "pool", "--pool-start", "exec", "--pool-min", "1"]],
+                         ids=["fork", "pool"])
+def test_a_program_that_is_gone_for_a_moment(serve, tmp_path, options):
+    """While it is replaced, say. It has come to its gate before, so it is tried again, and is not executed for ever."""
+    program = tmp_path / "program"
+    shutil.copy("/bin/cat", program)
+    server = serve("127.0.0.1:0", *options, "--template-age", "1", worker=[program])
+    event = options[1].replace("fork", "template")
+    server.log.wait(event)
+    program.rename(tmp_path / "away")
+    forkport.until(lambda: any("cannot run the program" in str(said) for said in server.log.find(event)), "it to be missed")
+    seen = len(server.log.find("template"))
+    (tmp_path / "away").rename(program)
+    forkport.until(lambda: any("at its gate" in str(said) for said in server.log.find("template")[seen:]) if event == "template"
+                   else forkport.all_children(server.pid), "it to be back")
+    assert server.ask(b"hello\n") == b"hello\n"
+    assert server.log.find("notice") == []
