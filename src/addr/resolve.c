@@ -119,7 +119,7 @@ static enum fp_status append_item(const struct notation *notation, struct addres
 
     enum fp_status status = notation_split(notation, &parts, err);
     if (status == FP_OK && parts.port.length == 1 && parts.port.start[0] == '*') {
-        status = notation_fail(notation, parts.port.start, err, "one cannot listen on every port");
+        status = notation_fail(notation, parts.port.start, err, "one port is expected, not every one");
         error_hint(err, "port 0 takes a free one");
     }
     if (status == FP_OK)

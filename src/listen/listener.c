@@ -11,10 +11,18 @@
 
 static void address_text(const struct address *address, char *buffer, size_t size)
 {
+    bool is_of_family = address_is_wildcard(address) && address->family != AF_UNSPEC;
+    char shown[ADDRESS_TEXT_SIZE];
     struct text text;
 
-    text_init(&text, buffer, size);
+    text_init(&text, shown, sizeof(shown));
     address_format(address, &text);
+    text_end(&text);
+    text_init(&text, buffer, size);
+    /* Of "any" it matters here whether it is that of both families. */
+    if (is_of_family)
+        text_string(&text, address->family == AF_INET ? "0.0.0.0" : "[::]");
+    text_string(&text, is_of_family ? shown + 1 : shown);
     text_end(&text);
 }
 

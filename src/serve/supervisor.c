@@ -55,6 +55,10 @@ static void reopen_log(struct supervisor *supervisor)
     struct fp_error err;
     char message[512];
 
+    if (supervisor->log->path == NULL) {
+        supervisor_notice(supervisor, "there is no log file to be opened anew");
+        return;
+    }
     if (log_reopen(supervisor->log, &err) == FP_OK) {
         supervisor_event(supervisor, &event);
         return;

@@ -39,6 +39,9 @@ struct door {
 
 enum supervisor_phase { PHASE_SERVING, PHASE_DRAINING, PHASE_TERMINATING, PHASE_KILLING };
 
+/* As much as is logged of a connection's standard error: what one write has beyond it would be dropped anyway. */
+#define STDERR_BYTES (256 * 1024)
+
 struct supervisor {
     const struct config *config;
     struct listeners *listeners;
@@ -82,7 +85,8 @@ struct supervisor {
     uint64_t refused;
     uint64_t failed;
     int64_t realtime_offset_ns; /* of CLOCK_REALTIME from CLOCK_MONOTONIC, as of this turn */
-    char stderr_bytes[65536];   /* of the datagram being read: static, it would be one more mapping to fork */
+    char stderr_bytes
+        [STDERR_BYTES]; /* of the datagram being read: static, it would be one more mapping to fork */
 };
 
 struct supervisor_parts {

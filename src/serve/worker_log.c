@@ -11,13 +11,12 @@
 #include <string.h>
 
 #define LINE_BYTES       EVENT_BYTES_MAX
-#define CONNECTION_BYTES (UINT64_C(256) * 1024)
+#define CONNECTION_BYTES ((uint64_t)STDERR_BYTES)
 /* What a line counts as at least, since it is an event, which a worker that writes newlines alone would have without end. */
 #define LINE_LEAST_BYTES 32
-/* What all those together may write who outlived their workers, with the events around it; 16 KiB come back in a second. */
+/* What all those together may write who outlived their workers; 16 KiB come back in a second. */
 #define STRAY_BYTES     CONNECTION_BYTES
 #define STRAY_NS_A_BYTE 61035
-#define EVENT_BYTES     128
 /* A worker that writes without end must not keep the supervisor from its other work. */
 #define READS_PER_TURN 64
 /*
@@ -26,16 +25,25 @@
  */
 #define READS_BEFORE_REAPING 2048
 
+/* With a few bytes more than are shown, by which one sees where the last character ends. */
 struct worker_line {
     size_t length;
-    char bytes[LINE_BYTES];
+    char bytes[LINE_BYTES + 4];
 };
+
+/* What a line counts as, which may have been counted in part. */
+static uint64_t cost(size_t length, size_t counted)
+{
+    uint64_t whole = counted + length + 1;
+
+    return (whole < LINE_LEAST_BYTES ? LINE_LEAST_BYTES : whole) - counted;
+}
 
 static void log_line(struct supervisor *supervisor, const struct connection *connection, const char *start,
                      size_t length)
 {
     struct event event = {.kind = EVENT_STDERR};
-    struct event_bytes text = {.start = start, .length = length < LINE_BYTES ? length : LINE_BYTES};
+    struct event_bytes text = {.start = start, .length = length};
 
     EVENT_SET(&event, CONNECTION, connection, connection->number);
     EVENT_SET(&event, PAIR, pair, &connection->pair);
@@ -55,7 +63,7 @@ static void keep(struct supervisor *supervisor, struct connection *connection, c
         return;
     }
     struct worker_line *line = connection->line;
-    size_t room = LINE_BYTES - line->length;
+    size_t room = sizeof(line->bytes) - line->length;
     memcpy(line->bytes + line->length, start, length < room ? length : room);
     line->length += length < room ? length : room;
 }
@@ -82,7 +90,7 @@ static void log_of_connection(struct supervisor *supervisor, struct connection *
         return;
     for (const char *end; *written < CONNECTION_BYTES && (end = memchr(start, '\n', length)) != NULL;) {
         size_t line = (size_t)(end - start);
-        *written += line + 1 < LINE_LEAST_BYTES ? LINE_LEAST_BYTES : line + 1;
+        *written += cost(line, connection->line != NULL ? connection->line->length : 0);
         finish_line(supervisor, connection, start, line);
         start += line + 1;
         length -= line + 1;
@@ -130,14 +138,14 @@ static void log_stray_line(struct supervisor *supervisor, const struct log_socke
                            const char *start, size_t length)
 {
     struct event event = {.kind = EVENT_STDERR};
-    struct event_bytes text = {.start = start, .length = length < LINE_BYTES ? length : LINE_BYTES};
+    struct event_bytes text = {.start = start, .length = length};
 
     if (sender->number != 0)
         EVENT_SET(&event, CONNECTION, connection, connection_key_number(sender->number));
     EVENT_SET(&event, PID, pid, (uint64_t)sender->pid);
     EVENT_SET(&event, TEXT, text, text);
     supervisor_event(supervisor, &event);
-    supervisor->stray_bytes += length + EVENT_BYTES;
+    supervisor->stray_bytes += cost(length, 0);
 }
 
 /* Somebody who outlived the worker: of a connection that is no more, and bound together with all such. Each write is whole lines. */

@@ -138,6 +138,13 @@ def test_what_is_not_permitted(stranger, arguments, said):
     assert code == 77 and said in line, line
 
 
+def test_which_any_is_in_use(serve):
+    with socket.create_server(("0.0.0.0", 0)) as other:
+        port = other.getsockname()[1]
+        code, line = refused("serve", f"[::]:{port},0.0.0.0:{port}", *ECHO)
+    assert code == 69 and f"listen on 0.0.0.0:{port}" in line
+
+
 def test_address_in_use(serve):
     with socket.create_server(("127.0.0.1", 0)) as other:
         code, line = refused("serve", f"127.0.0.1:{other.getsockname()[1]}", *ECHO)

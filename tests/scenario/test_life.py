@@ -390,6 +390,18 @@ def test_log_rotation_loses_nothing(serve):
     assert events[-1]["event"] == "stop"
 
 
+def test_no_log_file_to_be_opened_anew(tmp_path):
+    with open(tmp_path / "log", "w", encoding="utf-8") as log, subprocess.Popen(
+            [forkport.FORKPORT, "serve", "127.0.0.1:0", "--builtin", "echo"], stderr=log) as server:
+        try:
+            forkport.until(lambda: "listen" in (tmp_path / "log").read_text(), "it to listen")
+            server.send_signal(signal.SIGUSR1)
+            forkport.until(lambda: len((tmp_path / "log").read_text().splitlines()) > 1, "it to say something")
+        finally:
+            server.kill()
+    assert "notice there is no log file" in (tmp_path / "log").read_text()
+
+
 def test_log_file_that_cannot_be_reopened_is_kept(serve):
     server = serve("127.0.0.1:0", worker=["cat"])
     moved = server.folder / "moved"

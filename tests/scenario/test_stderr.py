@@ -224,3 +224,39 @@ def test_flood_delays_nobody(serve):
         flooder.close()
         server.log.wait("end", connection=connection)
     assert longest < 1
+
+
+def test_much_in_one_write(serve):
+    """As much as the socket takes at once."""
+    lines = [f"{number:04} " + 65 * "x" for number in range(2000)]
+    program = "import os, sys; data = sys.stdin.buffer.read(); sys.exit(os.write(2, data) != len(data))"
+    server = serve("127.0.0.1:0", worker=["python3", "-c", program])
+    assert server.ask("".join(line + "\n" for line in lines).encode()) == b""
+    assert server.log.wait("end")["exit"] == 0
+    assert texts(server) == lines
+
+
+@pytest.mark.parametrize("end", [b"", b"\n"], ids=["without a newline", "with one"])
+def test_a_line_is_not_cut_within_a_character(serve, end):
+    server = serve("127.0.0.1:0", worker=["sh", "-c", "cat >&2"])
+    server.ask(b"x" + 600 * "é".encode() + end)
+    server.log.wait("end")
+    assert texts(server) == ["x" + 511 * "é"]
+
+
+def test_what_lines_in_pieces_count_as(serve):
+    """As the same lines at once: not each newline as a line."""
+    program = "import os\nfor _ in range(2500): os.write(2, 99 * b'y'); os.write(2, b'\\n')"
+    server = serve("127.0.0.1:0", worker=["python3", "-c", program])
+    server.ask(b"")
+    server.log.wait("end")
+    assert texts(server) == 2500 * [99 * "y"] and server.log.find("notice") == []
+
+
+def test_how_much_those_write_who_outlive_their_worker(serve):
+    program = ("import os, time\nif os.fork() == 0:\n os.close(0); os.close(1); time.sleep(0.5)\n"
+               " for number in range(3000): os.write(2, b'%05d %s\\n' % (number, 43 * b'w'))")
+    server = serve("127.0.0.1:0", worker=["python3", "-c", program])
+    server.ask(b"")
+    assert "pair" not in server.log.wait("stderr", count=3000)
+    assert server.log.find("notice") == []

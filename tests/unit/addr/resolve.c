@@ -79,7 +79,7 @@ static void test_says_what_is_wrong_with_a_list(void **state)
         {"21,21", "21", "it is in the list already, at column 4", ""},
         {"127.0.0.1:21,[::ffff:127.0.0.1]:ftp", "[::ffff:127.0.0.1]:ftp",
          "it is in the list already, at column 14", ""},
-        {"*:*", "*:*", "one cannot listen on every port, at column 3", "port 0 takes a free one"},
+        {"*:*", "*:*", "one port is expected, not every one, at column 3", "port 0 takes a free one"},
         {"[fe80::1]:21", "[fe80::1]:21",
          "fe80::1 is on every link, so it needs the scope of one, at column 1",
          "write [fe80::1%eth0]:21, with its device for eth0"},
