@@ -470,30 +470,33 @@ static void move_memory(void)
 }
 
 /*
- * In a child that is made to try it: does what a worker does before the program goes on, and what its template does for it.
- * A filter of system calls may refuse one, or kill for it; and in a namespace of processes of its own it is the first, with
- * which that ends.
+ * In a child that is made to try it: what is done for a worker and by it, before the program goes on. A filter of system calls
+ * may refuse one, or kill for it.
  */
-__attribute__((noreturn)) static void try_to_be_worker(void)
+static bool can_begin(void)
 {
-    const struct image_thread *thread = &gate.thread;
     uint64_t random = 0;
     char byte;
-    bool works =
-        child_call(__NR_getpid, 0, 0, 0, 0) != 1 && child_setsid() >= 0 &&
-        child_call5(__NR_recvfrom, gate.control, (long)&byte, 0, MSG_DONTWAIT | MSG_TRUNC, 0) == -EAGAIN &&
-        child_call(__NR_getrandom, (long)&random, sizeof(random), 0, 0) == sizeof(random) &&
-        child_call(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0) == 0 && child_move(gate.control, 0) == 0 &&
-        child_call(__NR_close, gate.control, 0, 0, 0) == 0 && child_close_range(0, 2) == 0;
 
-    if (works && thread->robust_list != NULL)
-        works = child_call(__NR_set_robust_list, (long)thread->robust_list, (long)thread->robust_bytes, 0,
-                           0) == 0;
-    if (works && thread->cleared != thread->tid)
-        works = child_call(__NR_set_tid_address, (long)thread->cleared, 0, 0, 0) > 0;
-    if (works && (gate.alarm.it_value.tv_sec != 0 || gate.alarm.it_value.tv_usec != 0))
-        works = child_call(__NR_setitimer, ITIMER_REAL, (long)&gate.alarm, 0, 0) == 0;
-    child_exit(works ? 0 : 1);
+    return child_setsid() >= 0 &&
+           child_call5(__NR_recvfrom, gate.control, (long)&byte, 0, MSG_DONTWAIT | MSG_TRUNC, 0) == -EAGAIN &&
+           child_call(__NR_getrandom, (long)&random, sizeof(random), 0, 0) == sizeof(random) &&
+           child_call(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0) == 0 && child_move(gate.control, 0) == 0 &&
+           child_call(__NR_close, gate.control, 0, 0, 0) == 0 && child_close_range(0, 2) == 0;
+}
+
+static bool can_continue(void)
+{
+    const struct image_thread *thread = &gate.thread;
+
+    if (thread->robust_list != NULL &&
+        child_call(__NR_set_robust_list, (long)thread->robust_list, (long)thread->robust_bytes, 0, 0) != 0)
+        return false;
+    if (thread->cleared != thread->tid &&
+        child_call(__NR_set_tid_address, (long)thread->cleared, 0, 0, 0) <= 0)
+        return false;
+    /* The first of a namespace of processes: with its end the namespace ends, and there is no second one. */
+    return child_call(__NR_getpid, 0, 0, 0, 0) != 1;
 }
 
 /* A filter of system calls, or a limit of its user's processes, would keep it from that for each connection. */
@@ -509,7 +512,7 @@ static enum template_refusal try_fork(void)
         pid = child_call5(__NR_clone, 0, 0, 0, 0, 0);
     }
     if (pid == 0)
-        try_to_be_worker();
+        child_exit(can_begin() && can_continue() ? 0 : 1);
     while (pid > 0 && child_call(__NR_wait4, pid, (long)&status, __WALL, 0) == -EINTR)
         ;
     if (pid < 0)

@@ -4,9 +4,9 @@
 #include "config/options.h"
 #include "serve/supervisor.h"
 #include "spawn/builtin.h"
+#include "spawn/engine.h"
 #include "sys/fd.h"
 #include "sys/memory.h"
-#include "sys/process.h"
 #include "sys/procfs.h"
 
 #include <errno.h>
@@ -318,7 +318,7 @@ static enum fp_status open_and_run(struct fp_server *server, struct fp_error *er
     status = open_log(server, &log, err);
     if (status == FP_OK) {
         /* What stdio has buffered would otherwise be in each forked copy too, and be written by each. */
-        process_flush();
+        engine_flush();
         status = run(server, &log, err);
         log_close(&log);
     }

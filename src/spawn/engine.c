@@ -6,6 +6,7 @@
 #include "sys/memory.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 static bool executes(const struct spawn_plan *plan)
 {
@@ -140,4 +141,15 @@ void engine_close(struct engine *engine)
 {
     if (engine->pool != NULL)
         pool_close(engine->pool);
+}
+
+void engine_flush(void)
+{
+    if (ftrylockfile(stdin) == 0) {
+        fflush(NULL);
+        funlockfile(stdin);
+    } else if (ftrylockfile(stdout) == 0) {
+        fflush_unlocked(stdout);
+        funlockfile(stdout);
+    }
 }

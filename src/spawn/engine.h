@@ -61,4 +61,10 @@ void engine_close(struct engine *engine);
 /* What happened meanwhile that is worth an event. */
 bool engine_news(struct engine *engine, struct spawn_news *ret_news);
 
+/*
+ * Before copies are made: writes out what stdio has buffered, which each copy would have too. While another thread reads from
+ * standard input, which may take for ever, it is done for standard output alone.
+ */
+void engine_flush(void);
+
 #endif

@@ -180,7 +180,7 @@ IN_COPY enum fp_status handler_start(const struct spawn_plan *plan, const struct
     }
     copy.envp = many != NULL ? many : copy.few;
     if (plan->flushes)
-        process_flush();
+        engine_flush();
     copy.purges_output = output_pending() != 0 || ferror_unlocked(stdout);
     copy.purges_input = __fbufsize(stdin) != 0;
     plan_setup(plan, request, &copy.plan.setup);

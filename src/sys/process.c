@@ -5,7 +5,6 @@
 #include <sched.h>
 #include <signal.h>
 #include <stddef.h>
-#include <stdio.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -21,25 +20,6 @@ pid_t process_clone_vm(int (*run)(void *data), void *data, void *stack, size_t s
 pid_t process_fork(void)
 {
     return fork();
-}
-
-static void flush_free(FILE *stream)
-{
-    if (ftrylockfile(stream) != 0)
-        return;
-    fflush_unlocked(stream);
-    funlockfile(stream);
-}
-
-void process_flush(void)
-{
-    if (ftrylockfile(stdin) != 0) {
-        flush_free(stdout);
-        flush_free(stderr);
-        return;
-    }
-    fflush(NULL);
-    funlockfile(stdin);
 }
 
 static int64_t microseconds(const struct timeval *time)

@@ -20,11 +20,6 @@
 pid_t process_clone_vm(int (*run)(void *data), void *data, void *stack, size_t stack_bytes,
                        volatile int *in_use);
 pid_t process_fork(void);
-/*
- * Before a copy is made: writes out what stdio has buffered, which each copy would have too. While another thread reads from
- * standard input, which may take for ever, it is done for standard output and error alone.
- */
-void process_flush(void);
 
 /* How a child ended and what it used. */
 struct process_end {
