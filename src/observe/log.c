@@ -248,6 +248,8 @@ bool log_has_unwritten(const struct log *log)
 
 enum fp_status log_reopen(struct log *log, struct fp_error *err)
 {
+    if (log->path == NULL)
+        return FP_OK;
     log_flush(log);
     int fd = fd_open_append(log->path);
     if (fd < 0)

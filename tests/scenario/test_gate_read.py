@@ -79,7 +79,8 @@ EARLY = {
         f"0 16 {bytes([127, 0, 0, 1])}\n"),
     "how much has come": (
         "import fcntl, struct, sys, time\ncount = 0\n"
-        "while count == 0: count, = struct.unpack('i', fcntl.ioctl(0, 0x541b, bytes(4)))\n"
+        "for _ in range(1000):\n"
+        "    count, = struct.unpack('i', fcntl.ioctl(0, 0x541b, bytes(4)))\n    if count: break\n    time.sleep(0.01)\n"
         "sys.stdin.readline(); print(count, flush=True)\n",
         "6\n"),
     "files that may not be links, or have no name": (
