@@ -27,7 +27,7 @@ help:
 	@echo 'make bench-template  measure forks of templates of 1, 64 and 512 MB'
 	@echo 'make bench-latency  measure how long a client waits at half load and in a burst'
 	@echo 'make bench-idle   measure the memory of 10,000 held connections, for each engine'
-	@echo 'make bench-100k   hold 100,000 connections with a process each (half an hour, 16 GB)'
+	@echo 'make bench-100k   hold 100,000 connections with a process each (a minute or two, 16 GB)'
 	@echo 'make bench-million  1,000,000 connections through one service: each answered, nothing left'
 	@echo 'make bench-demux  measure the demultiplexer against others, a million connections'
 	@echo 'make bench-capture  measure demux --read against tshark, a million segments'
