@@ -13,6 +13,7 @@
 
 #define FILES_MAX      16
 #define MEMBERS_MAX    32
+#define EPOLL_DEPTH    5 /* the kernel nests no deeper */
 #define AT_EMPTY_PATH_ 0x1000
 
 struct member {
@@ -278,18 +279,33 @@ void files_renew(void)
     }
 }
 
-static void find_input(const char *line, void *data)
+struct found {
+    int fds[MEMBERS_MAX];
+    unsigned count;
+};
+
+static void find_member(const char *line, void *data)
 {
-    if (strncmp(line, "tfd:", 4) == 0 && lines_skip(&line, "tfd:") && line[0] == '0' && line[1] == ' ')
-        *(bool *)data = true;
+    struct found *found = data;
+
+    if (strncmp(line, "tfd:", 4) == 0 && lines_skip(&line, "tfd:") && found->count < MEMBERS_MAX)
+        found->fds[found->count++] = number_of(line);
+}
+
+/* A member may be an instance itself. Of what is none, no line is of a member. */
+static bool has_input(int fd, unsigned depth)
+{
+    struct found found = {.count = 0};
+    bool has = false;
+    char path[40];
+
+    lines_read(path_of("/proc/self/fdinfo/", fd, path), find_member, &found);
+    for (unsigned i = 0; i < found.count && !has; i++)
+        has = found.fds[i] == 0 || (depth < EPOLL_DEPTH && has_input(found.fds[i], depth + 1));
+    return has;
 }
 
 bool files_epoll_has_input(int fd)
 {
-    bool found = false;
-    char path[40];
-
-    if (fd >= 0)
-        lines_read(path_of("/proc/self/fdinfo/", fd, path), find_input, &found);
-    return found;
+    return fd >= 0 && has_input(fd, 1);
 }

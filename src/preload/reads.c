@@ -97,10 +97,15 @@
          (pthread_t * thread, const pthread_attr_t *how, void *(*start)(void *), void *data),              \
          (thread, how, start, data), true)
 
+static bool waits_in_epoll(int fd)
+{
+    return gate_is_ahead(TEMPLATE_GATE_READ) && files_epoll_has_input(fd);
+}
+
 static bool polls_input(const struct pollfd *fds, nfds_t count)
 {
     for (nfds_t i = 0; i < count; i++) {
-        if (fds[i].fd == 0 && fds[i].events != 0)
+        if (fds[i].events != 0 && (fds[i].fd == 0 || waits_in_epoll(fds[i].fd)))
             return true;
     }
     return false;
@@ -109,11 +114,6 @@ static bool polls_input(const struct pollfd *fds, nfds_t count)
 static bool selects_input(int count, const fd_set *in)
 {
     return count > 0 && in != NULL && FD_ISSET(0, in);
-}
-
-static bool waits_in_epoll(int fd)
-{
-    return gate_is_ahead(TEMPLATE_GATE_READ) && files_epoll_has_input(fd);
 }
 
 /*

@@ -88,6 +88,14 @@ EARLY = {
         "other = os.open('/etc', flags); none = os.open('/tmp', os.O_TMPFILE | os.O_RDWR); os.write(none, b'early'); os.lseek(none, 1, 0)\n"
         "sys.stdin.readline(); print(os.path.exists(f'/proc/self/fd/{folder}/passwd'), 'passwd' in os.listdir(other), os.read(none, 9), flush=True)\n",
         "True True b'arly'\n"),
+    "waiting for an epoll instance that is in another": (
+        "import select, sys; outer = select.epoll(); inner = select.epoll(); inner.register(0); outer.register(inner.fileno(), 1)\n"
+        "print(len(outer.poll()), flush=True); sys.stdin.readline()\n",
+        "1\n"),
+    "polling an epoll instance": (
+        "import select, sys; inner = select.epoll(); inner.register(0); outer = select.poll(); outer.register(inner.fileno(), 1)\n"
+        "print(len(outer.poll()), flush=True); sys.stdin.readline()\n",
+        "1\n"),
     "an epoll instance that is in another": (
         "import select, sys; outer = select.epoll(); inner = select.epoll(); inner.register(0); outer.register(inner.fileno(), 1)\n"
         "print(len(inner.poll()), len(outer.poll(20)), flush=True); sys.stdin.readline()\n",
