@@ -71,6 +71,11 @@ def children(pid):
     return [child for child in pids if child not in waiting]
 
 
+def has_kernel_pids():
+    """Is this the first PID namespace, whose file has a number of its own (PROC_PID_INIT_INO)?"""
+    return os.readlink("/proc/self/ns/pid") == "pid:[4026531836]"
+
+
 def waits_for_connections(pid):
     return pid in wait_for_connections([pid])
 

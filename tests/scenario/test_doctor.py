@@ -14,7 +14,7 @@ import time
 
 import pytest
 
-from forkport import BUILD, DEADLINE, FORKPORT, LIBC, SANITIZED, TRACED, read_trace
+from forkport import BUILD, DEADLINE, FORKPORT, LIBC, SANITIZED, TRACED, has_kernel_pids, read_trace
 
 NOBODY = 65534
 AS_NOBODY = ["setpriv", "--reuid", str(NOBODY), "--regid", str(NOBODY), "--clear-groups"]
@@ -127,6 +127,8 @@ def test_a_call_without_which_no_worker_runs(how, verdict):
 ])
 def test_a_call_that_is_refused(root, call, how, code, expected):
     before, after = look(), look(preexec_fn=refuse(call, how), code=code)
+    # In a PID namespace some are not asked for.
+    expected = {name: verdict for name, verdict in expected.items() if has_kernel_pids() or before[name]["verdict"] != "missing"}
     assert verdicts(after) == {**verdicts(before), **expected}
 
 
