@@ -96,8 +96,10 @@ enum fp_status notation_fail(const struct notation *notation, const char *at, st
 enum fp_status notation_fail_device(const struct notation *notation, const char *at, const char *name,
                                     struct fp_error *err)
 {
-    if (error_is_shortage(errno))
-        return error_set(err, FP_SYSTEM, errno, "look up", "the device %s", name);
+    /* Where no socket can be made to ask with, glibc says that there is no file. */
+    if (errno != ENODEV)
+        return error_reason(err, error_set(err, FP_SYSTEM, 0, "look up", "the device %s", name),
+                            "no socket can be made to ask with");
     return notation_fail(notation, at, err, "there is no device %s", name);
 }
 

@@ -66,13 +66,18 @@ static int number_of(const char *digits)
     return number;
 }
 
+static bool is_of_member(const char **line)
+{
+    return strncmp(*line, "tfd:", 4) == 0 && lines_skip(line, "tfd:");
+}
+
 /* "tfd:        5 events:       19 data:     7ffc  pos:..." */
 static void note_member(const char *line, void *data)
 {
     struct member member = {0};
 
     (void)data;
-    if (strncmp(line, "tfd:", 4) != 0 || !lines_skip(&line, "tfd:"))
+    if (!is_of_member(&line))
         return;
     member.fd = number_of(line);
     if (!lines_skip(&line, "events:"))
@@ -288,7 +293,7 @@ static void find_member(const char *line, void *data)
 {
     struct found *found = data;
 
-    if (strncmp(line, "tfd:", 4) == 0 && lines_skip(&line, "tfd:") && found->count < MEMBERS_MAX)
+    if (is_of_member(&line) && found->count < MEMBERS_MAX)
         found->fds[found->count++] = number_of(line);
 }
 

@@ -11,7 +11,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/stat.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -24,11 +23,10 @@
 #include <time.h>
 
 /* Out of the way of the numbers that the program gets for its own; from 64 on, a table of them costs more to copy. */
-#define CONTROL_LEAST  56
-#define AT_EMPTY_PATH_ 0x1000
-#define RETRY_NS       1000000
-#define FORK_TRIES     100
-#define OWN_PRELOAD    "LD_PRELOAD="
+#define CONTROL_LEAST 56
+#define RETRY_NS      1000000
+#define FORK_TRIES    100
+#define OWN_PRELOAD   "LD_PRELOAD="
 
 extern char **environ;
 
@@ -146,17 +144,6 @@ static int move_up(int fd)
     return (int)moved;
 }
 
-/* 0: it is closed. All sockets are of one device. */
-static uint64_t inode_of(int fd)
-{
-    struct statx status = {0};
-
-    if (child_call5(__NR_statx, fd, (long)"", AT_EMPTY_PATH_, STATX_INO | STATX_TYPE, (long)&status) != 0 ||
-        (status.stx_mode & S_IFMT) != S_IFSOCK)
-        return 0;
-    return status.stx_ino;
-}
-
 void gate_open(void)
 {
     struct template_marker marker;
@@ -174,8 +161,8 @@ void gate_open(void)
     child_call(__NR_close, (int)marker.library, 0, 0, 0);
     gate.control = move_up((int)marker.control);
     gate.peer = move_up((int)marker.peer);
-    gate.control_inode = inode_of(gate.control);
-    gate.peer_inode = inode_of(gate.peer);
+    gate.control_inode = standard_socket(gate.control);
+    gate.peer_inode = standard_socket(gate.peer);
     if (!find_room(room))
         leave(TEMPLATE_REFUSAL_LAYOUT);
     standard_begin();
@@ -401,7 +388,7 @@ static enum template_refusal look_at_files(void)
 {
     char byte;
 
-    if (inode_of(gate.control) != gate.control_inode || inode_of(gate.peer) != gate.peer_inode)
+    if (standard_socket(gate.control) != gate.control_inode || standard_socket(gate.peer) != gate.peer_inode)
         return TEMPLATE_REFUSAL_CLOSED;
     if (child_call5(__NR_recvfrom, gate.peer, (long)&byte, 1, MSG_PEEK | MSG_DONTWAIT, 0) != -EAGAIN)
         return TEMPLATE_REFUSAL_WROTE;

@@ -49,6 +49,13 @@ static bool is_same(const struct identity *one, const struct identity *other)
     return one->device == other->device && one->inode == other->inode && one->format == other->format;
 }
 
+uint64_t standard_socket(int fd)
+{
+    struct identity now = identity_of(fd);
+
+    return now.format == FORMAT_SOCKET ? now.inode : 0;
+}
+
 static struct manner manner_of(int fd)
 {
     long status = child_call(__NR_fcntl, fd, F_GETFL, 0, 0);

@@ -10,6 +10,7 @@
 #define PRELOAD_STANDARD_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #define STANDARD_COUNT 3
 
@@ -21,6 +22,8 @@ bool standard_stands(int fd);
 bool standard_is_connection(int fd);
 /* Would this other descriptor be of no connection, or of no worker's standard error, because it is a copy of what stands for it? */
 bool standard_is_copied_to(int fd);
+/* By which a socket under any number is known; 0: it is none, or closed. */
+uint64_t standard_socket(int fd);
 /* At the gate: what was put in the place of 1 and 2 is kept elsewhere, and 0 to 2 are closed. False: they may not be. */
 bool standard_keep(void);
 /* Those of a connection are 0 to 2 now: 1 and 2 become what the program had made of them, and all wait, or not, as it had asked for. */

@@ -85,8 +85,8 @@ struct supervisor {
     uint64_t refused;
     uint64_t failed;
     int64_t realtime_offset_ns; /* of CLOCK_REALTIME from CLOCK_MONOTONIC, as of this turn */
-    char stderr_bytes
-        [STDERR_BYTES]; /* of the datagram being read: static, it would be one more mapping to fork */
+    /* Of the datagram being read: static, it would be one more mapping to fork. */
+    char stderr_bytes[STDERR_BYTES];
 };
 
 struct supervisor_parts {

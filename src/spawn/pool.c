@@ -172,7 +172,6 @@ static void look_at_starting(struct pool *pool, int64_t now_ns)
             seat->claim_fd = fd_take(&starting->claim_fd);
             starting->pid = -1;
             template_done(starting);
-            pool->stillborn = 0;
             pool->proven = true;
             move(pool, seat, POOL_WAITING);
         } else if (now_ns - seat->since_ns >= pool->plan->template_start_ns) {
@@ -437,7 +436,6 @@ static void note_end(struct pool *pool, const struct pool_seat *seat, const stru
     pool->start_ns = now_ns + pace_failure_ns(&pool->pace, now_ns);
     pool->due_ns = now_ns;
     if (was_at_gate(seat)) {
-        pool->stillborn = 0;
         pool->proven = true;
         pool->died++;
         pool->death = *end;

@@ -64,7 +64,7 @@ void template_retire(struct template *template);
 /* Gives everything up; the process, if there is one, is killed and waited for. */
 void template_done(struct template *template);
 /*
- * Whether a program of which this one ended before its gate, and *stillborn in a row before it, is not to be tried again: it
+ * Whether a program of which this one ended before its gate, and *stillborn before it, is not to be tried again: it
  * says that it cannot wait there, ends by itself, or by a signal, twice. SIGKILL is somebody else's doing, or the want of
  * memory, and does not count. Of a program that has come to its gate before (`proven`) only what it says counts: it may be
  * gone for a moment, while it is replaced.

@@ -120,7 +120,6 @@ static void welcome(struct templates *templates, struct template *template, int6
 
     template->state = TEMPLATE_READY;
     template->moved_ns = now_ns;
-    templates->stillborn = 0;
     templates->proven = true;
     if (board->huge_kib != 0 || board->file_kib != 0)
         snprintf(moved, sizeof(moved), ", %u MiB in files, %u MiB in huge pages, in %u ms",

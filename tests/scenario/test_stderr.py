@@ -254,7 +254,8 @@ def test_what_lines_in_pieces_count_as(serve):
 
 
 def test_how_much_those_write_who_outlive_their_worker(serve):
-    program = ("import os, time\nif os.fork() == 0:\n os.close(0); os.close(1); time.sleep(0.5)\n"
+    program = ("import os, time\nworker = os.getpid()\nif os.fork() == 0:\n os.close(0); os.close(1)\n"
+               " while os.path.exists(f'/proc/{worker}'): time.sleep(0.01)\n"
                " for number in range(3000): os.write(2, b'%05d %s\\n' % (number, 43 * b'w'))")
     server = serve("127.0.0.1:0", worker=["python3", "-c", program])
     server.ask(b"")

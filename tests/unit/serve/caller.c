@@ -175,9 +175,13 @@ static void test_what_is_short_is_said(void **state)
     struct rlimit none = {.rlim_cur = 0, .rlim_max = old.rlim_max};
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
     enum fp_status found[] = {
-        fp_server_set(server, "user", "daemon", NULL),  fp_server_set(server, "user", "1", NULL),
-        fp_server_set(server, "group", "daemon", NULL), fp_server_listen(server, "127.0.0.1:echo", NULL),
-        fp_server_listen(server, "localhost:0", NULL),  fp_server_open(server, NULL),
+        fp_server_set(server, "user", "daemon", NULL),
+        fp_server_set(server, "user", "1", NULL),
+        fp_server_set(server, "group", "daemon", NULL),
+        fp_server_listen(server, "127.0.0.1:echo", NULL),
+        fp_server_listen(server, "127.0.0.1%lo:0", NULL),
+        fp_server_listen(server, "localhost:0", NULL),
+        fp_server_open(server, NULL),
     };
     setrlimit(RLIMIT_NOFILE, &old);
     fp_server_free(server);
