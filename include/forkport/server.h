@@ -94,7 +94,7 @@ const char *fp_server_pair(const struct fp_server *server, size_t index);
  * Serves until SIGTERM, SIGINT or fp_server_stop(), then lets connections end (option "drain") and returns FP_OK with
  * all workers reaped and all sockets closed, as they are where it fails. Signals and their mask are then as before. What stdio
  * has buffered is written first, see fp_server(3). As fp_server_open() where it opens; FP_SYSTEM: descriptors or
- * memory are short at its start, or all listening sockets were lost. A server runs once, and one at a time in a process (FP_USAGE).
+ * memory are short at its start, or all listening sockets were lost, or, when it was over, the log's file could not be written and lacks events. A server runs once, and one at a time in a process (FP_USAGE).
  */
 enum fp_status fp_server_run(struct fp_server *server, struct fp_error *err);
 

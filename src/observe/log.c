@@ -5,6 +5,7 @@
 #include "sys/memory.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 
 /* A power of two, so that positions may grow without end. */
@@ -77,17 +78,6 @@ void log_open_sink(struct log *log, void (*sink)(const char *line, size_t length
                    enum event_form form)
 {
     *log = (struct log){.enabled = true, .form = form, .fd = -1, .sink = sink, .sink_data = data};
-}
-
-void log_close(struct log *log)
-{
-    /* The server is over and its signals are the program's again: one that came of the write would end it. */
-    if (!log->is_broken)
-        log_flush(log);
-    if (log->owns_fd)
-        fd_close(log->fd);
-    memory_unmap(log->ring, RING_BYTES);
-    *log = (struct log){.fd = -1};
 }
 
 static size_t ring_free(const struct log *log)
@@ -177,6 +167,24 @@ static void drop_unwritten(struct log *log)
     log->tail = log->head;
 }
 
+enum fp_status log_close(struct log *log, struct fp_error *err)
+{
+    /* The server is over and its signals are the program's again: one that came of the write would end it. */
+    if (log->failure == 0)
+        log_flush(log);
+    enum fp_status status = FP_OK;
+    if (log->path != NULL && log->failure != 0) {
+        drop_unwritten(log);
+        status = error_set(err, FP_SYSTEM, log->failure, "write", "%" PRIu64 " events to the log file %s",
+                           log->lost, log->path);
+    }
+    if (log->owns_fd)
+        fd_close(log->fd);
+    memory_unmap(log->ring, RING_BYTES);
+    *log = (struct log){.fd = -1};
+    return status;
+}
+
 /* The rest of a line that another file has the beginning of. There is no room for a line in the ring where this could be overwritten. */
 static void drop_begun(struct log *log)
 {
@@ -201,7 +209,7 @@ static void write_out(struct log *log)
             length = length < SMALL_WRITE ? length : SMALL_WRITE;
         }
         ssize_t written = fd_write(log->fd, log->is_socket, log->ring + at, length);
-        log->is_broken = written < 0 && errno != EAGAIN && errno != EINTR;
+        log->failure = written < 0 && errno != EAGAIN && errno != EINTR ? errno : 0;
         if (written < 0 && errno == EPIPE)
             drop_unwritten(log);
         if (written <= 0)
@@ -235,7 +243,7 @@ void log_flush(struct log *log)
 {
     write_out(log);
     /* Where nobody reads, it is said with the next event that can be written. */
-    if (log->lost != 0 && !log->is_broken && has_room(log)) {
+    if (log->lost != 0 && log->failure == 0 && has_room(log)) {
         say_lost(log, log->last_ns);
         write_out(log);
     }
@@ -256,6 +264,7 @@ enum fp_status log_reopen(struct log *log, struct fp_error *err)
         return open_failed(log->path, err);
     fd_close(log->fd);
     log->fd = fd;
+    log->failure = 0;
     drop_begun(log);
     return FP_OK;
 }

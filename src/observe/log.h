@@ -24,7 +24,7 @@ struct log {
     int fd;              /* written to; -1: none */
     bool owns_fd;
     bool is_socket;
-    bool is_broken; /* the last write failed, and not for want of room */
+    int failure; /* errno of the last write, where it failed and not for want of room in a pipe or socket; else 0 */
     bool must_poll; /* could block: ask before each write, and write little */
     char *ring;
     size_t head;     /* where the next line goes; grows without end */
@@ -46,8 +46,11 @@ enum fp_status log_open_fd(struct log *log, int fd, enum event_form form, struct
 enum fp_status log_open_file(struct log *log, const char *path, enum event_form form, struct fp_error *err);
 void log_open_sink(struct log *log, void (*sink)(const char *line, size_t length, void *data), void *data,
                    enum event_form form);
-/* Writes what can still be written at once, unless the last write failed, and releases everything. */
-void log_close(struct log *log);
+/*
+ * Writes what can still be written at once, unless the last write failed, and releases everything. FP_SYSTEM where a file
+ * could not be written and does not have all events, which nobody can be told there.
+ */
+enum fp_status log_close(struct log *log, struct fp_error *err);
 
 void log_event(struct log *log, const struct event *event, int64_t time_ns);
 void log_flush(struct log *log);

@@ -320,7 +320,8 @@ static enum fp_status open_and_run(struct fp_server *server, struct fp_error *er
         /* What stdio has buffered would otherwise be in each forked copy too, and be written by each. */
         engine_flush();
         status = run(server, &log, err);
-        log_close(&log);
+        enum fp_status closed = log_close(&log, status == FP_OK ? err : NULL);
+        status = status == FP_OK ? closed : status;
     }
     listeners_close(&server->listeners);
     return status;

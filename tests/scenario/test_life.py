@@ -491,3 +491,11 @@ def test_colour_on_a_terminal_only(serve):
         lines = [line for line in forkport.lines_of(reader) if not re.search(rb"template|pool", line)]
         os.close(reader)
         assert len(lines) == 6 and {b"\x1b[" in line for line in lines} == {coloured}
+
+
+def test_the_end_of_a_log_on_a_full_disk(serve):
+    """Nobody can be told by the log: so it is said on standard error, and by the exit status."""
+    server = serve("127.0.0.1:0", "--log-file", "/dev/full", "--builtin", "echo", log=False)
+    assert server.ask(b"hello") == b"hello"
+    assert server.stop() == 71
+    assert server.errors() == "forkport: cannot write 6 events to the log file /dev/full: No space left on device\n"

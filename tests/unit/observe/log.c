@@ -124,7 +124,7 @@ static void run_blocked(int write_fd, int read_fd)
         }
         assert_int_equal(log.lost_ever, before);
     }
-    log_close(&log);
+    log_close(&log, NULL);
     /* Ours to close, with the flags it had. */
     assert_int_equal(fcntl(write_fd, F_GETFL) & O_NONBLOCK, 0);
 }
@@ -239,7 +239,7 @@ static void run_as_another(void (*make)(int ret_fds[2]), bool must_poll)
             _exit(3);
         assert_int_equal(log_open_fd(&log, fds[1], EVENT_FORM_TEXT, NULL), FP_OK);
         assert_int_equal(log.must_poll, must_poll);
-        log_close(&log);
+        log_close(&log, NULL);
         run_blocked(fds[1], fds[0]);
         _exit(0);
     }
@@ -278,7 +278,7 @@ static void test_a_reader_that_has_gone(void **state)
             log_flush(&log);
         }
         assert_false(log_has_unwritten(&log));
-        log_close(&log);
+        log_close(&log, NULL);
         close(fds[1]);
     }
 }
@@ -310,7 +310,7 @@ static void test_a_reader_that_comes_back(void **state)
         catch_up(&log, &reading, read_fd, sent);
         assert_int_equal(reading.lost, 200 * (round + 1));
     }
-    log_close(&log);
+    log_close(&log, NULL);
     close(read_fd);
     assert_int_equal(unlink(path), 0);
 }
@@ -355,11 +355,11 @@ static void test_reopen_after_rename(void **state)
     assert_int_equal(reading.next, 11);
     read_file(&reading, path);
     assert_int_equal(reading.next, 12);
-    log_close(&log);
+    log_close(&log, NULL);
     /* Appended to, not begun again. */
     assert_int_equal(log_open_file(&log, path, EVENT_FORM_TEXT, NULL), FP_OK);
     log_number(&log, sent++);
-    log_close(&log);
+    log_close(&log, NULL);
     reading.next = 11;
     read_file(&reading, path);
     assert_int_equal(reading.next, 13);
@@ -392,7 +392,7 @@ static void test_reopen_in_a_line(void **state)
     assert_true(log_has_unwritten(&log));
     unlink(path);
     assert_int_equal(log_reopen(&log, NULL), FP_OK);
-    log_close(&log);
+    log_close(&log, NULL);
     while ((got = read(fd, bytes, sizeof(bytes))) > 0) {
         for (ssize_t i = 0; i < got; i++)
             whole += bytes[i] == '\n';
@@ -427,7 +427,7 @@ static void test_reopen_fails(void **state)
     assert_string_equal(err.what, path);
     assert_int_equal(err.errnum, EISDIR);
     log_number(&log, 1);
-    log_close(&log);
+    log_close(&log, NULL);
     read_file(&reading, elsewhere);
     assert_int_equal(reading.next, 2);
     unlink(elsewhere);
@@ -454,7 +454,7 @@ static void test_a_full_disk(void **state)
     }
     assert_true(log.lost_ever > 0);
     assert_int_equal(log.lost_ever + log.written, 5000);
-    log_close(&log);
+    log_close(&log, NULL);
     close(fd);
 }
 
@@ -476,7 +476,7 @@ static void test_a_full_ring(void **state)
     assert_true(log.written > 1000);
     catch_up(&log, &reading, fds[0], 5000);
     assert_int_equal(log.lost, 0);
-    log_close(&log);
+    log_close(&log, NULL);
     close(fds[0]);
     close(fds[1]);
 }
@@ -500,7 +500,7 @@ static void test_a_sink(void **state)
     }
     log_flush(&log);
     assert_int_equal(log_reopen(&log, NULL), FP_OK);
-    log_close(&log);
+    log_close(&log, NULL);
     assert_int_equal(log.lost_ever, 0);
 }
 
@@ -514,7 +514,7 @@ static void test_no_output(void **state)
     log_flush(&log);
     assert_false(log_has_unwritten(&log));
     assert_int_equal(log_reopen(&log, NULL), FP_OK);
-    log_close(&log);
+    log_close(&log, NULL);
 }
 
 static void keep_line(const char *line, size_t length, void *data)
@@ -532,7 +532,7 @@ static void test_the_service_is_named(void **state)
     log.service = "ftp";
     log_number(&log, 1);
     assert_non_null(strstr(line, "\"service\":\"ftp\""));
-    log_close(&log);
+    log_close(&log, NULL);
 }
 
 static int make_folder(void **state)
