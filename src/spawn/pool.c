@@ -172,14 +172,14 @@ static void look_at_starting(struct pool *pool, int64_t now_ns)
             seat->claim_fd = fd_take(&starting->claim_fd);
             starting->pid = -1;
             template_done(starting);
-            pool->proven = true;
+            pool->trials.proven = true;
             move(pool, seat, POOL_WAITING);
         } else if (now_ns - seat->since_ns >= pool->plan->template_start_ns) {
             snprintf(reason, sizeof(reason), "did not come to its gate within %lld s",
                      (long long)(pool->plan->template_start_ns / SECOND_NS));
             template_done(starting);
             let_go(pool, seat);
-            if (pool->proven)
+            if (pool->trials.proven)
                 news_add(&pool->news, SPAWN_NEWS_POOL, "%s", reason);
             else if (pool->library_fd >= 0)
                 do_without(pool, reason);
@@ -436,16 +436,16 @@ static void note_end(struct pool *pool, const struct pool_seat *seat, const stru
     pool->start_ns = now_ns + pace_failure_ns(&pool->pace, now_ns);
     pool->due_ns = now_ns;
     if (was_at_gate(seat)) {
-        pool->proven = true;
+        pool->trials.proven = true;
         pool->died++;
         pool->death = *end;
         return;
     }
     template_why_ended(&seat->starting, end, reason, sizeof(reason));
-    bool is_hopeless = template_is_hopeless(&seat->starting, end, pool->proven, &pool->stillborn);
+    bool is_hopeless = template_is_hopeless(&seat->starting, end, &pool->trials);
     if (is_hopeless && pool->library_fd >= 0)
         do_without(pool, reason);
-    else if (pool->proven)
+    else if (pool->trials.proven)
         news_add(&pool->news, SPAWN_NEWS_POOL, "%s", reason);
 }
 

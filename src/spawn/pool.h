@@ -64,9 +64,8 @@ struct pool {
     struct pace pace;
     int64_t start_ns; /* the next one not before */
     int64_t due_ns;
-    unsigned stillborn; /* that did not come to the gate, before one did */
-    bool proven;        /* one has come to it */
-    uint32_t died;      /* that waited, since it was told */
+    struct template_trials trials;
+    uint32_t died; /* that waited, since it was told */
     struct process_end death;
     bool is_filled; /* and that was told */
     bool is_short;  /* of what a process takes, and that was told */

@@ -385,14 +385,14 @@ void template_done(struct template *template)
     *template = (struct template){.pid = -1, .send_fd = -1, .claim_fd = -1};
 }
 
-bool template_is_hopeless(const struct template *template, const struct process_end *end, bool proven,
-                          unsigned *stillborn)
+bool template_is_hopeless(const struct template *template, const struct process_end *end,
+                          struct template_trials *trials)
 {
-    if (proven && template->board->stand != TEMPLATE_REFUSES)
+    if (trials->proven && template->board->stand != TEMPLATE_REFUSES)
         return false;
     if (!end->signalled)
         return true;
-    return end->code != SIGKILL && ++*stillborn >= STILLBORN_MAX;
+    return end->code != SIGKILL && ++trials->stillborn >= STILLBORN_MAX;
 }
 
 void template_why_ended(const struct template *template, const struct process_end *end, char *text,

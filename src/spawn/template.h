@@ -63,14 +63,19 @@ bool template_take_back(struct template *template, uint64_t *ret_key, int *ret_f
 void template_retire(struct template *template);
 /* Gives everything up; the process, if there is one, is killed and waited for. */
 void template_done(struct template *template);
+/* What was seen of a program's way to its gate. */
+struct template_trials {
+    bool proven;        /* one came to it */
+    unsigned stillborn; /* before that: how many were ended by a signal on the way */
+};
+
 /*
- * Whether a program of which this one ended before its gate, and *stillborn before it, is not to be tried again: it
- * says that it cannot wait there, ends by itself, or by a signal, twice. SIGKILL is somebody else's doing, or the want of
- * memory, and does not count. Of a program that has come to its gate before (`proven`) only what it says counts: it may be
- * gone for a moment, while it is replaced.
+ * Whether a program of which this one ended before its gate is not to be tried again: it says that it cannot wait there,
+ * ends by itself, or by a signal, twice. SIGKILL is somebody else's doing, or the want of memory, and does not count. Of a
+ * program that has come to its gate before only what it says counts: it may be gone for a moment, while it is replaced.
  */
-bool template_is_hopeless(const struct template *template, const struct process_end *end, bool proven,
-                          unsigned *stillborn);
+bool template_is_hopeless(const struct template *template, const struct process_end *end,
+                          struct template_trials *trials);
 /* Why it ended before its gate, to be read after the program's name. */
 void template_why_ended(const struct template *template, const struct process_end *end, char *text,
                         size_t size);

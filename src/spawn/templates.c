@@ -120,7 +120,7 @@ static void welcome(struct templates *templates, struct template *template, int6
 
     template->state = TEMPLATE_READY;
     template->moved_ns = now_ns;
-    templates->proven = true;
+    templates->trials.proven = true;
     if (board->huge_kib != 0 || board->file_kib != 0)
         snprintf(moved, sizeof(moved), ", %u MiB in files, %u MiB in huge pages, in %u ms",
                  board->file_kib / 1024, board->huge_kib / 1024, board->moved_us / 1000);
@@ -134,7 +134,7 @@ static void not_started(struct templates *templates, const struct template *temp
     templates->start_ns = now_ns + pace_failure_ns(&templates->pace, now_ns);
     if (is_hopeless && templates->library_fd >= 0)
         do_without(templates, reason);
-    else if (templates->proven)
+    else if (templates->trials.proven)
         tell(templates, template, "%s", reason);
 }
 
@@ -146,7 +146,7 @@ static void look_at_unready(struct templates *templates, struct template *templa
         char reason[80];
         snprintf(reason, sizeof(reason), "did not come to its gate within %lld s",
                  (long long)(templates->plan->template_start_ns / SECOND_NS));
-        not_started(templates, template, reason, !templates->proven, now_ns);
+        not_started(templates, template, reason, !templates->trials.proven, now_ns);
         template_done(template);
     }
 }
@@ -334,8 +334,8 @@ static void note_end(struct templates *templates, const struct template *templat
         return;
     if (template->state == TEMPLATE_UNREADY) {
         template_why_ended(template, end, reason, sizeof(reason));
-        not_started(templates, template, reason,
-                    template_is_hopeless(template, end, templates->proven, &templates->stillborn), now_ns);
+        not_started(templates, template, reason, template_is_hopeless(template, end, &templates->trials),
+                    now_ns);
         return;
     }
     tell(templates, template, "ended (%s %d)", end->signalled ? "signal" : "exit", end->code);

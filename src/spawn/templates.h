@@ -33,8 +33,7 @@ struct templates {
     struct pace pace;
     int64_t start_ns; /* the next one not before */
     int64_t due_ns;
-    unsigned stillborn; /* that did not come to the gate, before one did */
-    bool proven;        /* one has come to it */
+    struct template_trials trials;
     struct news news;
 };
 
