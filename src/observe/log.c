@@ -2,6 +2,7 @@
 #include "observe/log.h"
 
 #include "sys/fd.h"
+#include "sys/loop.h"
 #include "sys/memory.h"
 
 #include <errno.h>
@@ -12,6 +13,9 @@
 #define RING_BYTES ((size_t)1 << 20)
 /* A pipe that poll(2) calls writable takes this much without blocking (PIPE_BUF, pipe(7)). */
 #define SMALL_WRITE 4096
+/* At the end a reader is waited for: so long where it does not read, and so long in all. */
+#define FINISH_WAIT_MS 1000
+#define FINISH_NS      INT64_C(5000000000)
 
 static enum fp_status open_ring(struct log *log, enum event_form form, struct fp_error *err)
 {
@@ -169,11 +173,10 @@ static void drop_unwritten(struct log *log)
 
 enum fp_status log_close(struct log *log, struct fp_error *err)
 {
-    /* The server is over and its signals are the program's again: one that came of the write would end it. */
-    if (log->failure == 0)
-        log_flush(log);
     enum fp_status status = FP_OK;
-    if (log->path != NULL && log->failure != 0) {
+
+    /* Whoever had a FIFO open, and has gone, does not want to know. */
+    if (log->path != NULL && log->failure != 0 && log->failure != EPIPE) {
         drop_unwritten(log);
         status = error_set(err, FP_SYSTEM, log->failure, "write", "%" PRIu64 " events to the log file %s",
                            log->lost, log->path);
@@ -204,7 +207,7 @@ static void write_out(struct log *log)
         if (length > RING_BYTES - at)
             length = RING_BYTES - at;
         if (log->must_poll) {
-            if (!fd_is_writable(log->fd))
+            if (!fd_is_writable(log->fd, 0))
                 return;
             length = length < SMALL_WRITE ? length : SMALL_WRITE;
         }
@@ -246,6 +249,20 @@ void log_flush(struct log *log)
     if (log->lost != 0 && log->failure == 0 && has_room(log)) {
         say_lost(log, log->last_ns);
         write_out(log);
+    }
+}
+
+void log_finish(struct log *log)
+{
+    int64_t end_ns = clock_monotonic_ns() + FINISH_NS;
+
+    log_flush(log);
+    while (log_has_unwritten(log) && clock_monotonic_ns() < end_ns &&
+           fd_is_writable(log->fd, FINISH_WAIT_MS)) {
+        size_t before = log->tail;
+        log_flush(log);
+        if (log->tail == before)
+            return;
     }
 }
 

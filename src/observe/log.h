@@ -47,13 +47,15 @@ enum fp_status log_open_file(struct log *log, const char *path, enum event_form 
 void log_open_sink(struct log *log, void (*sink)(const char *line, size_t length, void *data), void *data,
                    enum event_form form);
 /*
- * Writes what can still be written at once, unless the last write failed, and releases everything. FP_SYSTEM where a file
- * could not be written and does not have all events, which nobody can be told there.
+ * Releases everything; what is unwritten is dropped. FP_SYSTEM where a file could not be written and does not have all
+ * events, which nobody can be told there.
  */
 enum fp_status log_close(struct log *log, struct fp_error *err);
 
 void log_event(struct log *log, const struct event *event, int64_t time_ns);
 void log_flush(struct log *log);
+/* At the server's end, while its signals are still blocked: waits for somebody who reads, some seconds at most. */
+void log_finish(struct log *log);
 bool log_has_unwritten(const struct log *log);
 /* Opens the file anew, after rotation; on failure the old one is kept. Does nothing without a file. */
 enum fp_status log_reopen(struct log *log, struct fp_error *err);

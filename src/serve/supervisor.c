@@ -299,7 +299,6 @@ static void log_stop(struct supervisor *supervisor)
     EVENT_SET(&event, REFUSED, refused, supervisor->refused);
     EVENT_SET(&event, FAILED, failed, supervisor->failed);
     supervisor_event(supervisor, &event);
-    log_flush(supervisor->log);
 }
 
 enum fp_status supervisor_run(struct supervisor *supervisor, struct fp_error *err)
@@ -334,6 +333,9 @@ void supervisor_done(struct supervisor *supervisor)
     worker_log_done(supervisor);
     loop_remove(&supervisor->loop, &supervisor->stop_source);
     loop_done(&supervisor->loop);
+    if (supervisor->engine.plan != NULL)
+        engine_done(&supervisor->engine);
+    log_finish(supervisor->log);
     if (supervisor->signals_set) {
         /* What came until now was for the server. Unblocked, a SIGPIPE of its log would end the process. */
         int number;
@@ -344,8 +346,6 @@ void supervisor_done(struct supervisor *supervisor)
     }
     fd_close(fd_take(&supervisor->signal_fd));
     fd_close(fd_take(&supervisor->reserve_fd));
-    if (supervisor->engine.plan != NULL)
-        engine_done(&supervisor->engine);
     plan_done(&supervisor->plan);
     connections_done(&supervisor->connections);
     memory_unmap(supervisor->admit_memory, admit_memory_bytes(&supervisor->admit.limits));

@@ -173,11 +173,11 @@ int fd_is_terminal(int fd)
     return isatty(fd);
 }
 
-int fd_is_writable(int fd)
+int fd_is_writable(int fd, int within_ms)
 {
     struct pollfd poll_fd = {.fd = fd, .events = POLLOUT};
 
-    return poll(&poll_fd, 1, 0) == 1 && (poll_fd.revents & POLLOUT) != 0;
+    return poll(&poll_fd, 1, within_ms) == 1 && (poll_fd.revents & POLLOUT) != 0;
 }
 
 size_t fd_limit(void)

@@ -59,6 +59,6 @@ bool fd_is_socket(int fd);
 bool fd_is_file(int fd);
 int fd_is_terminal(int fd);
 /* Room for at least one write to fd without blocking, now? */
-int fd_is_writable(int fd);
+int fd_is_writable(int fd, int within_ms);
 
 #endif

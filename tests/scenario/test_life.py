@@ -1,6 +1,7 @@
 """Life of the server: what is said of each connection's end, how the server ends, and what signals do to it."""
 import collections
 import contextlib
+import fcntl
 import json
 import os
 import pty
@@ -499,3 +500,42 @@ def test_the_end_of_a_log_on_a_full_disk(serve):
     assert server.ask(b"hello") == b"hello"
     assert server.stop() == 71
     assert server.errors() == "forkport: cannot write 6 events to the log file /dev/full: No space left on device\n"
+
+
+def test_the_end_of_a_log_that_is_read_slowly(serve):
+    """The last events are more than a pipe holds; whoever reads them gets them all."""
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    with open(reader, "rb") as log, open(writer, "wb") as given:
+        server = serve("127.0.0.1:0", "--log", "json", "--drain", 0, *LIMITS, worker=[forkport.WORKER, "hold"],
+                       stderr=given, log=False)
+        given.close()
+        with contextlib.ExitStack() as stack:
+            for _ in range(200):
+                stack.enter_context(server.connect())
+            forkport.until(lambda: len(forkport.children(server.pid)) >= 200)
+            server.signal(signal.SIGTERM)
+            events = collections.Counter(json.loads(slow)["event"] for slow in log if not time.sleep(0.001))
+    assert (server.wait(), events["accept"], events["end"], events["stop"]) == (0, 200, 200, 1)
+
+
+def test_the_end_of_a_log_that_nobody_reads(serve):
+    reader, writer = os.pipe()
+    with open(reader, "rb"), open(writer, "wb") as given:
+        server = serve("127.0.0.1:0", "--log", "json", "--drain", 0, *LIMITS, worker=[forkport.WORKER, "hold"],
+                       stderr=given, log=False)
+        fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+        with contextlib.ExitStack() as stack:
+            for _ in range(30):
+                stack.enter_context(server.connect())
+            forkport.until(lambda: len(forkport.children(server.pid)) >= 30)
+            assert server.stop(5) == 0
+
+
+def test_the_end_of_a_fifo_whose_reader_has_gone(serve, tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    reader = os.open(tmp_path / "fifo", os.O_RDONLY | os.O_NONBLOCK)
+    server = serve("127.0.0.1:0", "--log-file", tmp_path / "fifo", "--builtin", "echo", log=False)
+    os.close(reader)
+    assert server.ask(b"hello") == b"hello"
+    assert (server.stop(), server.errors()) == (0, "")

@@ -76,7 +76,7 @@ static void test_lines(void **state)
         "198.51.100.7:1500}\",\"pid\":812,\"signal\":\"SEGV\",\"duration_ms\":12.345,"
         "\"cpu_user_us\":300,\"cpu_system_us\":41,\"bytes_in\":0,\"bytes_out\":5000000000}\n");
     EVENT_SET(&lost, COUNT, count, 3);
-    assert_line(&lost, EVENT_FORM_COLOUR, "2026-11-22T22:30:47.123Z \033[31mlost\033[0m   3\n");
+    assert_line(&lost, EVENT_FORM_COLOUR, "2026-11-22T22:30:47.123Z \033[31mlost\033[0m   count 3\n");
     assert_line(&reopen, EVENT_FORM_TEXT, "2026-11-22T22:30:47.123Z reopen\n");
     assert_line(&reopen, EVENT_FORM_JSON, "{\"time\":\"2026-11-22T22:30:47.123Z\",\"event\":\"reopen\"}\n");
 }

@@ -359,6 +359,7 @@ static void test_reopen_after_rename(void **state)
     /* Appended to, not begun again. */
     assert_int_equal(log_open_file(&log, path, EVENT_FORM_TEXT, NULL), FP_OK);
     log_number(&log, sent++);
+    log_finish(&log);
     log_close(&log, NULL);
     reading.next = 11;
     read_file(&reading, path);
@@ -392,6 +393,7 @@ static void test_reopen_in_a_line(void **state)
     assert_true(log_has_unwritten(&log));
     unlink(path);
     assert_int_equal(log_reopen(&log, NULL), FP_OK);
+    log_finish(&log);
     log_close(&log, NULL);
     while ((got = read(fd, bytes, sizeof(bytes))) > 0) {
         for (ssize_t i = 0; i < got; i++)
@@ -427,6 +429,7 @@ static void test_reopen_fails(void **state)
     assert_string_equal(err.what, path);
     assert_int_equal(err.errnum, EISDIR);
     log_number(&log, 1);
+    log_finish(&log);
     log_close(&log, NULL);
     read_file(&reading, elsewhere);
     assert_int_equal(reading.next, 2);
