@@ -18,6 +18,7 @@ struct listener {
     int fd;             /* owned; non-blocking, close-on-exec */
     struct pair pair;   /* as bound: the port is filled in */
     const char *proto;  /* "tcp4", "tcp6", "tcp46" */
+    uint32_t interface; /* of the device it is bound to; 0: none */
     bool local_is_pair; /* the local address is the same for every connection: no need to ask */
 };
 

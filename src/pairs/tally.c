@@ -111,13 +111,13 @@ bool tally_read(struct tally *tally, struct tally_bytes *ret_bytes)
     }
 }
 
-bool tally_ask(struct tally *tally, const struct pair *pair, uint64_t cookie, struct tally_bytes *ret_bytes)
+bool tally_ask(struct tally *tally, const struct pair *pair, uint32_t interface, uint64_t cookie,
+               struct tally_bytes *ret_bytes)
 {
-    uint32_t interface = pair->local.scope;
     struct diag_socket socket;
 
-    if (pair->local.device[0] != '\0')
-        interface = if_nametoindex(pair->local.device);
+    if (interface == 0)
+        interface = pair->local.scope;
     if (!ask(tally, pair, interface, cookie, &socket) || !socket.has_bytes)
         return false;
     const uint32_t fin_came =

@@ -37,7 +37,8 @@ int tally_open(struct tally *tally, const uint16_t *ports, size_t count);
 void tally_close(struct tally *tally);
 /* One announcement; false: there is none now. */
 bool tally_read(struct tally *tally, struct tally_bytes *ret_bytes);
-/* The counts of one socket so far; false where it is no more (its announcement was made, or will be soon). */
-bool tally_ask(struct tally *tally, const struct pair *pair, uint64_t cookie, struct tally_bytes *ret_bytes);
+/* The counts of one socket so far, which is bound to `interface` (0: none); false where it is no more (its announcement was made, or will be soon). */
+bool tally_ask(struct tally *tally, const struct pair *pair, uint32_t interface, uint64_t cookie,
+               struct tally_bytes *ret_bytes);
 
 #endif

@@ -3,6 +3,7 @@
 
 #include "base/check.h"
 #include "serve/account.h"
+#include "serve/drain.h"
 #include "sys/accept.h"
 #include "sys/fd.h"
 #include "sys/memory.h"
@@ -74,6 +75,10 @@ static void pause_ended(void *data)
     struct door *door = data;
     struct event event = {.kind = EVENT_RESUME};
 
+    if (door->listener->fd < 0)
+        return;
+    if (door->supervisor->reserve_fd < 0)
+        door->supervisor->reserve_fd = fd_reserve();
     if (door->pause_said) {
         EVENT_SET(&event, PAIR, pair, &door->listener->pair);
         supervisor_event(door->supervisor, &event);
@@ -89,7 +94,7 @@ void acceptor_back_off(struct supervisor *supervisor, bool is_news)
     for (size_t i = 0; i < supervisor->listeners->count; i++) {
         struct door *door = &supervisor->doors[i];
         /* Workers that were started before the pause and fail now tell nothing new. */
-        if (door->pause.set)
+        if (door->pause.set || door->listener->fd < 0)
             continue;
         if (delay_ns == 0)
             delay_ns = pace_failure_ns(&supervisor->fail_pace, now_ns);
@@ -240,7 +245,10 @@ void acceptor_started(struct supervisor *supervisor, struct connection *connecti
     } else if (take_fd >= 0) {
         connection->fd = take_fd;
         connection_enter_held(connections, connection);
-        wait_for_engine(supervisor);
+        if (supervisor->phase >= PHASE_TERMINATING)
+            drain_held(supervisor);
+        else
+            wait_for_engine(supervisor);
     } else {
         supervisor->failed++;
         supervisor_notice(supervisor, "connection #%llu was lost in a template that did not do as it should",
@@ -282,6 +290,7 @@ static void take(struct door *door, const struct accepted *accepted)
     connection->source = source;
     connection->of_source = of_source;
     connection->pair = pair;
+    connection->interface = door->listener->interface;
     connection->accepted_ns = loop_now_ns(&supervisor->loop);
     account_start(supervisor, connection);
     say_accepted(supervisor, connection);

@@ -22,6 +22,7 @@ struct waiting_end {
     struct pair pair;
     struct event event; /* but for the pair, which is the one above */
     uint64_t cookie;
+    uint32_t interface;
     int64_t time_ns; /* CLOCK_REALTIME of the end */
     int64_t ended_ns;
 };
@@ -88,7 +89,7 @@ static bool is_settled(struct supervisor *supervisor, struct waiting_end *end, i
         return true;
     if (now_ns - end->ended_ns < PATIENCE_NS)
         return false;
-    if (tally_ask(&supervisor->account->tally, &end->pair, end->cookie, &bytes)) {
+    if (tally_ask(&supervisor->account->tally, &end->pair, end->interface, end->cookie, &bytes)) {
         set_bytes(&end->event, bytes.in, bytes.out);
         return true;
     }
@@ -205,6 +206,8 @@ void account_done(struct supervisor *supervisor)
     if (account == NULL)
         return;
     loop_remove(&supervisor->loop, &account->source);
+    loop_timer_clear(&supervisor->loop, &account->rest);
+    loop_timer_clear(&supervisor->loop, &account->patience);
     tally_close(&account->tally);
     memory_unmap(account, account_bytes(account->capacity));
     supervisor->account = NULL;
@@ -243,6 +246,7 @@ static void wait_for_bytes(struct supervisor *supervisor, const struct connectio
         .pair = connection->pair,
         .event = *event,
         .cookie = connection->cookie,
+        .interface = connection->interface,
         .time_ns = supervisor_time_ns(supervisor),
         .ended_ns = loop_now_ns(&supervisor->loop),
     };

@@ -42,6 +42,7 @@ struct connection {
     int64_t bytes_out;
     int64_t accepted_ns;
     struct pair pair;
+    uint32_t interface;       /* that its socket is bound to, as the listening one is; 0: none */
     struct worker_line *line; /* an unfinished line of its standard error, or NULL */
     uint64_t stderr_bytes;    /* that it wrote to standard error so far */
 };

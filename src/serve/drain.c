@@ -2,6 +2,7 @@
 #include "serve/drain.h"
 
 #include "serve/acceptor.h"
+#include "serve/reaper.h"
 #include "serve/warm.h"
 #include "sys/process.h"
 
@@ -13,9 +14,14 @@ static void signal_worker(struct connection *connection, void *data)
 {
     const int *number = data;
 
-    /* The pid may be one that a template only said. */
-    if (process_is_child(connection->pid))
-        process_signal(connection->pid, *number);
+    process_signal(connection->pid, *number);
+}
+
+/* The pid may be one that a template only said: nobody is told of its end. */
+static void drop_foreign(struct connection *connection, void *data)
+{
+    if (!process_is_child(connection->pid))
+        reaper_lost(connection, data);
 }
 
 static void set_timer(struct supervisor *supervisor, int64_t delay_ns)
@@ -37,8 +43,7 @@ static void begin(struct supervisor *supervisor)
     set_timer(supervisor, supervisor->config->drain_s * SECOND_NS);
 }
 
-/* Connections whose process could not be made yet would only be served when the time is over. */
-static void drop_held(struct supervisor *supervisor)
+void drain_held(struct supervisor *supervisor)
 {
     struct connection *connection;
 
@@ -61,7 +66,8 @@ static void hurry(struct supervisor *supervisor, enum supervisor_phase phase, in
 
     supervisor->phase = phase;
     warm_collect(supervisor);
-    drop_held(supervisor);
+    drain_held(supervisor);
+    connections_each_running(&supervisor->connections, drop_foreign, supervisor);
     EVENT_SET(&event, SIGNAL, signal, (uint64_t)number);
     EVENT_SET(&event, LIVE, live, admit_live(&supervisor->admit));
     if (admit_live(&supervisor->admit) != 0)
@@ -81,14 +87,29 @@ void drain_step(struct supervisor *supervisor)
         break;
     case PHASE_TERMINATING:
     case PHASE_KILLING:
+    case PHASE_LEAVING:
         hurry(supervisor, PHASE_KILLING, SIGKILL);
         break;
     }
 }
 
+static void tell_left(struct connection *connection, void *data)
+{
+    supervisor_notice(data, "the process %d of connection #%llu does not end, and is left",
+                      (int)connection->pid, (unsigned long long)connection->number);
+}
+
+/* SIGKILL is obeyed at once, but for what waits in the kernel for what does not come (a file system, say), or is traced. */
 static void time_over(void *data)
 {
-    drain_step(data);
+    struct supervisor *supervisor = data;
+
+    if (supervisor->phase != PHASE_KILLING) {
+        drain_step(supervisor);
+        return;
+    }
+    connections_each_running(&supervisor->connections, tell_left, supervisor);
+    supervisor->phase = PHASE_LEAVING;
 }
 
 void drain_init(struct supervisor *supervisor)

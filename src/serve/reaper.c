@@ -17,7 +17,7 @@ static bool log_failure(struct supervisor *supervisor, const struct connection *
                         int errnum)
 {
     struct event event = {.kind = EVENT_FAIL};
-    int failure = step << 16 | (errnum & 0xffff);
+    int failure = (int)((unsigned)step << 16 | ((unsigned)errnum & 0xffff));
 
     if (failure == supervisor->last_failure) {
         supervisor->same_failures++;
@@ -61,11 +61,13 @@ static void finish(struct supervisor *supervisor, struct connection *connection,
 }
 
 /* The process has other hands that wait for children: what they reaped is gone, and its slots must not be. */
-static void finish_lost(struct connection *connection, void *data)
+void reaper_lost(struct connection *connection, void *data)
 {
     struct supervisor *supervisor = data;
 
-    supervisor_notice(supervisor, "the process %d was waited for by somebody else", (int)connection->pid);
+    supervisor_notice(supervisor,
+                      "the process %d is no child of the server, or was waited for by somebody else",
+                      (int)connection->pid);
     worker_log_end(supervisor, connection);
     admit_release(&supervisor->admit, connection->source);
     supervisor->served++;
@@ -94,6 +96,6 @@ void reaper_run(struct supervisor *supervisor)
         }
     } while (result == 1);
     if (result < 0 && supervisor->connections.running != 0)
-        connections_each_running(&supervisor->connections, finish_lost, supervisor);
+        connections_each_running(&supervisor->connections, reaper_lost, supervisor);
     acceptor_update(supervisor);
 }

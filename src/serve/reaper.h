@@ -13,5 +13,7 @@
 #include "serve/supervisor.h"
 
 void reaper_run(struct supervisor *supervisor);
+/* Gives back the slot of a running connection whose process is none that the server could reap; `data` is the supervisor. */
+void reaper_lost(struct connection *connection, void *data);
 
 #endif

@@ -278,8 +278,9 @@ enum fp_status supervisor_init(struct supervisor *supervisor, const struct super
 
 static bool has_ended(const struct supervisor *supervisor)
 {
-    return supervisor->phase != PHASE_SERVING && supervisor->connections.slots.live == 0 &&
-           !account_is_waiting(supervisor);
+    return supervisor->phase == PHASE_LEAVING ||
+           (supervisor->phase != PHASE_SERVING && supervisor->connections.slots.live == 0 &&
+            !account_is_waiting(supervisor));
 }
 
 static bool has_doors(const struct supervisor *supervisor)
@@ -322,6 +323,9 @@ enum fp_status supervisor_run(struct supervisor *supervisor, struct fp_error *er
         read_clocks(supervisor);
     }
     log_stop(supervisor);
+    if (supervisor->phase == PHASE_LEAVING)
+        status = error_reason(err, error_set(err, FP_SYSTEM, 0, "end", "all workers"),
+                              "SIGKILL did not end %u", admit_live(&supervisor->admit));
     return status;
 }
 

@@ -37,7 +37,7 @@ struct door {
     unsigned retries; /* in a row */
 };
 
-enum supervisor_phase { PHASE_SERVING, PHASE_DRAINING, PHASE_TERMINATING, PHASE_KILLING };
+enum supervisor_phase { PHASE_SERVING, PHASE_DRAINING, PHASE_TERMINATING, PHASE_KILLING, PHASE_LEAVING };
 
 /* As much as is logged of a connection's standard error: what one write has beyond it would be dropped anyway. */
 #define STDERR_BYTES (256 * 1024)

@@ -3,21 +3,25 @@
 
 #include "spawn/exec.h"
 #include "spawn/handler.h"
+#include "sys/loop.h"
 #include "sys/memory.h"
 
 #include <errno.h>
 #include <stdio.h>
+
+/* What was killed is waited for so long; what has not ended then is left. */
+#define END_NS INT64_C(2000000000)
 
 static bool executes(const struct spawn_plan *plan)
 {
     return plan->path != NULL && !plan->resolve;
 }
 
-static void drop_templates(struct engine *engine)
+static void drop_templates(struct engine *engine, int64_t end_ns)
 {
     if (engine->templates == NULL)
         return;
-    templates_done(engine->templates);
+    templates_end(engine->templates, end_ns);
     memory_unmap(engine->templates, sizeof(*engine->templates));
     engine->templates = NULL;
 }
@@ -33,7 +37,7 @@ enum fp_status engine_init(struct engine *engine, const struct spawn_plan *plan,
     }
     if (plan->pool_max > 0 && engine->templates != NULL && templates_are_given_up(engine->templates))
         /* The pool says why. */
-        drop_templates(engine);
+        drop_templates(engine, 0);
     if (plan->path != NULL && plan->pool_max > 0) {
         engine->pool = memory_map_private(sizeof(*engine->pool));
         if (engine->pool == NULL)
@@ -47,12 +51,14 @@ enum fp_status engine_init(struct engine *engine, const struct spawn_plan *plan,
 
 void engine_done(struct engine *engine)
 {
+    int64_t end_ns = clock_monotonic_ns() + END_NS;
+
     if (engine->pool != NULL) {
-        pool_done(engine->pool);
+        pool_end(engine->pool, end_ns);
         memory_unmap(engine->pool, sizeof(*engine->pool));
         engine->pool = NULL;
     }
-    drop_templates(engine);
+    drop_templates(engine, end_ns);
     exec_done(engine);
 }
 

@@ -38,6 +38,7 @@ struct engine {
 
 /* The plan is borrowed until engine_done(). */
 enum fp_status engine_init(struct engine *engine, const struct spawn_plan *plan, struct fp_error *err);
+/* Ends what waits for connections; what does not end within two seconds is left. */
 void engine_done(struct engine *engine);
 /* Does it keep processes between connections, or starts that are under way? */
 bool engine_is_warm(const struct engine *engine);

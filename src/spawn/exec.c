@@ -47,7 +47,12 @@ enum fp_status exec_init(struct engine *engine, struct fp_error *err)
 
 void exec_done(struct engine *engine)
 {
-    if (engine->pads != NULL)
+    bool is_used = false;
+
+    for (size_t i = 0; engine->pads != NULL && i < PAD_COUNT; i++)
+        is_used = is_used || __atomic_load_n(&engine->pads[i].in_use, __ATOMIC_ACQUIRE) != 0;
+    /* A process that could not be ended may still be on its own: then they are left to it. */
+    if (engine->pads != NULL && !is_used)
         memory_unmap(engine->pads, pads_bytes(engine->plan));
     engine->pads = NULL;
 }

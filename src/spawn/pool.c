@@ -105,8 +105,9 @@ enum fp_status pool_init(struct pool *pool, const struct spawn_plan *plan, struc
     pool->scratch = calloc(environment_size(&plan->environment) + 1, sizeof(char *));
     pool->seats = memory_map_private(seat_count(pool) * sizeof(*pool->seats));
     if (pool->seats == NULL || pool->scratch == NULL) {
-        pool_done(pool);
-        return error_set(err, FP_SYSTEM, ENOMEM, "make", "room for %u waiting workers", pool->most);
+        error_set(err, FP_SYSTEM, ENOMEM, "make", "room for %u waiting workers", pool->most);
+        pool_end(pool, 0);
+        return FP_SYSTEM;
     }
     for (size_t i = 0; i < seat_count(pool); i++) {
         pool->seats[i] = (struct pool_seat){.pid = -1, .send_fd = -1, .claim_fd = -1};
@@ -128,27 +129,23 @@ static void let_go(struct pool *pool, struct pool_seat *seat)
     move(pool, seat, POOL_FREE);
 }
 
-static void end(struct pool_seat *seat)
+void pool_end(struct pool *pool, int64_t end_ns)
 {
-    if (seat->state == POOL_STARTING)
-        template_done(&seat->starting);
-    fd_close(fd_take(&seat->send_fd));
-    fd_close(fd_take(&seat->claim_fd));
-    if (seat->pid > 0) {
-        process_kill(seat->pid);
-        process_wait(seat->pid);
-    }
-}
-
-void pool_done(struct pool *pool)
-{
-    for (int state = POOL_STARTING; state < POOL_STATES; state++) {
-        for (struct pool_seat *seat = pool->queues[state].first; seat != NULL; seat = seat->next)
-            end(seat);
+    for (size_t i = 0; pool->seats != NULL && i < seat_count(pool); i++) {
+        struct pool_seat *seat = &pool->seats[i];
+        fd_close(fd_take(&seat->send_fd));
+        fd_close(fd_take(&seat->claim_fd));
+        if (seat->starting.state != TEMPLATE_FREE)
+            template_end(&seat->starting, end_ns);
+        if (seat->pid > 0) {
+            process_kill(seat->pid);
+            process_wait_until(seat->pid, end_ns);
+        }
     }
     fd_close(fd_take(&pool->library_fd));
     free(pool->scratch);
     memory_unmap(pool->seats, seat_count(pool) * sizeof(*pool->seats));
+    *pool = (struct pool){.library_fd = -1};
 }
 
 /* It ends when it sees that nobody is left to send it an order. */
@@ -177,8 +174,9 @@ static void look_at_starting(struct pool *pool, int64_t now_ns)
         } else if (now_ns - seat->since_ns >= pool->plan->template_start_ns) {
             snprintf(reason, sizeof(reason), "did not come to its gate within %lld s",
                      (long long)(pool->plan->template_start_ns / SECOND_NS));
-            template_done(starting);
-            let_go(pool, seat);
+            /* What it has is given up when it was reaped. */
+            process_kill(starting->pid);
+            move(pool, seat, POOL_LEAVING);
             if (pool->trials.proven)
                 news_add(&pool->news, SPAWN_NEWS_POOL, "%s", reason);
             else if (pool->library_fd >= 0)
@@ -453,7 +451,7 @@ static struct pool_seat *find(struct pool *pool, pid_t pid)
 {
     for (int state = POOL_STARTING; state < POOL_STATES; state++) {
         for (struct pool_seat *seat = pool->queues[state].first; seat != NULL; seat = seat->next) {
-            if (pid == (state == POOL_STARTING ? seat->starting.pid : seat->pid))
+            if (pid == (seat->starting.state != TEMPLATE_FREE ? seat->starting.pid : seat->pid))
                 return seat;
         }
     }
@@ -468,7 +466,7 @@ bool pool_ended(struct pool *pool, const struct process_end *end, int64_t now_ns
         return false;
     if (seat->state != POOL_LEAVING)
         note_end(pool, seat, end, now_ns);
-    if (seat->state == POOL_STARTING) {
+    if (seat->starting.state != TEMPLATE_FREE) {
         seat->starting.pid = -1;
         template_done(&seat->starting);
     }

@@ -72,11 +72,11 @@ struct pool {
     struct news news;
 };
 
-/* The plan, and the templates, are borrowed until pool_done(). */
+/* The plan, and the templates, are borrowed until pool_end(). */
 enum fp_status pool_init(struct pool *pool, const struct spawn_plan *plan, struct templates *templates,
                          struct fp_error *err);
-/* Ends those that wait. */
-void pool_done(struct pool *pool);
+/* Ends those that wait, and waits for them until then. */
+void pool_end(struct pool *pool, int64_t end_ns);
 /* Starts, replaces and gives up what it is time for. Before pool_due_ns() nothing is; INT64_MAX: never. */
 void pool_turn(struct pool *pool, int64_t now_ns);
 int64_t pool_due_ns(const struct pool *pool);

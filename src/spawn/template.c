@@ -372,12 +372,21 @@ void template_retire(struct template *template)
     fd_close(fd_take(&template->send_fd));
 }
 
-void template_done(struct template *template)
+void template_end(struct template *template, int64_t end_ns)
 {
     if (template->pid > 0) {
         process_kill(template->pid);
-        process_wait(template->pid);
+        /* Where it has not ended it may still be on its pad, which is then left to it. */
+        if (!process_wait_until(template->pid, end_ns))
+            template->pad = NULL;
+        template->pid = -1;
     }
+    template_done(template);
+}
+
+void template_done(struct template *template)
+{
+    CHECK(template->pid <= 0);
     fd_close(fd_take(&template->send_fd));
     fd_close(fd_take(&template->claim_fd));
     memory_unmap(template->board, sizeof(*template->board));

@@ -61,8 +61,10 @@ bool template_answer(struct template *template, int64_t now_ns, uint64_t *ret_ke
 bool template_take_back(struct template *template, uint64_t *ret_key, int *ret_fd);
 /* Lets it end by itself. */
 void template_retire(struct template *template);
-/* Gives everything up; the process, if there is one, is killed and waited for. */
+/* Gives up all of one that has no process any more. */
 void template_done(struct template *template);
+/* At the server's end: kills the process, if there is one, waits for it until then, and gives up the rest. */
+void template_end(struct template *template, int64_t end_ns);
 /* What was seen of a program's way to its gate. */
 struct template_trials {
     bool proven;        /* one came to it */

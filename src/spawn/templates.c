@@ -60,10 +60,10 @@ void templates_init(struct templates *templates, const struct spawn_plan *plan)
         do_without(templates, reason);
 }
 
-void templates_done(struct templates *templates)
+void templates_end(struct templates *templates, int64_t end_ns)
 {
     for (size_t i = 0; i < TEMPLATES_MAX; i++)
-        template_done(&templates->items[i]);
+        template_end(&templates->items[i], end_ns);
     fd_close(fd_take(&templates->library_fd));
 }
 
@@ -138,6 +138,14 @@ static void not_started(struct templates *templates, const struct template *temp
         tell(templates, template, "%s", reason);
 }
 
+/* It may be long in ending (in a file system that does not answer, say); what it has is given up when it was reaped. */
+static void kill_and_retire(struct template *template)
+{
+    if (template->pid > 0)
+        process_kill(template->pid);
+    template_retire(template);
+}
+
 static void look_at_unready(struct templates *templates, struct template *template, int64_t now_ns)
 {
     if (template_is_at_gate(template, now_ns)) {
@@ -147,7 +155,7 @@ static void look_at_unready(struct templates *templates, struct template *templa
         snprintf(reason, sizeof(reason), "did not come to its gate within %lld s",
                  (long long)(templates->plan->template_start_ns / SECOND_NS));
         not_started(templates, template, reason, !templates->trials.proven, now_ns);
-        template_done(template);
+        kill_and_retire(template);
     }
 }
 
@@ -160,8 +168,7 @@ static void look_at_ready(struct templates *templates, struct template *template
         if (template->state == TEMPLATE_READY)
             tell(templates, template, "killed: it %s",
                  template->broken ? "says what cannot be" : "does not answer");
-        process_kill(template->pid);
-        template_retire(template);
+        kill_and_retire(template);
     }
 }
 

@@ -38,7 +38,8 @@ struct templates {
 };
 
 void templates_init(struct templates *templates, const struct spawn_plan *plan);
-void templates_done(struct templates *templates);
+/* Ends the templates, and waits for them until then. */
+void templates_end(struct templates *templates, int64_t end_ns);
 /* Starts, replaces and gives up what it is time for. Before templates_due_ns() nothing is; INT64_MAX: never. */
 void templates_turn(struct templates *templates, int64_t now_ns);
 int64_t templates_due_ns(const struct templates *templates);

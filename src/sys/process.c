@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 #include "sys/process.h"
 
+#include "base/check.h"
+#include "sys/loop.h"
+
 #include <errno.h>
 #include <sched.h>
 #include <signal.h>
 #include <stddef.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 pid_t process_clone_vm(int (*run)(void *data), void *data, void *stack, size_t stack_bytes,
@@ -48,6 +52,8 @@ int process_reap(struct process_end *ret_end)
 
 void process_signal(pid_t pid, int number)
 {
+    /* To 0 and -1 it would be sent to all. */
+    CHECK(pid > 1);
     /* Not yet through setsid(2), it is no group leader; it has then nobody else with it either. */
     if (kill(-pid, number) < 0 && errno == ESRCH)
         kill(pid, number);
@@ -55,12 +61,13 @@ void process_signal(pid_t pid, int number)
 
 void process_signal_one(pid_t pid, int number)
 {
+    CHECK(pid > 1);
     kill(pid, number);
 }
 
 void process_kill(pid_t pid)
 {
-    kill(pid, SIGKILL);
+    process_signal_one(pid, SIGKILL);
 }
 
 bool process_is_child(pid_t pid)
@@ -90,6 +97,19 @@ int process_wait(pid_t pid)
             return -1;
     }
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+bool process_wait_until(pid_t pid, int64_t end_ns)
+{
+    struct timespec pause = {.tv_nsec = 50000};
+    pid_t ended;
+
+    while ((ended = waitpid(pid, NULL, WNOHANG | __WALL)) == 0 && clock_monotonic_ns() < end_ns) {
+        nanosleep(&pause, NULL);
+        if (pause.tv_nsec < 10000000)
+            pause.tv_nsec *= 2;
+    }
+    return ended != 0;
 }
 
 void process_exit(int status)

@@ -48,6 +48,8 @@ pid_t process_session(pid_t pid);
 void process_identity(unsigned *ret_uid, unsigned *ret_gid);
 /* Waits for one child, however long. Its exit status, or -1 where a signal ended it. For the start only. */
 int process_wait(pid_t pid);
+/* Waits for one that was killed, until a time of CLOCK_MONOTONIC. False: it has not ended, or somebody traces it and knows it first. */
+bool process_wait_until(pid_t pid, int64_t end_ns);
 /* execve(2): returns only where it fails, with errno. */
 void process_execute(const char *path, char *const argv[], char *const envp[]);
 /* Ends a forked child at once: no exit handlers, no buffers flushed, which are its parent's. */

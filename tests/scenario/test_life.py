@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import resource
+import shutil
 import signal
 import socket
 import subprocess
@@ -539,3 +540,29 @@ def test_the_end_of_a_fifo_whose_reader_has_gone(serve, tmp_path):
     os.close(reader)
     assert server.ask(b"hello") == b"hello"
     assert (server.stop(), server.errors()) == (0, "")
+
+
+def test_doors_that_are_closed_are_neither_left_alone_nor_looked_after_again(serve, tmp_path):
+    program = shutil.copy("/bin/cat", tmp_path / "cat")
+    server = serve("127.0.0.1:0", "--engine", "exec", worker=[program])
+    with server.connect() as held:
+        held.sendall(b"x")
+        assert held.recv(1) == b"x"
+        os.unlink(program)
+        with server.connect():
+            server.log.wait("pause")
+        server.signal(signal.SIGTERM)
+        server.log.wait("drain")
+        time.sleep(0.2)
+    assert server.wait() == 0
+    events = [event["event"] for event in server.log.read()]
+    assert not {"pause", "resume"} & set(events[events.index("drain"):])
+
+
+def test_bytes_of_a_connection_of_a_device(serve):
+    """The program has ended, and its socket lives on: the kernel finds it under the device's number alone."""
+    server = serve("127.0.0.1%lo:0", worker=["head", "-c", 200000, "/dev/zero"])
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(("127.0.0.1", server.port))
+        assert end_of(server)["bytes_out"] == 200000

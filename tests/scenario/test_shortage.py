@@ -298,3 +298,27 @@ def test_least_descriptors(serve):
         assert server.ask(b"x") == b"x", f"with {limit} descriptors"
         assert server.stop() == 0
     assert set(served) >= set(range(16, 32))
+
+
+@pytest.mark.skipif(forkport.SANITIZED, reason="a sanitizer wants more address space than any of these")
+def test_too_little_memory_for_a_pool():
+    """At whatever it falls short of at its start, it ends with the reason."""
+    command = [forkport.FORKPORT, "serve", HERE, "--engine", "pool", "--pool-max", "4900", "--pool-min", "0", "--max", "5000",
+               "--", "/bin/cat"]
+
+    def limit(kib):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (20000, 20000))
+        resource.setrlimit(resource.RLIMIT_AS, (kib << 10, kib << 10))
+
+    said = set()
+    for kib in range(5000, 40000, 250):
+        with subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                              preexec_fn=lambda kib=kib: limit(kib)) as server:
+            line = server.stderr.readline()
+            if "listen" in line:
+                server.terminate()
+                break
+            if "forkport:" in line:
+                assert server.wait() == 71, line
+                said.add(line)
+    assert "forkport: cannot make room for 4900 waiting workers: Cannot allocate memory\n" in said

@@ -183,7 +183,7 @@ static void run(struct tally *tally, int listening_fd, const struct sockaddr_sto
     struct served served = serve(listening_fd, sa, exchange);
     bool stays = exchange->client == STAY || exchange->client == STAY_AND_ACK;
     struct tally_bytes counted;
-    bool alive = tally_ask(tally, &served.pair, served.cookie, &counted);
+    bool alive = tally_ask(tally, &served.pair, 0, served.cookie, &counted);
 
     if (alive)
         check(exchange, "asked", &counted);
@@ -191,7 +191,7 @@ static void run(struct tally *tally, int listening_fd, const struct sockaddr_sto
         close(served.client_fd);
     await(tally, served.cookie, &counted);
     check(exchange, "announced", &counted);
-    assert_false(tally_ask(tally, &served.pair, served.cookie, &counted));
+    assert_false(tally_ask(tally, &served.pair, 0, served.cookie, &counted));
     if (stays && exchange->client != STAY)
         close(served.client_fd);
 }
@@ -340,13 +340,13 @@ static void test_unheard_reply(void **state)
     close(served.fd);
     write_bytes(client_fd, exchange.request);
     assert_int_equal(waitpid(pid, NULL, 0), pid);
-    assert_true(tally_ask(&tally, &served.pair, served.cookie, &counted));
+    assert_true(tally_ask(&tally, &served.pair, 0, served.cookie, &counted));
     assert_int_equal(counted.cookie, served.cookie);
     check(&exchange, "asked", &counted);
-    assert_false(tally_ask(&tally, &served.pair, served.cookie + 1, &counted));
+    assert_false(tally_ask(&tally, &served.pair, 0, served.cookie + 1, &counted));
     struct pair another = served.pair;
     another.foreign.port ^= 1;
-    assert_false(tally_ask(&tally, &another, served.cookie, &counted));
+    assert_false(tally_ask(&tally, &another, 0, served.cookie, &counted));
     assert_int_equal(setsockopt(client_fd, SOL_SOCKET, SO_DETACH_FILTER, &program, sizeof(program)), 0);
     assert_int_equal(read_bytes(client_fd, SIZE_MAX), exchange.reply);
     close(client_fd);
