@@ -33,13 +33,25 @@ static void put_digits(char *at, uint64_t number)
         at[i] = hex[number & 15];
 }
 
+void log_socket_close(struct log_socket *log)
+{
+    int saved = errno;
+
+    fd_close(fd_take(&log->reader));
+    fd_close(fd_take(&log->path_fd));
+    errno = saved;
+}
+
 /* Binds the reader in a folder that only we can enter, and keeps nothing of both but a descriptor. */
 static int bind_reader(int fd, const char *folder)
 {
     struct sockaddr_un name = {.sun_family = AF_UNIX};
     char made[sizeof(name.sun_path) - 8];
 
-    snprintf(made, sizeof(made), "%s/forkport.XXXXXX", folder);
+    if ((size_t)snprintf(made, sizeof(made), "%s/forkport.XXXXXX", folder) >= sizeof(made)) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
     if (mkdtemp(made) == NULL)
         return -1;
     snprintf(name.sun_path, sizeof(name.sun_path), "%s/log", made);
@@ -54,24 +66,16 @@ static int bind_reader(int fd, const char *folder)
     return path_fd;
 }
 
-/* Is it the folder that does not do? */
-static bool is_of_folder(int errnum)
+/* What does not do in one folder may in another, whatever it was; the name is a socket's only once. */
+static void open_in(struct log_socket *log, const char *folder)
 {
-    return errnum == ENOENT || errnum == ENOTDIR || errnum == EACCES || errnum == EPERM || errnum == EROFS ||
-           errnum == ENOSPC;
-}
+    int on = 1;
 
-static int bind_somewhere(int fd)
-{
-    const char *folders[] = {getenv("TMPDIR"), "/run", "/tmp", "/dev/shm"};
-    int path_fd = -1;
-
-    errno = ENOENT;
-    for (size_t i = 0; path_fd < 0 && is_of_folder(errno) && i < sizeof(folders) / sizeof(folders[0]); i++) {
-        if (folders[i] != NULL)
-            path_fd = bind_reader(fd, folders[i]);
-    }
-    return path_fd;
+    log->reader = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (log->reader >= 0 && setsockopt(log->reader, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) == 0)
+        log->path_fd = bind_reader(log->reader, folder);
+    if (log->path_fd < 0)
+        log_socket_close(log);
 }
 
 int log_socket_connect(const struct log_socket *log)
@@ -87,29 +91,19 @@ int log_socket_connect(const struct log_socket *log)
 
 int log_socket_open(struct log_socket *log, uint64_t tag)
 {
-    int on = 1;
+    const char *folders[] = {getenv("TMPDIR"), "/run", "/tmp", "/dev/shm"};
 
-    *log = (struct log_socket){
-        .reader = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0),
-        .path_fd = -1,
-        .tag = tag,
-    };
-    if (log->reader >= 0 && setsockopt(log->reader, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) == 0)
-        log->path_fd = bind_somewhere(log->reader);
+    *log = (struct log_socket){.reader = -1, .path_fd = -1, .tag = tag};
+    for (size_t i = 0; log->path_fd < 0 && i < sizeof(folders) / sizeof(folders[0]); i++) {
+        if (folders[i] != NULL && folders[i][0] != '\0')
+            open_in(log, folders[i]);
+    }
     /* It is tried at once: without /proc it fails. */
     FD_AUTO tried = log->path_fd >= 0 ? log_socket_connect(log) : -1;
     if (tried >= 0)
         return 0;
-    int saved = errno;
     log_socket_close(log);
-    errno = saved;
     return -1;
-}
-
-void log_socket_close(struct log_socket *log)
-{
-    fd_close(fd_take(&log->reader));
-    fd_close(fd_take(&log->path_fd));
 }
 
 __attribute__((format(printf, 2, 3))) static socklen_t put_path(struct sockaddr_un *name, const char *format,

@@ -40,6 +40,7 @@ struct log_socket_names {
 
 /* Makes the reader and proves that it can be connected to. The tag should be nobody else's. */
 int log_socket_open(struct log_socket *log, uint64_t tag);
+/* errno stays as it is. */
 void log_socket_close(struct log_socket *log);
 /* A socket connected to the reader, without a name: for workers that are told apart by their pids. */
 int log_socket_connect(const struct log_socket *log);

@@ -261,3 +261,14 @@ def test_how_much_those_write_who_outlive_their_worker(serve):
     server.ask(b"")
     assert "pair" not in server.log.wait("stderr", count=3000)
     assert server.log.find("notice") == []
+
+
+@pytest.mark.parametrize("kind", ["long", "loop", "nowhere", "empty"])
+def test_a_folder_for_temporary_files_that_does_not_do(serve, tmp_path, kind):
+    """The socket that the lines come to is then made in another."""
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / ("d" * 90)).mkdir()
+    folders = {"long": tmp_path / ("d" * 90), "loop": tmp_path / "loop", "nowhere": tmp_path / "nowhere", "empty": ""}
+    server = serve(HERE, worker=["sh", "-c", "echo line >&2"], env={**os.environ, "TMPDIR": str(folders[kind])})
+    server.ask()
+    assert server.log.wait("stderr")["text"] == "line"
