@@ -7,6 +7,7 @@
 #include "serve/worker_log.h"
 #include "sys/process.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* Children waited for before what they wrote is read. */
@@ -17,6 +18,7 @@ static bool log_failure(struct supervisor *supervisor, const struct connection *
                         int errnum)
 {
     struct event event = {.kind = EVENT_FAIL};
+    char text[256];
     int failure = (int)((unsigned)step << 16 | ((unsigned)errnum & 0xffff));
 
     if (failure == supervisor->last_failure) {
@@ -25,7 +27,12 @@ static bool log_failure(struct supervisor *supervisor, const struct connection *
     }
     account_describe(supervisor, connection, &event);
     EVENT_SET(&event, STEP, step, child_step_name(step));
-    EVENT_SET(&event, ERROR, error, errnum != 0 ? strerror(errnum) : "the old ones can be had again");
+    const char *error = errnum != 0 ? strerror(errnum) : "the old ones can be had again";
+    if (step == CHILD_STEP_PROGRAM) {
+        snprintf(text, sizeof(text), "%s: %s", supervisor->plan.path, error);
+        error = text;
+    }
+    EVENT_SET(&event, ERROR, error, error);
     if (supervisor->same_failures != 0)
         EVENT_SET(&event, COUNT, count, supervisor->same_failures);
     supervisor->last_failure = failure;

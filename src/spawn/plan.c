@@ -15,15 +15,26 @@
 
 extern char **environ;
 
+/* Whatever keeps a program from being run, the start fails for what was named: 66, or 77 for permission. */
+static enum fp_status cannot_run(const char *name, struct fp_error *err)
+{
+    enum fp_status class = errno == EACCES ? FP_NOT_PERMITTED : FP_NO_INPUT;
+
+    return error_set(err, error_is_shortage(errno) ? FP_SYSTEM : class, errno, "run", "%s", name);
+}
+
 static enum fp_status find_program(struct spawn_plan *plan, const struct config *config, struct fp_error *err)
 {
     const char *name = config->program[0];
+    char interpreter[SHEBANG_LINE_BYTES];
 
     plan->path = program_find(name);
-    if (plan->path == NULL) {
-        /* Whatever keeps a program from being run, the start fails for what was named: 66, or 77 for permission. */
-        enum fp_status class = errno == EACCES ? FP_NOT_PERMITTED : FP_NO_INPUT;
-        return error_set(err, error_is_shortage(errno) ? FP_SYSTEM : class, errno, "run", "%s", name);
+    if (plan->path == NULL)
+        return cannot_run(name, err);
+    if (!shebang_can_run(plan->path, interpreter)) {
+        enum fp_status status = cannot_run(name, err);
+        error_hint(err, "its interpreter, %s", interpreter);
+        return status;
     }
     plan->argv = config->program;
     return config->engine == ENGINE_EXEC ? FP_OK : shebang_init(&plan->shebang, plan->path, plan->argv, err);
@@ -40,9 +51,38 @@ static void set_identity(struct child_setup *setup, const struct config_identity
     process_identity(&setup->old_uid, &setup->old_gid);
 }
 
+static bool try_in_child(const char *path, const struct child_setup *setup,
+                         volatile struct child_report *report)
+{
+    char interpreter[SHEBANG_LINE_BYTES];
+
+    if (!child_prepare(setup, report))
+        return false;
+    if (path == NULL || (program_check(path) == 0 && shebang_can_run(path, interpreter)))
+        return true;
+    report->step = CHILD_STEP_PROGRAM;
+    report->errnum = errno;
+    return false;
+}
+
+static enum fp_status identity_failed(const struct child_setup *setup, const char *path,
+                                      const volatile struct child_report *report, struct fp_error *err)
+{
+    const char *step = child_step_name(report->step);
+
+    if (report->step == CHILD_STEP_PROGRAM)
+        return error_set(err, FP_NOT_PERMITTED, report->errnum, step, "%s as a worker", path);
+    if (setup->set_user)
+        return error_set(err, FP_NOT_PERMITTED, report->errnum, step, "of workers (uid %u, gid %u)",
+                         setup->uid, setup->gid);
+    return error_set(err, FP_NOT_PERMITTED, report->errnum, step, "of workers (gid %u)", setup->gid);
+}
+
 /* A child does all that a worker's child does but run: what fails for it would fail for every connection. */
 static enum fp_status try_identity(const struct spawn_plan *plan, struct fp_error *err)
 {
+    /* The plan is not in forked copies, as all that is the supervisor's. */
+    const char *path = plan->path;
     volatile struct child_report *report = NULL;
     FD_AUTO null_fd = fd_reserve();
     struct child_setup setup = plan->setup;
@@ -53,20 +93,18 @@ static enum fp_status try_identity(const struct spawn_plan *plan, struct fp_erro
     setup.stderr_fd = -1;
     setup.to_log = false;
     report = report_map(1);
-    if (null_fd < 0 || report == NULL)
+    if (null_fd < 0 || report == NULL) {
+        report_unmap(report, 1);
         return error_set(err, FP_SYSTEM, errno, "try", "the worker's user");
+    }
     pid_t pid = process_fork();
     if (pid == 0)
-        process_exit(child_prepare(&setup, report) ? 0 : CHILD_FAILED);
+        process_exit(try_in_child(path, &setup, report) ? 0 : CHILD_FAILED);
     enum fp_status status = FP_OK;
     if (pid < 0)
         status = error_set(err, FP_SYSTEM, errno, "try", "the worker's user");
     else if (process_wait(pid) < 0 || report->step != CHILD_STEP_NONE)
-        status = setup.set_user
-                     ? error_set(err, FP_NOT_PERMITTED, report->errnum, child_step_name(report->step),
-                                 "of workers (uid %u, gid %u)", setup.uid, setup.gid)
-                     : error_set(err, FP_NOT_PERMITTED, report->errnum, child_step_name(report->step),
-                                 "of workers (gid %u)", setup.gid);
+        status = identity_failed(&setup, path, report, err);
     report_unmap(report, 1);
     return status;
 }

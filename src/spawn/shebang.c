@@ -8,10 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The kernel reads no more of a script to find its interpreter. */
-#define LINE_BYTES 256
-#define SPLIT      "-S"
-#define BLANKS     " \t"
+/* Interpreters of interpreters, as many as the kernel follows. */
+#define SCRIPTS_MAX 5
+#define SPLIT       "-S"
+#define BLANKS      " \t"
 /* With these a word of -S is not what it looks like. */
 #define SPECIAL "\\'\"$#\r\v\f"
 
@@ -23,8 +23,8 @@ static bool is_env(const char *interpreter)
 /* The argument of a script's interpreter, where that is env; malloc'ed, or NULL. */
 static char *argument_of_env(const char *path)
 {
-    char interpreter[LINE_BYTES];
-    char argument[LINE_BYTES] = "";
+    char interpreter[SHEBANG_LINE_BYTES];
+    char argument[SHEBANG_LINE_BYTES] = "";
     struct program_file file;
 
     if (program_map(path, &file) < 0)
@@ -37,7 +37,7 @@ static char *argument_of_env(const char *path)
 }
 
 /* How many words `text` is for env, set apart by zeros and pointed to; 0: it is not so plain. */
-static size_t split(char *text, char *words[LINE_BYTES])
+static size_t split(char *text, char *words[SHEBANG_LINE_BYTES])
 {
     size_t count = 0;
 
@@ -77,7 +77,7 @@ static char **join(char *const words[], size_t count, const char *path, char *co
 enum fp_status shebang_init(struct shebang *shebang, const char *path, char *const argv[],
                             struct fp_error *err)
 {
-    char *words[LINE_BYTES];
+    char *words[SHEBANG_LINE_BYTES];
 
     memset(shebang, 0, sizeof(*shebang));
     shebang->text = argument_of_env(path);
@@ -102,4 +102,20 @@ void shebang_done(struct shebang *shebang)
     free(shebang->argv);
     free(shebang->text);
     memset(shebang, 0, sizeof(*shebang));
+}
+
+bool shebang_can_run(const char *path, char ret_interpreter[SHEBANG_LINE_BYTES])
+{
+    struct program_file file;
+    bool is_script = true;
+
+    /* What may be run and not be read is the kernel's to judge. */
+    for (int depth = 0; is_script && depth < SCRIPTS_MAX && program_map(path, &file) == 0; depth++) {
+        is_script = elf_read_script(file.bytes, file.length, ret_interpreter, SHEBANG_LINE_BYTES);
+        program_unmap(&file);
+        if (is_script && program_check(ret_interpreter) < 0)
+            return false;
+        path = ret_interpreter;
+    }
+    return true;
 }

@@ -12,6 +12,11 @@
 
 #include "base/error.h"
 
+#include <stdbool.h>
+
+/* The kernel reads no more of a script to find its interpreter. */
+#define SHEBANG_LINE_BYTES 256
+
 struct shebang {
     char *path;  /* of the interpreter; NULL: it is no such script */
     char **argv; /* the words are in `text`, or the caller's */
@@ -22,5 +27,8 @@ struct shebang {
 enum fp_status shebang_init(struct shebang *shebang, const char *path, char *const argv[],
                             struct fp_error *err);
 void shebang_done(struct shebang *shebang);
+
+/* Whether a script's interpreter, and that one's where it is a script too, can be run. False: errno, and *ret_interpreter says which cannot. */
+bool shebang_can_run(const char *path, char ret_interpreter[SHEBANG_LINE_BYTES]);
 
 #endif

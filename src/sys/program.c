@@ -14,7 +14,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-static int check(const char *path)
+int program_check(const char *path)
 {
     struct stat status;
 
@@ -31,7 +31,7 @@ static int check(const char *path)
 
 static char *check_and_copy(const char *path)
 {
-    return check(path) == 0 ? strdup(path) : NULL;
+    return program_check(path) == 0 ? strdup(path) : NULL;
 }
 
 char *program_find(const char *name)
@@ -48,7 +48,7 @@ char *program_find(const char *name)
         char *path;
         if (asprintf(&path, "%.*s/%s", length > 0 ? length : 1, length > 0 ? at : ".", name) < 0)
             return NULL;
-        if (check(path) == 0)
+        if (program_check(path) == 0)
             return path;
         /* As execvp(3): a file that may not be executed is remembered, but the search goes on. */
         if (errno == EACCES)

@@ -14,6 +14,8 @@
 #include <stddef.h>
 
 char *program_find(const char *name);
+/* Whether a path is that of such a file; -1: not, with errno. */
+int program_check(const char *path);
 
 struct program_file {
     const void *bytes;

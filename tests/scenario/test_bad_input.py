@@ -1,6 +1,7 @@
 """What is wrong with a command line is said in one line, with what and where, and the exit code of its class."""
 import os
 import re
+import shutil
 import socket
 import subprocess
 
@@ -157,3 +158,25 @@ def test_an_output_that_cannot_be_written(arguments):
     with open("/dev/full", "w", encoding="ascii") as full:
         result = subprocess.run([forkport.FORKPORT, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert (result.returncode, result.stderr) == (71, "forkport: cannot print to standard output: No space left on device\n")
+
+
+@pytest.mark.parametrize("options", [[], ["--engine", "fork"], ["--engine", "pool"]], ids=["exec", "fork", "pool"])
+@pytest.mark.parametrize("of_script", [False, True], ids=["a script", "a script of a script"])
+def test_a_script_whose_interpreter_is_not_there(tmp_path, options, of_script):
+    script, outer = tmp_path / "script", tmp_path / "outer"
+    script.write_text("#!/no/such/interpreter -x\n")
+    outer.write_text(f"#!{script}\n")
+    script.chmod(0o755)
+    outer.chmod(0o755)
+    program = outer if of_script else script
+    code, line = refused("serve", "127.0.0.1:0", *options, "--", program)
+    assert (code, line) == (66, f"forkport: cannot run {program}: No such file or directory "
+                                "(its interpreter, /no/such/interpreter)")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may choose a user")
+def test_a_program_that_the_user_may_not_run(tmp_path):
+    tmp_path.chmod(0o700)
+    program = shutil.copy("/bin/cat", tmp_path / "cat")
+    code, line = refused("serve", "127.0.0.1:0", "--user", "nobody", "--", program)
+    assert (code, line) == (77, f"forkport: cannot run the program {program} as a worker: Permission denied")
