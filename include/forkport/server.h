@@ -47,7 +47,8 @@ void fp_server_free(struct fp_server *server);
 
 /**
  * Sets an option of forkport-serve(1) by its name without the dashes: fp_server_set(server, "max", "50", &err); `value`
- * is NULL for an option that takes none. FP_USAGE: no such option or not its form; FP_CONFIG: no such user or group.
+ * is NULL for an option that takes none. FP_USAGE: no such option or not its form; FP_CONFIG: no such user or group;
+ * FP_SYSTEM: memory is short, or the users cannot be read.
  */
 enum fp_status fp_server_set(struct fp_server *server, const char *option, const char *value,
                              struct fp_error *err);
@@ -92,9 +93,11 @@ const char *fp_server_pair(const struct fp_server *server, size_t index);
 
 /**
  * Serves until SIGTERM, SIGINT or fp_server_stop(), then lets connections end (option "drain") and returns FP_OK with
- * all workers reaped and all sockets closed, as they are where it fails. Signals and their mask are then as before. What stdio
- * has buffered is written first, see fp_server(3). As fp_server_open() where it opens; FP_SYSTEM: descriptors or
- * memory are short at its start, or all listening sockets were lost, or, when it was over, the log's file could not be written and lacks events. A server runs once, and one at a time in a process (FP_USAGE).
+ * all workers reaped and all sockets closed. Signals and their mask are then as before. What stdio has buffered is written first,
+ * see fp_server(3). As fp_server_open() where it opens; FP_NO_INPUT, FP_NOT_PERMITTED: the program, its user or the log's file
+ * cannot be had; FP_SYSTEM: descriptors or memory are short at its start, all listening sockets were lost, a worker does
+ * not end by SIGKILL, or the log's file could not be written and lacks events. A server runs once, and one at a time in a
+ * process (FP_USAGE).
  */
 enum fp_status fp_server_run(struct fp_server *server, struct fp_error *err);
 

@@ -5,7 +5,7 @@
  * One struct holds a running server; the files of this room each do one part of its life on it: acceptor.h (a
  * connection comes), reaper.h (a process ends), worker_log.h (a worker writes to standard error), drain.h (the server
  * ends). supervisor_run() is the loop that calls them. The supervisor never blocks on a child, a client, a name
- * server or a log reader, and never reads a client's byte. It is made for one run: supervisor_init() opens what that needs but the
+ * server or a log reader, and never parses a client's bytes. It is made for one run: supervisor_init() opens what that needs but the
  * listening sockets, which are given, and supervisor_done() releases all of it.
  */
 #ifndef SERVE_SUPERVISOR_H

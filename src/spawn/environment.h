@@ -27,7 +27,7 @@ enum fp_status environment_init(struct environment *environment, char *const inh
                                 struct fp_error *err);
 void environment_done(struct environment *environment);
 
-/* How many pointers environment_fill() writes, the NULL at the end included; one more is left free behind it. */
+/* How many pointers environment_fill() writes, the NULL at the end included. */
 size_t environment_size(const struct environment *environment);
 /* Fills envp[] (of that size) and the texts its last entries point to. */
 void environment_fill(const struct environment *environment, const struct spawn_request *request, char **envp,

@@ -4,8 +4,8 @@
  *
  * Made once at start from the configuration, read by the engines, never changed. It finds the program (as execvp(3)
  * would, but once), proves that it can be run, that the identity can be taken on (in a child that tries), and keeps what each child needs as
- * flat values, so that a child has nothing left to find out. Owns its copies; borrows argv and the environment from
- * the configuration and the process. Errors are those of a bad start: FP_NO_INPUT, FP_NOT_PERMITTED, FP_CONFIG, FP_SYSTEM.
+ * flat values, so that a child has nothing left to find out. Owns its copies, that of the environment too; borrows argv from
+ * the configuration. Errors are those of a bad start: FP_NO_INPUT, FP_NOT_PERMITTED, FP_SYSTEM.
  */
 #ifndef SPAWN_PLAN_H
 #define SPAWN_PLAN_H

@@ -102,7 +102,7 @@ enum fp_status pool_init(struct pool *pool, const struct spawn_plan *plan, struc
 
     *pool = (struct pool){.plan = plan, .templates = templates, .library_fd = -1};
     set_limits(pool);
-    pool->scratch = calloc(environment_size(&plan->environment) + 1, sizeof(char *));
+    pool->scratch = calloc(environment_size(&plan->environment), sizeof(char *));
     pool->seats = memory_map_private(seat_count(pool) * sizeof(*pool->seats));
     if (pool->seats == NULL || pool->scratch == NULL) {
         error_set(err, FP_SYSTEM, ENOMEM, "make", "room for %u waiting workers", pool->most);

@@ -17,7 +17,7 @@ struct spawn_request {
     uint64_t connection; /* its number */
     uint64_t key;        /* by which the supervisor knows it: what its standard error is marked with */
     uint32_t of_source;  /* connections of its source now, this one included */
-    volatile struct child_report *report; /* zeroed; shared with forked children */
+    volatile struct child_report *report; /* cleared (report_clear()); shared with forked children */
 };
 
 #endif

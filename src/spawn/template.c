@@ -65,8 +65,8 @@ static struct template_pad *pad_new(const struct spawn_plan *plan)
         return NULL;
     pad->plan = plan;
     pad->report = report_map(1);
-    pad->envp = calloc(environment_size(&plan->environment) + 1, sizeof(char *));
-    pad->scratch = calloc(environment_size(&plan->environment) + 1, sizeof(char *));
+    pad->envp = calloc(environment_size(&plan->environment), sizeof(char *));
+    pad->scratch = calloc(environment_size(&plan->environment), sizeof(char *));
     pad->keep = calloc(plan->setup.keep_count + OWN_FDS, sizeof(int));
     if (pad->report != NULL && pad->envp != NULL && pad->scratch != NULL && pad->keep != NULL)
         return pad;
