@@ -5,7 +5,10 @@
  */
 #include "visit.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <sys/resource.h>
 
@@ -248,6 +251,59 @@ static void test_a_standard_error_that_was_closed(void **state)
     assert_string_equal(visit.heard, "no socket\n");
 }
 
+static volatile sig_atomic_t ends_seen;
+
+static void see_end(int number)
+{
+    (void)number;
+    ends_seen++;
+}
+
+/* The library for the programs is looked for beside this one. */
+static void link_library(void)
+{
+    char path[PATH_MAX];
+    ssize_t length = readlink("/proc/self/exe", path, sizeof(path) - 1);
+
+    assert_true(length > 0);
+    path[length] = '\0';
+    assert_non_null(strrchr(path, '/'));
+    strcpy(strrchr(path, '/') + 1, "libforkport-preload.so");
+    if (symlink("../../libforkport-preload.so", path) < 0)
+        assert_int_equal(errno, EEXIST);
+}
+
+static void look_for_template(const char *line, size_t length, void *found)
+{
+    *(bool *)found |= memmem(line, length, " at its gate", strlen(" at its gate")) != NULL;
+}
+
+/* Templates and those that wait are ended with the server: the program is not told of them. */
+static void test_the_ends_of_the_servers_children(void **state)
+{
+    static const char *const engines[] = {"exec", "fork", "pool"};
+    struct sigaction old;
+    struct sigaction handled = {.sa_handler = see_end};
+    char *argv[] = {(char[]){"echo"}, (char[]){"hello"}, NULL};
+
+    (void)state;
+    link_library();
+    sigaction(SIGCHLD, &handled, &old);
+    for (size_t i = 0; i < sizeof(engines) / sizeof(engines[0]); i++) {
+        struct visit visit = {.server = make(NULL), .clients = 200};
+        bool has_template = false;
+        fp_server_log(visit.server, look_for_template, &has_template);
+        assert_int_equal(fp_server_set(visit.server, "engine", engines[i], NULL), FP_OK);
+        assert_int_equal(fp_server_program(visit.server, argv, NULL), FP_OK);
+        assert_int_equal(run(&visit), FP_OK);
+        fp_server_free(visit.server);
+        assert_int_equal(visit.length, 200 * strlen("hello\n"));
+        assert_int_equal(has_template, i > 0);
+        assert_int_equal(ends_seen, 0);
+    }
+    sigaction(SIGCHLD, &old, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -259,6 +315,7 @@ int main(void)
         cmocka_unit_test(test_what_is_short_is_said),
         cmocka_unit_test(test_the_environment_is_that_of_the_start),
         cmocka_unit_test(test_a_standard_error_that_was_closed),
+        cmocka_unit_test(test_the_ends_of_the_servers_children),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
