@@ -40,7 +40,7 @@ static void taken(struct config *config, const char *name, const char *value)
     enum fp_status status = option_set(config, name, value, &err);
 
     if (status != FP_OK)
-        fail_msg("--%s %s: %s", name, value, err.reason);
+        fail_msg("--%s %s: %s", name, value != NULL ? value : "", err.reason);
 }
 
 /* What forkport does when nobody says otherwise is part of its contract. */
