@@ -84,6 +84,8 @@ size_t text_utf8_length(const unsigned char *bytes, size_t length)
 /* Zero width, line and paragraph separators, and what turns the direction of writing: a line could read as another. */
 static bool is_unseen(const unsigned char *bytes)
 {
+    if (bytes[0] == 0xd8)
+        return bytes[1] == 0x9c;
     if (bytes[0] == 0xe2 && bytes[1] == 0x80)
         return (bytes[2] >= 0x8b && bytes[2] <= 0x8f) || (bytes[2] >= 0xa8 && bytes[2] <= 0xae);
     if (bytes[0] == 0xe2 && bytes[1] == 0x81)
@@ -96,9 +98,7 @@ static bool is_plain(const unsigned char *bytes, size_t length)
 {
     if (length == 1)
         return bytes[0] >= 0x20 && bytes[0] != 0x7f && bytes[0] != '\\';
-    if (length == 3)
-        return !is_unseen(bytes);
-    return length > 2 || bytes[0] != 0xc2 || bytes[1] >= 0xa0;
+    return !is_unseen(bytes) && (bytes[0] != 0xc2 || bytes[1] >= 0xa0);
 }
 
 static void escape(struct text *text, const char *bytes, size_t length, bool keeps_backslash)

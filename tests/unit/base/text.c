@@ -67,14 +67,15 @@ static void test_escapes(void **state)
         {"\\x0a", "\\x5cx0a"},
         {"gr\xc3\xbc\xc3\x9f", "gr\xc3\xbc\xc3\x9f"},
         {"\xe2\x82\xac \xf0\x9f\x90\xa7", "\xe2\x82\xac \xf0\x9f\x90\xa7"},
-        {"\xc2\x9b", "\\xc2\\x9b"},                   /* C1: the one-character CSI */
-        {"\xc2\xa0", "\xc2\xa0"},                     /* the first one behind C1 */
-        {"\xc0\x80", "\\xc0\\x80"},                   /* overlong NUL */
-        {"\xe0\x80\x8a", "\\xe0\\x80\\x8a"},          /* overlong newline */
-        {"\xed\xa0\x80", "\\xed\\xa0\\x80"},          /* a surrogate */
-        {"\xf4\x90\x80\x80", "\\xf4\\x90\\x80\\x80"}, /* above U+10FFFF */
-        {"\xe2\x80\xae.exe", "\\xe2\\x80\\xae.exe"},  /* what follows reads from right to left */
-        {"a\xe2\x80\xa8z", "a\\xe2\\x80\\xa8z"},      /* the line separator */
+        {"\xc2\x9b", "\\xc2\\x9b"},                     /* C1: the one-character CSI */
+        {"\xc2\xa0", "\xc2\xa0"},                       /* the first one behind C1 */
+        {"\xc0\x80", "\\xc0\\x80"},                     /* overlong NUL */
+        {"\xe0\x80\x8a", "\\xe0\\x80\\x8a"},            /* overlong newline */
+        {"\xed\xa0\x80", "\\xed\\xa0\\x80"},            /* a surrogate */
+        {"\xf4\x90\x80\x80", "\\xf4\\x90\\x80\\x80"},   /* above U+10FFFF */
+        {"\xe2\x80\xae.exe", "\\xe2\\x80\\xae.exe"},    /* what follows reads from right to left */
+        {"\xd8\x9cz \xd8\x9b", "\\xd8\\x9cz \xd8\x9b"}, /* the Arabic letter mark; a semicolon */
+        {"a\xe2\x80\xa8z", "a\\xe2\\x80\\xa8z"},        /* the line separator */
         {"\xe2\x81\xa6\xef\xbb\xbf", "\\xe2\\x81\\xa6\\xef\\xbb\\xbf"},
         {"\xe2\x80\x90\xe2\x81\x8e", "\xe2\x80\x90\xe2\x81\x8e"},
         {"\xff\xfe", "\\xff\\xfe"},
