@@ -168,8 +168,10 @@ static void tell(struct live *live, const struct held *held)
         end(live, status);
         return;
     }
-    if (result.has_answer)
+    if (result.has_answer) {
         find_ends(live, frame->time_ns, &result, &receiver, &sender);
+        live_report_correct(&result, &receiver);
+    }
     if (result.has_ended && live->options->summary)
         report_one_stream(live, &result.ended, result.is_given_up);
     text_init(&text, room, sizeof(room));

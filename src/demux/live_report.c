@@ -120,17 +120,6 @@ static bool is_listening(const struct replay_result *result, const struct attrib
     return result->answer == STREAM_LISTENING && receiver->kind == ATTRIBUTE_LISTENING;
 }
 
-/* What the capture leaves open, where a connection began before it or nobody has answered yet, the sockets answer. */
-static void correct(struct replay_result *result, const struct attribute_answer *receiver)
-{
-    if (!packet_is_for_host(&result->segment))
-        return;
-    if (receiver->kind == ATTRIBUTE_NOBODY && receiver->local && result->answer == STREAM_LISTENING)
-        result->answer = STREAM_NOBODY;
-    if (receiver->kind != ATTRIBUTE_NOBODY || (receiver->local && result->answer == STREAM_NOBODY))
-        result->certainty = receiver->unsure ? REPLAY_DEPENDS : receiver->group ? REPLAY_GROUP : REPLAY_EXACT;
-}
-
 /* Who has it matters where the answer is a socket with a process, not what is left in TIME-WAIT, nor a foreign one. */
 static bool has_receiver(const struct replay_result *result, const struct attribute_answer *receiver)
 {
@@ -159,13 +148,22 @@ static void put_json(const struct live_report *report, int64_t time_ns, const st
     splice(fields, text);
 }
 
-void live_report_frame(const struct live_report *report, int64_t time_ns, struct replay_result *result,
+void live_report_correct(struct replay_result *result, const struct attribute_answer *receiver)
+{
+    if (!packet_is_for_host(&result->segment))
+        return;
+    if (receiver->kind == ATTRIBUTE_NOBODY && receiver->local && result->answer == STREAM_LISTENING)
+        result->answer = STREAM_NOBODY;
+    if (receiver->kind != ATTRIBUTE_NOBODY || (receiver->local && result->answer == STREAM_NOBODY))
+        result->certainty = receiver->unsure ? REPLAY_DEPENDS : receiver->group ? REPLAY_GROUP : REPLAY_EXACT;
+}
+
+void live_report_frame(const struct live_report *report, int64_t time_ns, const struct replay_result *result,
                        const struct attribute_answer *receiver, const struct attribute_answer *sender,
                        struct text *text)
 {
     struct report replayed = {.counts = report->counts};
 
-    correct(result, receiver);
     if (report->json) {
         put_json(report, time_ns, result, receiver, sender, text);
         return;

@@ -19,8 +19,12 @@ struct live_report {
     const struct replay_counts *counts;
 };
 
-/* `result` is changed where the sockets tell more than the segments do. */
-void live_report_frame(const struct live_report *report, int64_t time_ns, struct replay_result *result,
+/*
+ * Before a segment is told of, in whatever way: what the capture leaves open, where a connection began before it or
+ * nobody has answered yet, the sockets answer.
+ */
+void live_report_correct(struct replay_result *result, const struct attribute_answer *receiver);
+void live_report_frame(const struct live_report *report, int64_t time_ns, const struct replay_result *result,
                        const struct attribute_answer *receiver, const struct attribute_answer *sender,
                        struct text *text);
 void live_report_comment(const struct replay_result *result, const struct attribute_answer *receiver,

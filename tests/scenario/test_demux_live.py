@@ -485,6 +485,15 @@ def test_a_summary_and_an_end(network, watch, serve, tmp_path):
     assert json.loads(lines[-1])["segments"] == 30
 
 
+def test_a_summary_and_a_file(network, watch, tmp_path):
+    """With --summary too a comment says what the sockets answer: of a SYN to a port where nobody listens, nobody."""
+    host = network.host("host")
+    kept = tmp_path / "kept"
+    watch(host, "--summary", "--json", "--count", 8, "--write", kept).end()
+    comments = re.findall(rb"\{127\.0\.0\.1:9, [^}]*\} ([a-z]+)", kept.read_bytes())
+    assert comments == [b"nobody"] * 4
+
+
 def test_what_goes_wrong(network, tmp_path):
     """One clear error each."""
     host = network.host("host")
