@@ -127,7 +127,7 @@ static void write_only_others(struct writer *writer)
 {
     WRITE(writer, MAP(1, writer->maps->last_fd), MOVE(2, STACK), ADD(2, KEY), CALL(BPF_FUNC_map_lookup_elem),
           IF_IS(0, 0, 7), LOAD(BPF_W, 1, 0, 0), IF_SAME(1, PROCESS, TO_END), LOAD(BPF_W, 1, 0, 4),
-          IF_ABOVE(1, TOLD_MAX, TO_END), ADD(1, 1), STORE(BPF_W, STACK, 1, VALUE + 4),
+          IF_ABOVE(1, TOLD_MAX - 1, TO_END), ADD(1, 1), STORE(BPF_W, STACK, 1, VALUE + 4),
           INSTRUCTION(BPF_JMP | BPF_JA, 0, 0, 1, 0), STORE_VALUE(BPF_W, VALUE + 4, 1));
 }
 
@@ -142,8 +142,10 @@ static void write_copy(struct writer *writer, int size, enum question from, int 
     WRITE(writer, LOAD(size, 1, SOCK, writer->at[from].answer + more), STORE(size, STACK, 1, to + more));
 }
 
-/* A closed socket has its local port in struct inet_sock alone, of which a tracepoint's argument is not known to be. */
-/* The record on the stack, then to the ring, and the end. The kind is there already. */
+/*
+ * The record on the stack, then to the ring, and the end. The kind is there already. A closed socket has its local
+ * port in struct inet_sock alone, of which a tracepoint's argument is not known to be.
+ */
 static void write_record(struct writer *writer)
 {
     WRITE(writer, CALL(BPF_FUNC_ktime_get_ns), STORE(BPF_DW, STACK, 0, FIELD(time_ns)),

@@ -254,6 +254,37 @@ static void test_a_refused_connection_has_its_pair_at_the_end(void **state)
     close(fd);
 }
 
+/* However many processes use one socket: as many are told of as the program's bound says, and no more. */
+static void test_processes_of_one_socket_are_told_up_to_a_bound(void **state)
+{
+    struct sockaddr_storage address;
+    size_t told = 0;
+
+    (void)state;
+    need_events();
+    int listening = listen_on(AF_INET, &address);
+    int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(client, (struct sockaddr *)&address, sizeof(struct sockaddr_in)), 0);
+    int accepted = accept(listening, NULL, NULL);
+    uint64_t server = cookie_of(accepted);
+    assert_int_equal(write(client, "0123456789abcdef", 16), 16);
+    read_events();
+    for (int i = 0; i < 16; i++) {
+        char byte;
+        pid_t pid = fork();
+        if (pid == 0)
+            _exit(read(accepted, &byte, 1) != 1);
+        assert_int_equal(waitpid(pid, NULL, 0), pid);
+    }
+    struct seen seen = read_events();
+    for (size_t i = 0; i < seen.count; i++)
+        told += seen.items[i].kind == SOCKET_USED && seen.items[i].cookie == server;
+    assert_int_equal(told, 8);
+    close(accepted);
+    close(client);
+    close(listening);
+}
+
 static void test_other_namespaces_are_not_told_of(void **state)
 {
     (void)state;
@@ -282,6 +313,7 @@ int main(void)
         cmocka_unit_test(test_unused_is_told_of_when_it_closes),
         cmocka_unit_test(test_unused_that_closes_first),
         cmocka_unit_test(test_a_refused_connection_has_its_pair_at_the_end),
+        cmocka_unit_test(test_processes_of_one_socket_are_told_up_to_a_bound),
         cmocka_unit_test(test_other_namespaces_are_not_told_of),
     };
 
