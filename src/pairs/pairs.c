@@ -50,9 +50,14 @@ int pairs_compare(const struct pairs_row *left, const struct pairs_row *right)
     return order;
 }
 
+/* Of one socket in the order of the dump: not every qsort(3) keeps it. */
 static int compare_rows(const void *left, const void *right)
 {
-    return pairs_compare(left, right);
+    const struct pairs_row *a = left;
+    const struct pairs_row *b = right;
+    int order = pairs_compare(a, b);
+
+    return order != 0 ? order : a->order < b->order ? -1 : a->order > b->order;
 }
 
 void pairs_sort(struct pairs_table *table)
@@ -64,7 +69,7 @@ void pairs_sort(struct pairs_table *table)
     qsort(table->rows, table->count, sizeof(*table->rows), compare_rows);
     for (size_t i = 1; i < table->count; i++) {
         /* A socket that changed its state while the dump was made can stand in it twice: the later state counts. */
-        if (compare_rows(&table->rows[kept], &table->rows[i]) != 0)
+        if (pairs_compare(&table->rows[kept], &table->rows[i]) != 0)
             kept++;
         table->rows[kept] = table->rows[i];
     }
