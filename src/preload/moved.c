@@ -18,6 +18,9 @@
 #ifndef MADV_DONTNEED_LOCKED
 #define MADV_DONTNEED_LOCKED 24
 #endif
+#ifndef MREMAP_DONTUNMAP
+#define MREMAP_DONTUNMAP 4
+#endif
 #ifndef MADV_GUARD_INSTALL
 #define MADV_GUARD_INSTALL 102
 #define MADV_GUARD_REMOVE  103
@@ -440,7 +443,8 @@ EXPORTED void *mremap(void *memory, size_t bytes, size_t new_bytes, int flags, .
     va_list more;
 
     va_start(more, flags);
-    long to = (flags & MREMAP_FIXED) != 0 ? (long)va_arg(more, void *) : 0;
+    /* Without MREMAP_FIXED a hint: it is the result that says where. */
+    long to = (flags & (MREMAP_FIXED | MREMAP_DONTUNMAP)) != 0 ? (long)va_arg(more, void *) : 0;
     va_end(more);
     if (!is_any())
         return answer_place(child_call5(__NR_mremap, (long)memory, (long)bytes, (long)new_bytes, flags, to));
