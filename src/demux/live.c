@@ -448,7 +448,7 @@ static enum fp_status open_all(struct live *live, struct fp_error *err)
 enum fp_status live_run(const struct live_options *options, const struct live_sink *sink,
                         struct fp_error *err)
 {
-    struct live live = {.options = options, .sink = sink, .file = {.fd = -1}};
+    struct live live = {.options = options, .sink = sink, .file = {.fd = -1}, .loop = {.fd = -1}};
     sigset_t ends;
     sigset_t before;
 
@@ -457,9 +457,11 @@ enum fp_status live_run(const struct live_options *options, const struct live_si
     sigaddset(&ends, SIGINT);
     sigaddset(&ends, SIGTERM);
     FD_AUTO signals = signals_open(&ends, &before);
+    enum fp_status status = FP_OK;
     if (signals < 0 || loop_init(&live.loop) < 0)
-        return error_set(err, FP_SYSTEM, errno, "wait for", "segments");
-    enum fp_status status = open_all(&live, err);
+        status = error_set(err, FP_SYSTEM, errno, "wait for", "segments");
+    if (status == FP_OK)
+        status = open_all(&live, err);
     if (status == FP_OK)
         status = run(&live, signals, err);
     enum fp_status closed = live_file_close(&live.file, status == FP_OK ? err : NULL);
