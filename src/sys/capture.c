@@ -141,13 +141,14 @@ void capture_close(struct capture *capture)
 }
 
 /* libpcap gives errno as words only; it says first which file it is about, which our message says too. */
-static enum fp_status fail_file(const struct capture *capture, const char *reason, struct fp_error *err)
+static enum fp_status fail_reading(const struct capture *capture, const char *reason, struct fp_error *err)
 {
     size_t length = strlen(capture->what);
 
     if (strncmp(reason, capture->what, length) == 0 && strncmp(reason + length, ": ", 2) == 0)
         reason += length + 2;
-    return error_reason(err, error_set(err, FP_DATA, 0, capture->operation, "%s", capture->what), "%s",
+    enum fp_status status = capture->is_live ? FP_SYSTEM : FP_DATA;
+    return error_reason(err, error_set(err, status, 0, capture->operation, "%s", capture->what), "%s",
                         reason);
 }
 
@@ -180,7 +181,7 @@ enum fp_status capture_open_file(const char *path, struct capture **ret_capture,
     capture->pcap = capture->library.open_offline(path, PCAP_TSTAMP_PRECISION_NANO, reason);
     capture->has_nanoseconds = true;
     if (capture->pcap == NULL) {
-        status = fail_file(capture, reason, err);
+        status = fail_reading(capture, reason, err);
         capture_close(capture);
         return status;
     }
@@ -292,11 +293,7 @@ enum capture_item capture_next(struct capture *capture, struct capture_frame *re
 
 enum fp_status capture_fail(const struct capture *capture, struct fp_error *err)
 {
-    enum fp_status status = fail_file(capture, capture->library.geterr(capture->pcap), err);
-
-    if (capture->is_live && err != NULL)
-        err->status = status = FP_SYSTEM;
-    return status;
+    return fail_reading(capture, capture->library.geterr(capture->pcap), err);
 }
 
 int capture_link(const struct capture *capture)
