@@ -2,6 +2,7 @@
 #include "sys/bpf.h"
 
 #include "sys/fd.h"
+#include "sys/read.h"
 
 #include <errno.h>
 #include <string.h>
@@ -58,7 +59,7 @@ int bpf_read_records(int fd, size_t size, int (*each)(void *data, const void *re
 
     for (;;) {
         /* A record may be cut by the end of what one read(2) gives. */
-        ssize_t got = read(fd, records + kept, sizeof(records) - kept);
+        ssize_t got = read_some(fd, records + kept, sizeof(records) - kept);
         if (got < 0 && errno == EAGAIN)
             continue;
         if (got <= 0)

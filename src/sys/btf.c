@@ -2,6 +2,7 @@
 #include "sys/btf.h"
 
 #include "sys/fd.h"
+#include "sys/read.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -159,17 +160,15 @@ static int find(const char *bytes, size_t size, struct btf_question questions[],
     return result;
 }
 
-/* Before Linux 6.16 it cannot be mapped, and a page is all that one read(2) gives. */
+/* Before Linux 6.16 it cannot be mapped. */
 static int read_and_find(int fd, size_t size, struct btf_question questions[], size_t count)
 {
-    char *bytes = malloc(size + 1);
-    size_t length = 0;
+    char *bytes = malloc(size);
 
     if (bytes == NULL)
         return -1;
-    for (ssize_t got = 1; got > 0 && length<size; length += got> 0 ? (size_t)got : 0)
-        got = read(fd, bytes + length, size - length);
-    int result = find(bytes, length, questions, count);
+    ssize_t length = read_all(fd, bytes, size);
+    int result = length < 0 ? -1 : find(bytes, (size_t)length, questions, count);
     free(bytes);
     return result;
 }

@@ -7,6 +7,7 @@
 #include "sys/memory.h"
 #include "sys/netns.h"
 #include "sys/process.h"
+#include "sys/read.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -99,19 +100,14 @@ int probe_release(char *ret_release, char *ret_machine, size_t size)
 ssize_t probe_read(const char *path, char *ret_text, size_t size)
 {
     FD_AUTO fd = open(path, O_RDONLY | O_CLOEXEC);
-    size_t length = 0;
-    ssize_t got = 1;
+    ssize_t length = fd < 0 ? -1 : read_all(fd, ret_text, size - 1);
 
-    if (fd < 0)
-        return -1;
-    for (; got > 0 && length + 1 < size; length += got > 0 ? (size_t)got : 0)
-        got = read(fd, ret_text + length, size - 1 - length);
-    if (got < 0)
+    if (length < 0)
         return -1;
     if (length > 0 && ret_text[length - 1] == '\n')
         length--;
     ret_text[length] = '\0';
-    return (ssize_t)length;
+    return length;
 }
 
 /* Not by a function that is known not to return: sanitizers then look at the stack, which is not the one they know. */

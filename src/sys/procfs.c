@@ -2,6 +2,7 @@
 #include "sys/procfs.h"
 
 #include "sys/fd.h"
+#include "sys/read.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -89,7 +90,7 @@ void procfs_name(pid_t pid, char ret_name[PROCFS_NAME_SIZE])
     FD_AUTO fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return;
-    ssize_t length = read(fd, ret_name, PROCFS_NAME_SIZE);
+    ssize_t length = read_some(fd, ret_name, PROCFS_NAME_SIZE);
     if (length <= 0)
         length = 1;
     /* The kernel ends the name with a newline, which a name may hold as well. */
@@ -99,22 +100,17 @@ void procfs_name(pid_t pid, char ret_name[PROCFS_NAME_SIZE])
 size_t procfs_read(pid_t pid, const char *file, char *buffer, size_t size)
 {
     char path[64];
-    size_t length = 0;
 
     buffer[0] = '\0';
     snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, file);
     FD_AUTO fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return 0;
-    /* A file of /proc gives no more than a page at a time. */
-    while (length + 1 < size) {
-        ssize_t got = read(fd, buffer + length, size - 1 - length);
-        if (got <= 0)
-            break;
-        length += (size_t)got;
-    }
+    ssize_t length = read_all(fd, buffer, size - 1);
+    if (length < 0)
+        length = 0;
     buffer[length] = '\0';
-    return length;
+    return (size_t)length;
 }
 
 pid_t procfs_parent(pid_t pid)

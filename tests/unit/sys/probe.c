@@ -4,7 +4,9 @@
 #include "sys/fd.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -13,6 +15,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -52,6 +55,65 @@ static void test_files(void **state)
     assert_reads("12345678", 5, "1234");
     assert_int_equal(probe_read("/proc/self/nothing", text, sizeof(text)), -1);
     assert_int_equal(errno, ENOENT);
+}
+
+static int acknowledged; /* where the handler says that it ran */
+
+static void acknowledge(int number)
+{
+    (void)number;
+    if (write(acknowledged, "", 1) != 1)
+        _exit(1);
+}
+
+/* What writes only when its reader has been interrupted many times, one after the other. */
+static pid_t write_late(const char *path, int acknowledgements)
+{
+    pid_t pid = fork();
+
+    if (pid != 0)
+        return pid;
+    close(acknowledged);
+    int fd = open(path, O_WRONLY);
+    char byte;
+    for (int i = 0; i < 200; i++) {
+        if (kill(getppid(), SIGUSR1) < 0 || read(acknowledgements, &byte, 1) != 1)
+            _exit(1);
+    }
+    _exit(write(fd, "late\n", 5) == 5 ? 0 : 1);
+}
+
+static void test_a_signal_does_not_cut_what_is_read(void **state)
+{
+    struct sigaction action = {.sa_handler = acknowledge};
+    char folder[] = "/tmp/probe-XXXXXX";
+    char path[64];
+    char text[16];
+    int ends[2];
+    int status;
+
+    (void)state;
+    assert_non_null(mkdtemp(folder));
+    snprintf(path, sizeof(path), "%s/fifo", folder);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    assert_int_equal(pipe(ends), 0);
+    acknowledged = ends[1];
+    assert_int_equal(sigaction(SIGUSR1, &action, NULL), 0);
+    pid_t pid = write_late(path, ends[0]);
+    ssize_t length = probe_read(path, text, sizeof(text));
+    int errnum = errno;
+    unlink(path);
+    rmdir(folder);
+    close(ends[0]);
+    close(ends[1]);
+    signal(SIGUSR1, SIG_IGN);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    signal(SIGUSR1, SIG_DFL);
+    if (length < 0)
+        fail_msg("%s", strerror(errnum));
+    assert_int_equal(length, 4);
+    assert_string_equal(text, "late");
+    assert_int_equal(status, 0);
 }
 
 /* Whatever is tried, nobody is left to be waited for, and no descriptor is open. */
@@ -151,11 +213,9 @@ static void test_limits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_files),
-        cmocka_unit_test(test_nothing_is_left),
-        cmocka_unit_test(test_a_library_is_loaded_in_a_child),
-        cmocka_unit_test(test_versions),
-        cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_files),           cmocka_unit_test(test_a_signal_does_not_cut_what_is_read),
+        cmocka_unit_test(test_nothing_is_left), cmocka_unit_test(test_a_library_is_loaded_in_a_child),
+        cmocka_unit_test(test_versions),        cmocka_unit_test(test_limits),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
