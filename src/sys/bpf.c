@@ -28,28 +28,32 @@ int bpf_call(enum bpf_cmd command, union bpf_attr *attributes)
 int bpf_load(const char *name, const struct bpf_insn program[], size_t count, enum bpf_attach_type type,
              int32_t btf_number)
 {
-    union bpf_attr attributes = {
-        .prog_type = BPF_PROG_TYPE_TRACING,
-        .expected_attach_type = type,
-        .insns = (uintptr_t)program,
-        .insn_cnt = (uint32_t)count,
-        .license = (uintptr_t) "Dual MIT/GPL",
-        .attach_btf_id = (uint32_t)btf_number,
-    };
+    union bpf_attr attributes;
 
+    bpf_clear(&attributes);
+    attributes.prog_type = BPF_PROG_TYPE_TRACING;
+    attributes.expected_attach_type = type;
+    attributes.insns = (uintptr_t)program;
+    attributes.insn_cnt = (uint32_t)count;
+    attributes.license = (uintptr_t) "Dual MIT/GPL";
+    attributes.attach_btf_id = (uint32_t)btf_number;
     strncpy(attributes.prog_name, name, sizeof(attributes.prog_name) - 1);
     return bpf_call(BPF_PROG_LOAD, &attributes);
 }
 
 int bpf_open_iterator(int program)
 {
-    union bpf_attr link = {.link_create = {.prog_fd = (uint32_t)program, .attach_type = BPF_TRACE_ITER}};
+    union bpf_attr attributes;
 
-    FD_AUTO link_fd = bpf_call(BPF_LINK_CREATE, &link);
-    if (link_fd < 0)
+    bpf_clear(&attributes);
+    attributes.link_create.prog_fd = (uint32_t)program;
+    attributes.link_create.attach_type = BPF_TRACE_ITER;
+    FD_AUTO link = bpf_call(BPF_LINK_CREATE, &attributes);
+    if (link < 0)
         return -1;
-    union bpf_attr iterator = {.iter_create = {.link_fd = (uint32_t)link_fd}};
-    return bpf_call(BPF_ITER_CREATE, &iterator);
+    bpf_clear(&attributes);
+    attributes.iter_create.link_fd = (uint32_t)link;
+    return bpf_call(BPF_ITER_CREATE, &attributes);
 }
 
 int bpf_read_records(int fd, size_t size, int (*each)(void *data, const void *record), void *data)

@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #define INSTRUCTION(op, to, from, offset, value)                                                   \
     {                                                                                              \
@@ -39,6 +40,11 @@ int bpf_open_iterator(int program);
 int bpf_read_records(int fd, size_t size, int (*each)(void *data, const void *record), void *data);
 /* Are pids here those of the kernel? That is in the initial PID namespace. */
 bool bpf_shares_pids(void);
+/* What is not set must be 0 to its end, which no initializer of a union promises: begin with bpf_clear(). */
 int bpf_call(enum bpf_cmd command, union bpf_attr *attributes);
+static inline void bpf_clear(union bpf_attr *attributes)
+{
+    memset(attributes, 0, sizeof(*attributes));
+}
 
 #endif

@@ -19,7 +19,7 @@ ssize_t read_all(int fd, void *bytes, size_t size)
     size_t length = 0;
     ssize_t got = 1;
 
-    for (; got > 0 && length < size; length += got > 0 ? (size_t)got : 0)
+    for (; got > 0 && length<size; length += got> 0 ? (size_t)got : 0)
         got = read_some(fd, (char *)bytes + length, size - length);
     return got < 0 ? -1 : (ssize_t)length;
 }

@@ -19,14 +19,14 @@ _Static_assert(sizeof(struct socket_event) == 88, "no holes: the program writes 
 
 static int make_map(enum bpf_map_type type, uint32_t key_size, uint32_t value_size, uint32_t entries)
 {
-    union bpf_attr attributes = {
-        .map_type = type,
-        .key_size = key_size,
-        .value_size = value_size,
-        .max_entries = entries,
-        .map_name = "forkport_live",
-    };
+    union bpf_attr attributes;
 
+    bpf_clear(&attributes);
+    attributes.map_type = type;
+    attributes.key_size = key_size;
+    attributes.value_size = value_size;
+    attributes.max_entries = entries;
+    strncpy(attributes.map_name, "forkport_live", sizeof(attributes.map_name) - 1);
     return bpf_call(BPF_MAP_CREATE, &attributes);
 }
 
@@ -103,12 +103,12 @@ uint64_t socket_events_lost(const struct socket_events *events)
 {
     uint64_t lost = 0;
     uint32_t key = 0;
-    union bpf_attr attributes = {
-        .map_fd = (uint32_t)events->lost_fd,
-        .key = (uintptr_t)&key,
-        .value = (uintptr_t)&lost,
-    };
+    union bpf_attr attributes;
 
+    bpf_clear(&attributes);
+    attributes.map_fd = (uint32_t)events->lost_fd;
+    attributes.key = (uintptr_t)&key;
+    attributes.value = (uintptr_t)&lost;
     bpf_call(BPF_MAP_LOOKUP_ELEM, &attributes);
     return lost;
 }

@@ -180,8 +180,10 @@ static int finish(struct writer *writer, enum question where)
                                writer->at[where].answer);
     if (program < 0)
         return -1;
-    union bpf_attr attach = {.raw_tracepoint = {.prog_fd = (uint32_t)program}};
-    return bpf_call(BPF_RAW_TRACEPOINT_OPEN, &attach);
+    union bpf_attr attributes;
+    bpf_clear(&attributes);
+    attributes.raw_tracepoint.prog_fd = (uint32_t)program;
+    return bpf_call(BPF_RAW_TRACEPOINT_OPEN, &attributes);
 }
 
 /* The arguments are the socket, its old and its new state. Which process runs means something for the first two. */

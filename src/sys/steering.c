@@ -137,11 +137,13 @@ int steering_read(bool (*each)(void *data, const struct steering *steering), voi
 
 int steering_programs(void)
 {
-    union bpf_attr attributes = {.query = {.attach_type = BPF_SK_LOOKUP}};
+    union bpf_attr attributes;
 
     FD_AUTO namespace = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
     if (namespace < 0)
         return -1;
+    bpf_clear(&attributes);
+    attributes.query.attach_type = BPF_SK_LOOKUP;
     attributes.query.target_fd = (uint32_t) namespace;
     if (bpf_call(BPF_PROG_QUERY, &attributes) < 0)
         return -1;
