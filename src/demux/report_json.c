@@ -88,10 +88,6 @@ static json_t *segment_value(const struct replay_result *result)
     text_init(&text, room, sizeof(room));
     packet_format_flags(segment->flags, &text);
     text_end(&text);
-    for (char *at = room; *at != '\0'; at++) {
-        if (*at == ' ')
-            *at = ',';
-    }
     add(object, "flags", json_string(room));
     add(object, "sequence", json_integer(segment->sequence));
     add(object, "acknowledgement", json_integer(segment->acknowledgement));

@@ -23,7 +23,7 @@
 struct tally {
     int fd;            /* for the loop: readable when tally_read() has something; -1: closed */
     int ask_fd;        /* synchronous questions */
-    uint64_t overruns; /* how often announcements were lost */
+    uint64_t overruns; /* how often announcements were lost; nobody but the tests asks */
 };
 
 struct tally_bytes {
