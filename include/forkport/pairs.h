@@ -85,7 +85,7 @@ enum fp_status fp_pairs_filter(struct fp_pairs *pairs, const char *filter, struc
 /** Another network namespace: a name of ip-netns(8), a process, or a path. NULL: the caller's own again. FP_SYSTEM. */
 enum fp_status fp_pairs_namespace(struct fp_pairs *pairs, const char *name, struct fp_error *err);
 
-/** Bytes and round trips too, which takes about twice the time. */
+/** Bytes and round trips too, which takes about twice the time. What listens or is bound only has none. */
 void fp_pairs_count_bytes(struct fp_pairs *pairs, bool wanted);
 
 /** Reads the sockets anew. FP_NOT_PERMITTED, FP_NO_INPUT: the namespace cannot be entered; FP_SYSTEM. */

@@ -98,7 +98,7 @@ json_t *render_processes(const struct pairs_table *table, const struct pairs_row
 
 static void add_counts(json_t *object, const struct diag_socket *socket)
 {
-    if (!socket->has_bytes || socket->state == DIAG_LISTEN || socket->state == DIAG_BOUND)
+    if (!pairs_has_counts(socket))
         return;
     add(object, "rtt_us", json_integer(socket->rtt_us));
     add(object, "rtt_variation_us", json_integer(socket->rtt_variation_us));

@@ -124,7 +124,7 @@ bool fp_pairs_get(const struct fp_pairs *pairs, size_t index, struct fp_pair *re
         .connection = row->connection,
         .receive_queue = socket->receive_queue,
         .send_queue = socket->send_queue,
-        .has_counts = socket->has_bytes,
+        .has_counts = pairs_has_counts(socket),
         .rtt_us = socket->rtt_us,
         .segments_resent = socket->segments_resent,
         .bytes_received = socket->bytes_received,

@@ -142,6 +142,11 @@ const struct descriptor *pairs_next_holder(const struct pairs_table *table, stru
     return NULL;
 }
 
+bool pairs_has_counts(const struct diag_socket *socket)
+{
+    return socket->has_bytes && socket->state != DIAG_LISTEN && socket->state != DIAG_BOUND;
+}
+
 const char *pairs_protocol(const struct diag_socket *socket)
 {
     if (socket->family == AF_INET)

@@ -78,6 +78,9 @@ struct pairs_cursor {
 };
 const struct descriptor *pairs_next_holder(const struct pairs_table *table, struct pairs_cursor *cursor);
 
+/* Bytes and round trips: of what is only bound or listens the kernel gives them too, but there are none. */
+bool pairs_has_counts(const struct diag_socket *socket);
+
 /* "tcp4", "tcp6", or "tcp46": an IPv6 socket that takes IPv4 too, or has taken it. */
 const char *pairs_protocol(const struct diag_socket *socket);
 

@@ -126,7 +126,7 @@ void render_owner(const struct pairs_table *table, const struct pairs_row *row, 
 
 static void format_counts(const struct diag_socket *socket, struct text *text)
 {
-    if (!socket->has_bytes || socket->state == DIAG_LISTEN || socket->state == DIAG_BOUND) {
+    if (!pairs_has_counts(socket)) {
         format_padded(text, "", sizeof(COUNTS_HEADS) - 1);
         return;
     }

@@ -47,6 +47,7 @@ static void test_a_listening_socket_and_what_waits(void **state)
         assert_int_equal(pair.inode, about.st_ino);
         assert_int_equal(pair.receive_queue, 1);
         assert_int_equal(pair.send_queue, 7);
+        assert_false(pair.has_counts);
         assert_memory_equal(&pair.local, &in, sizeof(in));
         assert_true(fp_pairs_process(pairs, 0, 0, &process));
         assert_int_equal(process.pid, getpid());
@@ -62,6 +63,7 @@ static void test_a_listening_socket_and_what_waits(void **state)
         assert_false(fp_pairs_process(pairs, 2, 0, &process));
     }
     size_t length = fp_pairs_json(pairs, 0, json, sizeof(json));
+    assert_null(strstr(json, "\"bytes_sent\""));
     assert_int_equal(length, strlen(json));
     assert_non_null(strstr(json, "\"pair\":\"{127.0.0.1:21, *:*}\""));
     assert_int_equal(fp_pairs_json(pairs, 0, json, 2), length);
