@@ -77,7 +77,7 @@ struct live_sockets {
     struct hash_secret secret;
 };
 
-/* False: no memory, or no randomness. */
+/* False: no memory. */
 bool live_sockets_init(struct live_sockets *sockets, uint32_t most);
 void live_sockets_done(struct live_sockets *sockets);
 

@@ -2,10 +2,11 @@
  *
  * listen/holder.h - who is in the way of an address that is in use.
  *
- * Asks the kernel's socket table (sock_diag(7)) for the listening sockets whose address keeps `address` from being
- * bound, and /proc for the processes that hold the first of them. It is only ever called on the way out of a failed start, so it may take
- * its time. It writes a hint and nothing else; where the kernel or /proc does not tell, the hint says as much as is
- * known, or is left out. It never changes a socket.
+ * Asks the kernel's socket table (sock_diag(7)) for the sockets whose address keeps `address` from being bound, and
+ * /proc for the processes that hold one of them: one that listens, else one that a process holds, bound only or
+ * connected, else any. It is only ever called on the way out of a failed start, so it may take its time. It writes a
+ * hint and nothing else; where the kernel or /proc does not tell, the hint says as much as is known, or is left out.
+ * It never changes a socket.
  */
 #ifndef LISTEN_HOLDER_H
 #define LISTEN_HOLDER_H

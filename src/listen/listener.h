@@ -5,7 +5,7 @@
  * Owns the listening sockets from listeners_open() to listeners_close(). One socket serves one address for its whole
  * life; "*:21" is one IPv6 socket that takes IPv4 as well, or an IPv4 one where the host has no IPv6. All of a list
  * are opened or none is: the first that cannot be had ends the call, with the operation and address that failed and,
- * for an address in use, the listening socket in the way and, where permitted, the processes that hold it (listen/holder.h). Never
+ * for an address in use, the socket in the way and, where permitted, the processes that hold it (listen/holder.h). Never
  * accepts, never changes an address once bound.
  */
 #ifndef LISTEN_LISTENER_H

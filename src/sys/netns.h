@@ -5,7 +5,8 @@
  * Sockets made and interfaces asked for meanwhile are those of that namespace; sockets stay in the one they were made
  * in. Entering takes CAP_SYS_ADMIN there. The namespace is named as ip-netns(8) names it, or by a process that is in
  * it, or by the path of a file (one with a slash). A namespace that is made here has no name: it lives as long as a
- * process is in it or a descriptor of it is open. Calls return -1 with errno set, and have then changed nothing.
+ * process is in it or a descriptor of it is open. Calls return -1 with errno set, and have then changed nothing, but
+ * for netns_new(): the thread may be in the new namespace, where only its descriptor could not be had.
  */
 #ifndef SYS_NETNS_H
 #define SYS_NETNS_H
