@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "demux/ask.h"
 
+#include "pairs/exact.h"
 #include "sys/affinity.h"
 #include "sys/fd.h"
 #include "sys/netlink.h"
@@ -31,31 +32,12 @@ void ask_close(struct ask *ask)
 enum fp_status ask_segment(const struct ask *ask, const struct segment *segment,
                            struct diag_socket *ret_socket, bool *ret_found, struct fp_error *err)
 {
-    _Alignas(uint32_t) char answer[NETLINK_BUFFER_SIZE];
-    char request[DIAG_REQUEST_SIZE];
-    struct diag_reader reader;
-    size_t length = diag_request_exact(request, &segment->pair, segment->interface, 0);
+    bool found = exact_ask(ask->fd, &segment->pair, segment->interface, 0, ret_socket) == 0;
 
-    if (netlink_send(ask->fd, request, length) < 0)
+    if (!found && errno != ENOENT)
         return fail(err, errno);
-    ssize_t got = netlink_receive(ask->fd, answer, sizeof(answer));
-    if (got < 0)
-        return fail(err, errno);
-    diag_reader_init(&reader, answer, (size_t)got);
-    switch (diag_reader_next(&reader, ret_socket)) {
-    case DIAG_SOCKET:
-        *ret_found = true;
-        return FP_OK;
-    case DIAG_ERROR:
-        if (reader.errnum != ENOENT)
-            return fail(err, reader.errnum);
-        *ret_found = false;
-        return FP_OK;
-    case DIAG_NOTHING:
-    case DIAG_END:
-        break;
-    }
-    return fail(err, EPROTO);
+    *ret_found = found;
+    return FP_OK;
 }
 
 struct round {

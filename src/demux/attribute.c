@@ -2,6 +2,7 @@
 #include "demux/attribute.h"
 
 #include "demux/live_addresses.h"
+#include "pairs/exact.h"
 #include "pairs/gather.h"
 #include "pairs/owner.h"
 #include "sys/fd.h"
@@ -342,23 +343,9 @@ enum asked { ASKED_IN_VAIN, ASKED_NOBODY, ASKED_FOUND };
 static enum asked ask_kernel(const struct attribute *attribute, const struct pair *pair, uint32_t interface,
                              struct diag_socket *ret_found)
 {
-    char request[DIAG_REQUEST_SIZE];
-    _Alignas(uint32_t) char answer[4096];
-    struct diag_reader reader;
-
-    if (attribute->netlink < 0)
-        return ASKED_IN_VAIN;
-    size_t length = diag_request_exact(request, pair, interface, 0);
-    if (netlink_send(attribute->netlink, request, length) < 0)
-        return ASKED_IN_VAIN;
-    ssize_t got = netlink_receive(attribute->netlink, answer, sizeof(answer));
-    if (got < 0)
-        return ASKED_IN_VAIN;
-    diag_reader_init(&reader, answer, (size_t)got);
-    enum diag_item item = diag_reader_next(&reader, ret_found);
-    if (item == DIAG_SOCKET)
+    if (exact_ask(attribute->netlink, pair, interface, 0, ret_found) == 0)
         return ASKED_FOUND;
-    return item == DIAG_ERROR && reader.errnum == ENOENT ? ASKED_NOBODY : ASKED_IN_VAIN;
+    return errno == ENOENT ? ASKED_NOBODY : ASKED_IN_VAIN;
 }
 
 /* The one connected socket of this pair; NULL: none, or it cannot be asked. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "figures/witness.h"
 
+#include "pairs/exact.h"
 #include "pairs/gather.h"
 #include "pairs/owner.h"
 #include "sys/fd.h"
@@ -91,30 +92,15 @@ enum fp_status witness_scene(const struct stage *stage, struct story *story, enu
     return status;
 }
 
-/* The kernel has answered when the question has been sent. */
 static enum fp_status ask(const struct pair *pair, uint64_t *ret_cookie, struct fp_error *err)
 {
-    _Alignas(uint32_t) char buffer[NETLINK_BUFFER_SIZE];
-    char request[DIAG_REQUEST_SIZE];
-    struct diag_reader reader;
     struct diag_socket socket;
-    ssize_t received = -1;
 
-    size_t length = diag_request_exact(request, pair, 0, 0);
     FD_AUTO fd = netlink_open();
-    if (fd >= 0 && netlink_send(fd, request, length) == 0)
-        received = netlink_receive(fd, buffer, sizeof(buffer));
-    if (received < 0)
+    bool is_found = fd >= 0 && exact_ask(fd, pair, 0, 0, &socket) == 0;
+    if (!is_found && (fd < 0 || errno != ENOENT))
         return error_set(err, error_class(errno), errno, "ask the kernel for", "the receiver of a segment");
-    diag_reader_init(&reader, buffer, (size_t)received);
-    enum diag_item item = diag_reader_next(&reader, &socket);
-    if (item == DIAG_ERROR && reader.errnum == ENOENT)
-        *ret_cookie = 0;
-    else if (item == DIAG_SOCKET)
-        *ret_cookie = socket.cookie;
-    else
-        return error_set(err, FP_SYSTEM, item == DIAG_ERROR ? reader.errnum : EPROTO, "ask the kernel for",
-                         "the receiver of a segment");
+    *ret_cookie = is_found ? socket.cookie : 0;
     return FP_OK;
 }
 

@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "pairs/tally.h"
 
+#include "pairs/exact.h"
 #include "sys/fd.h"
 #include "sys/netlink.h"
-#include "wire/sock_diag.h"
 
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/sock_diag.h>
-#include <net/if.h>
 
 /* Room for some thousands of announcements, of about 1.3 KiB each as the kernel counts. */
 #define WAITING_BYTES (4 << 20)
@@ -40,24 +39,6 @@ void tally_close(struct tally *tally)
     fd_close(fd_take(&tally->ask_fd));
 }
 
-/* The one answer to a question; false where the kernel knows no such socket. */
-static bool ask(const struct tally *tally, const struct pair *pair, uint32_t interface, uint64_t cookie,
-                struct diag_socket *ret_socket)
-{
-    _Alignas(uint32_t) char buffer[NETLINK_BUFFER_SIZE];
-    char request[DIAG_REQUEST_SIZE];
-    struct diag_reader reader;
-    size_t length = diag_request_exact(request, pair, interface, cookie);
-
-    if (netlink_send(tally->ask_fd, request, length) < 0)
-        return false;
-    ssize_t received = netlink_receive(tally->ask_fd, buffer, sizeof(buffer));
-    if (received < 0)
-        return false;
-    diag_reader_init(&reader, buffer, (size_t)received);
-    return diag_reader_next(&reader, ret_socket) == DIAG_SOCKET;
-}
-
 /*
  * Of the peer's FIN, which counts as a byte received, the kernel says neither that it came nor that it was read. But
  * one that is not read stands in the receive queue, so what was read is received - queue, unless the queue is empty:
@@ -72,7 +53,7 @@ static bool fin_was_read(const struct tally *tally, const struct diag_socket *so
 
     if (socket->receive_queue != 0 || socket->bytes_acked <= socket->bytes_sent)
         return false;
-    return !ask(tally, &socket->pair, socket->interface, 0, &left) ||
+    return exact_ask(tally->ask_fd, &socket->pair, socket->interface, 0, &left) < 0 ||
            (left.state != DIAG_FIN_WAIT_2 && left.state != DIAG_TIME_WAIT);
 }
 
@@ -118,7 +99,7 @@ bool tally_ask(struct tally *tally, const struct pair *pair, uint32_t interface,
 
     if (interface == 0)
         interface = pair->local.scope;
-    if (!ask(tally, pair, interface, cookie, &socket) || !socket.has_bytes)
+    if (exact_ask(tally->ask_fd, pair, interface, cookie, &socket) < 0 || !socket.has_bytes)
         return false;
     const uint32_t fin_came =
         DIAG_STATE_BIT(DIAG_CLOSE_WAIT) | DIAG_STATE_BIT(DIAG_LAST_ACK) | DIAG_STATE_BIT(DIAG_CLOSING);
