@@ -10,7 +10,6 @@
 #include "base/error.h"
 #include "demux/listening.h"
 #include "demux/tuples.h"
-#include "sys/random.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -44,14 +43,12 @@ static_assert(FP_ENDPOINT_MAX == TUPLES_NUMBER_MAX && FP_NOBODY == TUPLES_NONE,
 struct fp_demux *fp_demux_new(struct fp_error *err)
 {
     struct fp_demux *demux = malloc(sizeof(*demux));
-    struct hash_secret secret;
+    struct hash_secret secret = hash_secret_make();
 
     if (demux == NULL) {
         error_set(err, FP_SYSTEM, ENOMEM, "make", "a demultiplexer");
         return NULL;
     }
-    for (unsigned i = 0; i < HASH_SECRETS; i++)
-        secret.words[i] = random_seed() | 1; /* a multiplier of zero would lose everything */
     tuples_init(&demux->free4, sizeof(struct fp_pair4), &secret);
     tuples_init(&demux->free6, sizeof(struct fp_pair6), &secret);
     tuples_init(&demux->bound4, sizeof(struct bound4), &secret);

@@ -14,6 +14,8 @@
 #ifndef DEMUX_HASH_H
 #define DEMUX_HASH_H
 
+#include "sys/random.h"
+
 #include <stdint.h>
 #include <string.h>
 
@@ -22,6 +24,16 @@
 struct hash_secret {
     uint64_t words[HASH_SECRETS];
 };
+
+/* None of the words is zero: a multiplier of zero would lose everything. */
+static inline struct hash_secret hash_secret_make(void)
+{
+    struct hash_secret secret;
+
+    for (unsigned i = 0; i < HASH_SECRETS; i++)
+        secret.words[i] = random_seed() | 1;
+    return secret;
+}
 
 __extension__ typedef unsigned __int128 hash_product;
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "demux/known.h"
 
+#include "demux/key.h"
 #include "demux/tuples.h"
-#include "sys/random.h"
 
 #include <forkport/demux.h>
 
@@ -17,35 +17,6 @@ struct known {
     struct tuples locals;       /* addresses, IPv4 mapped */
 };
 
-static struct in6_addr mapped(const struct address *address)
-{
-    struct in6_addr result;
-
-    if (address->family == AF_INET6) {
-        memcpy(&result, address->bytes, sizeof(result));
-        return result;
-    }
-    result = (struct in6_addr){.s6_addr = {[10] = 0xff, [11] = 0xff}};
-    memcpy(result.s6_addr + 12, address->bytes, 4);
-    return result;
-}
-
-static struct fp_pair4 pair4(const struct pair *pair)
-{
-    struct fp_pair4 result = {.local_port = htons(pair->local.port),
-                              .foreign_port = htons(pair->foreign.port)};
-
-    memcpy(&result.local, pair->local.bytes, sizeof(result.local));
-    memcpy(&result.foreign, pair->foreign.bytes, sizeof(result.foreign));
-    return result;
-}
-
-static struct fp_pair6 pair6(const struct pair *pair)
-{
-    return (struct fp_pair6){mapped(&pair->local), mapped(&pair->foreign), htons(pair->local.port),
-                             htons(pair->foreign.port)};
-}
-
 /* Two sockets of one pair, bound to different devices: the first has it. */
 static enum fp_status add_connected(struct known *known, uint32_t index, struct fp_error *err)
 {
@@ -56,10 +27,10 @@ static enum fp_status add_connected(struct known *known, uint32_t index, struct 
     enum fp_status status;
 
     if (pair->local.family == AF_INET) {
-        four = pair4(pair);
+        four = key_pair4(pair);
         status = fp_demux_add4(known->connected, &four, 0, index, &failure);
     } else {
-        six = pair6(pair);
+        six = key_pair6(pair);
         status = fp_demux_add6(known->connected, &six, 0, index, &failure);
     }
     if (status == FP_SYSTEM && err != NULL)
@@ -74,7 +45,7 @@ static enum fp_status add_listening(struct known *known, uint32_t index, struct 
     struct fp_listening listening = {.family = socket->family, .port = htons(local->port)};
 
     if (local->family == AF_INET || (local->family == AF_INET6 && !address_is_wildcard(local)))
-        listening.address = mapped(local);
+        listening.address = key_address(local);
     if (local->family == AF_INET && address_is_wildcard(local) && socket->family == AF_INET)
         listening.address = in6addr_any;
     if (local->family == AF_INET6 && address_is_wildcard(local))
@@ -84,7 +55,7 @@ static enum fp_status add_listening(struct known *known, uint32_t index, struct 
 
 static bool note_local(struct known *known, const struct address *local)
 {
-    struct in6_addr address = mapped(local);
+    struct in6_addr address = key_address(local);
 
     return address_is_wildcard(local) || tuples_add(&known->locals, &address, 0) != TUPLES_NO_MEMORY;
 }
@@ -114,12 +85,10 @@ static enum fp_status fill(struct known *known, struct fp_error *err)
 enum fp_status known_new(const struct pairs_table *table, struct known **ret_known, struct fp_error *err)
 {
     struct known *known = calloc(1, sizeof(*known));
-    struct hash_secret secret;
+    struct hash_secret secret = hash_secret_make();
 
     if (known == NULL)
         return error_set(err, FP_SYSTEM, ENOMEM, "keep", "the sockets of the table");
-    for (unsigned i = 0; i < HASH_SECRETS; i++)
-        secret.words[i] = random_seed() | 1;
     known->table = table;
     tuples_init(&known->locals, sizeof(struct in6_addr), &secret);
     known->connected = fp_demux_new(err);
@@ -155,10 +124,10 @@ static const struct pairs_row *find(const struct known *known, const struct fp_d
     uint32_t index;
 
     if (pair->local.family == AF_INET) {
-        four = pair4(pair);
+        four = key_pair4(pair);
         index = fp_demux_find4(demux, &four, 0);
     } else {
-        six = pair6(pair);
+        six = key_pair6(pair);
         index = fp_demux_find6(demux, &six, 0);
     }
     return index != FP_NOBODY ? &known->table->rows[index] : NULL;
@@ -193,7 +162,7 @@ const struct pairs_row *known_listening(const struct known *known, const struct 
 
 bool known_is_local(const struct known *known, const struct address *address)
 {
-    struct in6_addr key = mapped(address);
+    struct in6_addr key = key_address(address);
 
     return tuples_find(&known->locals, &key) != TUPLES_NONE;
 }

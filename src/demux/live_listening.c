@@ -1,19 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "demux/live_listening.h"
 
+#include "demux/key.h"
+
 #include <errno.h>
 #include <string.h>
-
-static struct in6_addr mapped(const struct address *address)
-{
-    struct in6_addr to = {.s6_addr = {[10] = 0xff, [11] = 0xff}};
-
-    if (address->family == AF_INET)
-        memcpy(&to.s6_addr[12], address->bytes, 4);
-    else
-        memcpy(&to, address->bytes, sizeof(to));
-    return to;
-}
 
 static enum fp_status add(struct live_listening *listening, uint32_t row, struct fp_error *err)
 {
@@ -26,7 +17,7 @@ static enum fp_status add(struct live_listening *listening, uint32_t row, struct
     };
 
     if (!address_is_wildcard(&socket->pair.local))
-        end.address = mapped(&socket->pair.local);
+        end.address = key_address(&socket->pair.local);
     return fp_demux_listen(listening->demux, &end, row, err);
 }
 
@@ -61,15 +52,10 @@ void live_listening_done(struct live_listening *listening)
 static uint32_t find(const struct live_listening *listening, const struct pair *pair, uint32_t interface)
 {
     if (pair->local.family == AF_INET) {
-        struct fp_pair4 key = {.local_port = htons(pair->local.port),
-                               .foreign_port = htons(pair->foreign.port)};
-        memcpy(&key.local, pair->local.bytes, sizeof(key.local));
-        memcpy(&key.foreign, pair->foreign.bytes, sizeof(key.foreign));
+        struct fp_pair4 key = key_pair4(pair);
         return fp_demux_find4(listening->demux, &key, interface);
     }
-    struct fp_pair6 key = {.local_port = htons(pair->local.port), .foreign_port = htons(pair->foreign.port)};
-    memcpy(&key.local, pair->local.bytes, sizeof(key.local));
-    memcpy(&key.foreign, pair->foreign.bytes, sizeof(key.foreign));
+    struct fp_pair6 key = key_pair6(pair);
     return fp_demux_find6(listening->demux, &key, interface);
 }
 

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "demux/live_sockets.h"
 
-#include "sys/random.h"
-
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,9 +17,13 @@ bool live_sockets_init(struct live_sockets *sockets, uint32_t most)
     while (heads < most && heads < 1U << 30)
         heads *= 2;
     *sockets = (struct live_sockets){
-        .free = NONE, .most = most, .mask = heads - 1, .first_ended = NONE, .last_ended = NONE};
-    for (unsigned i = 0; i < HASH_SECRETS; i++)
-        sockets->secret.words[i] = random_seed() | 1;
+        .free = NONE,
+        .most = most,
+        .mask = heads - 1,
+        .first_ended = NONE,
+        .last_ended = NONE,
+        .secret = hash_secret_make(),
+    };
     for (unsigned i = 0; i < 2; i++)
         sockets->heads[i] = calloc(heads, sizeof(*sockets->heads[i]));
     if (sockets->heads[0] != NULL && sockets->heads[1] != NULL)

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "demux/replay.h"
 
-#include "sys/random.h"
-
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -43,12 +41,10 @@ enum fp_status replay_new(uint32_t max_pairs, const struct known *known, struct 
                           struct fp_error *err)
 {
     struct replay *replay = calloc(1, sizeof(*replay));
-    struct hash_secret secret;
+    struct hash_secret secret = hash_secret_make();
 
     if (replay == NULL)
         return error_set(err, FP_SYSTEM, ENOMEM, "demultiplex", "a capture");
-    for (unsigned i = 0; i < HASH_SECRETS; i++)
-        secret.words[i] = random_seed() | 1;
     replay->known = known;
     recent_init(&replay->streams, sizeof(struct fp_pair6), offsetof(struct stream, key), STREAM_SHIFT,
                 max_pairs, &secret);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "demux/stream.h"
 
+#include "demux/key.h"
+
 #include <assert.h>
 #include <string.h>
 
@@ -17,32 +19,16 @@
 static_assert(sizeof(struct stream) <= 1U << STREAM_SHIFT, "a connection is a part of the store");
 static_assert(offsetof(struct stream, ends) % 8 == 0, "counts are aligned");
 
-static void set_end(const struct address *address, struct in6_addr *ret_address, in_port_t *ret_port)
-{
-    if (address->family == AF_INET) {
-        *ret_address = (struct in6_addr){.s6_addr = {[10] = 0xff, [11] = 0xff}};
-        memcpy(ret_address->s6_addr + 12, address->bytes, 4);
-    } else {
-        memcpy(ret_address, address->bytes, sizeof(*ret_address));
-    }
-    *ret_port = htons(address->port);
-}
-
 unsigned stream_key(const struct pair *pair, struct fp_pair6 *ret_key)
 {
-    struct fp_pair6 key;
+    struct fp_pair6 to = key_pair6(pair);
+    struct fp_pair6 from = {to.foreign, to.local, to.foreign_port, to.local_port};
+    int order = memcmp(&from.local, &to.local, sizeof(to.local));
 
-    set_end(&pair->foreign, &key.local, &key.local_port);
-    set_end(&pair->local, &key.foreign, &key.foreign_port);
-    int order = memcmp(&key.local, &key.foreign, sizeof(key.local));
     if (order == 0)
-        order = memcmp(&key.local_port, &key.foreign_port, sizeof(key.local_port));
-    if (order <= 0) {
-        *ret_key = key;
-        return 0;
-    }
-    *ret_key = (struct fp_pair6){key.foreign, key.local, key.foreign_port, key.local_port};
-    return 1;
+        order = memcmp(&from.local_port, &to.local_port, sizeof(to.local_port));
+    *ret_key = order <= 0 ? from : to;
+    return order > 0;
 }
 
 static void get_end(const struct in6_addr *address, in_port_t port, struct address *ret_address)
