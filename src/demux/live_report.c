@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "demux/live_report.h"
 
+#include "addr/value.h"
 #include "demux/report.h"
 
-#include <jansson.h>
 #include <string.h>
 
 static const char *const way_names[] = {
@@ -48,35 +48,14 @@ static void put_sender(const struct attribute_answer *sender, struct text *text)
     put_processes(sender, text);
 }
 
-static void add(json_t *object, const char *key, json_t *value)
-{
-    if (value != NULL)
-        json_object_set_new_nocheck(object, key, value);
-}
-
-/* A name that is no UTF-8 is shown as \xNN, as in text. */
-static json_t *name_value(const char *name)
-{
-    char room[4 * PROCFS_NAME_SIZE + 1];
-    struct text escaped;
-    json_t *value = json_string(name);
-
-    if (value != NULL)
-        return value;
-    text_init(&escaped, room, sizeof(room));
-    text_escape(&escaped, name, strlen(name));
-    text_end(&escaped);
-    return json_string(room);
-}
-
 static json_t *processes_value(const struct attribute_answer *answer)
 {
     json_t *array = json_array();
 
     for (size_t i = 0; i < answer->process_count; i++) {
         json_t *object = json_object();
-        add(object, "pid", json_integer(answer->processes[i].pid));
-        add(object, "name", name_value(answer->processes[i].name));
+        value_add(object, "pid", json_integer(answer->processes[i].pid));
+        value_add(object, "name", value_string(answer->processes[i].name));
         json_array_append_new(array, object);
     }
     return array;
@@ -84,17 +63,12 @@ static json_t *processes_value(const struct attribute_answer *answer)
 
 static void add_answer(json_t *object, const struct attribute_answer *answer)
 {
-    add(object, "processes", processes_value(answer));
-    add(object, "known_by", answer->process_count != 0 ? json_string(way_names[answer->way]) : json_null());
-    add(object, "waiting", json_boolean(answer->waiting));
+    value_add(object, "processes", processes_value(answer));
+    value_add(object, "known_by",
+              answer->process_count != 0 ? json_string(way_names[answer->way]) : json_null());
+    value_add(object, "waiting", json_boolean(answer->waiting));
     if (answer->more != 0)
-        add(object, "more", json_integer(answer->more));
-}
-
-static int append(const char *bytes, size_t length, void *data)
-{
-    text_bytes(data, bytes, length);
-    return 0;
+        value_add(object, "more", json_integer(answer->more));
 }
 
 /* The line of the replay is an object, and ends with its brace; further fields go before that. */
@@ -107,10 +81,9 @@ static void splice(json_t *fields, struct text *text)
 {
     size_t start = text->length;
 
-    json_dump_callback(fields, append, text, JSON_COMPACT | JSON_ENSURE_ASCII);
+    value_put(fields, text);
     if (start < text->size)
         text->start[start] = ',';
-    json_decref(fields);
     text_string(text, "\n");
 }
 
@@ -143,7 +116,7 @@ static void put_json(const struct live_report *report, int64_t time_ns, const st
         return;
     json_t *fields = json_object();
     add_answer(fields, has_receiver(result, receiver) ? receiver : &nobody);
-    add(fields, "senders", processes_value(sender));
+    value_add(fields, "senders", processes_value(sender));
     reopen(report, text);
     splice(fields, text);
 }

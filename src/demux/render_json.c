@@ -1,17 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "demux/render.h"
 
+#include "addr/value.h"
 #include "demux/explain.h"
 #include "pairs/render.h"
 
-#include <jansson.h>
 #include <string.h>
-
-static void add(json_t *object, const char *key, json_t *value)
-{
-    if (value != NULL)
-        json_object_set_new_nocheck(object, key, value);
-}
 
 static json_t *string_of(void (*format)(const void *what, struct text *text), const void *what)
 {
@@ -22,21 +16,6 @@ static json_t *string_of(void (*format)(const void *what, struct text *text), co
     format(what, &text);
     text_end(&text);
     return json_string(room);
-}
-
-static void format_end(const void *what, struct text *text)
-{
-    address_format(what, text);
-}
-
-static void format_pair(const void *what, struct text *text)
-{
-    pair_format(what, text);
-}
-
-static void format_cookie(const void *what, struct text *text)
-{
-    text_printf(text, "%llx", *(const unsigned long long *)what);
 }
 
 static void format_flags(const void *what, struct text *text)
@@ -54,19 +33,12 @@ static void format_interface(const void *what, struct text *text)
     explain_interface(what, text);
 }
 
-static json_t *cookie_value(uint64_t cookie)
-{
-    unsigned long long number = cookie;
-
-    return string_of(format_cookie, &number);
-}
-
 static void add_socket(json_t *object, const struct diag_socket *socket)
 {
-    add(object, "pair", string_of(format_pair, &socket->pair));
-    add(object, "proto", json_string(pairs_protocol(socket)));
-    add(object, "state", json_string(diag_state_name(socket->state)));
-    add(object, "cookie", cookie_value(socket->cookie));
+    value_add(object, "pair", value_pair(&socket->pair));
+    value_add(object, "proto", json_string(pairs_protocol(socket)));
+    value_add(object, "state", json_string(diag_state_name(socket->state)));
+    value_add(object, "cookie", value_cookie(socket->cookie));
 }
 
 static json_t *segment_value(const struct answer *answer)
@@ -74,10 +46,11 @@ static json_t *segment_value(const struct answer *answer)
     const struct segment *segment = &answer->segment;
     json_t *object = json_object();
 
-    add(object, "foreign", string_of(format_end, &segment->pair.foreign));
-    add(object, "local", string_of(format_end, &segment->pair.local));
-    add(object, "flags", string_of(format_flags, &segment->flags));
-    add(object, "interface", segment->interface != 0 ? string_of(format_interface, segment) : json_null());
+    value_add(object, "foreign", value_address(&segment->pair.foreign));
+    value_add(object, "local", value_address(&segment->pair.local));
+    value_add(object, "flags", string_of(format_flags, &segment->flags));
+    value_add(object, "interface",
+              segment->interface != 0 ? string_of(format_interface, segment) : json_null());
     return object;
 }
 
@@ -92,13 +65,13 @@ static json_t *candidates_value(const struct answer *answer)
         json_t *object = json_object();
         const struct pairs_row *row = &answer->table.rows[candidate->row];
         add_socket(object, &row->socket);
-        add(object, "rank", json_integer(candidate->rank));
+        value_add(object, "rank", json_integer(candidate->rank));
         text_init(&text, why, sizeof(why));
         explain_candidate(answer, candidate, &text);
         text_end(&text);
-        add(object, "why", json_string(why));
+        value_add(object, "why", json_string(why));
         if (row->owner != OWNER_UNKNOWN)
-            add(object, "processes", render_processes(&answer->table, row));
+            value_add(object, "processes", render_processes(&answer->table, row));
         json_array_append_new(array, object);
     }
     return array;
@@ -111,9 +84,9 @@ static json_t *kernel_value(const struct answer *answer)
     if (answer->kernel != ANSWER_NONE)
         add_socket(object, &answer->table.rows[answer->kernel].socket);
     else
-        add(object, "pair", json_null());
-    add(object, "cpu_decides", json_boolean(answer->cpus_vary));
-    add(object, "programs", answer->programs >= 0 ? json_integer(answer->programs) : json_null());
+        value_add(object, "pair", json_null());
+    value_add(object, "cpu_decides", json_boolean(answer->cpus_vary));
+    value_add(object, "programs", answer->programs >= 0 ? json_integer(answer->programs) : json_null());
     return object;
 }
 
@@ -127,10 +100,10 @@ static json_t *model_value(const struct answer *answer)
     if (model->best == 1)
         add_socket(object, &answer->table.rows[model->items[0].row].socket);
     else
-        add(object, "pair", json_null());
+        value_add(object, "pair", json_null());
     for (size_t i = 0; i < model->best && model->best > 1; i++)
-        json_array_append_new(group, cookie_value(answer->table.rows[model->items[i].row].socket.cookie));
-    add(object, "group", group);
+        json_array_append_new(group, value_cookie(answer->table.rows[model->items[i].row].socket.cookie));
+    value_add(object, "group", group);
     return object;
 }
 
@@ -141,12 +114,12 @@ static json_t *interfaces_value(const struct answer *answer)
     for (size_t i = 0; i < answer->interface_count; i++) {
         const struct answer_interface *interface = &answer->interfaces[i];
         json_t *object = json_object();
-        add(object, "interface", string_of(format_device, interface->name));
-        add(object, "others", json_boolean(interface->others));
+        value_add(object, "interface", string_of(format_device, interface->name));
+        value_add(object, "others", json_boolean(interface->others));
         if (interface->row != ANSWER_NONE)
             add_socket(object, &answer->table.rows[interface->row].socket);
         else
-            add(object, "pair", json_null());
+            value_add(object, "pair", json_null());
         json_array_append_new(array, object);
     }
     return array;
@@ -157,18 +130,12 @@ static void add_reason(void *data, const char *line)
     json_array_append_new(data, json_string(line));
 }
 
-static int append(const char *bytes, size_t length, void *data)
-{
-    text_bytes(data, bytes, length);
-    return 0;
-}
-
 static void add_receiver(json_t *object, const struct answer *answer)
 {
     const struct pairs_row *row = &answer->table.rows[answer->row];
 
     add_socket(object, &row->socket);
-    add(object, "processes", render_processes(&answer->table, row));
+    value_add(object, "processes", render_processes(&answer->table, row));
 }
 
 void render_answer_json(const struct answer *answer, struct text *text)
@@ -176,21 +143,20 @@ void render_answer_json(const struct answer *answer, struct text *text)
     json_t *object = json_object();
     json_t *reasons = json_array();
 
-    add(object, "segment", segment_value(answer));
-    add(object, "answer", json_string(explain_kind(answer->kind)));
-    add(object, "pair", json_null());
-    add(object, "certainty", json_string(explain_certainty(answer->certainty)));
-    add(object, "processes", json_array());
+    value_add(object, "segment", segment_value(answer));
+    value_add(object, "answer", json_string(explain_kind(answer->kind)));
+    value_add(object, "pair", json_null());
+    value_add(object, "certainty", json_string(explain_certainty(answer->certainty)));
+    value_add(object, "processes", json_array());
     if (answer->row != ANSWER_NONE)
         add_receiver(object, answer);
-    add(object, "candidates", candidates_value(answer));
-    add(object, "kernel", kernel_value(answer));
-    add(object, "model", model_value(answer));
-    add(object, "agree", json_boolean(answer->agree));
-    add(object, "reply", json_string(explain_reply(answer->reply)));
+    value_add(object, "candidates", candidates_value(answer));
+    value_add(object, "kernel", kernel_value(answer));
+    value_add(object, "model", model_value(answer));
+    value_add(object, "agree", json_boolean(answer->agree));
+    value_add(object, "reply", json_string(explain_reply(answer->reply)));
     explain_reasons(answer, add_reason, reasons);
-    add(object, "reasons", reasons);
-    add(object, "interfaces", interfaces_value(answer));
-    json_dump_callback(object, append, text, JSON_COMPACT | JSON_ENSURE_ASCII);
-    json_decref(object);
+    value_add(object, "reasons", reasons);
+    value_add(object, "interfaces", interfaces_value(answer));
+    value_put(object, text);
 }

@@ -1,38 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "demux/report_json.h"
 
+#include "addr/value.h"
 #include "pairs/render.h"
 
-#include <jansson.h>
 #include <time.h>
-
-static void add(json_t *object, const char *key, json_t *value)
-{
-    if (value != NULL)
-        json_object_set_new_nocheck(object, key, value);
-}
-
-static json_t *pair_value(const struct pair *pair)
-{
-    char room[PAIR_TEXT_SIZE];
-    struct text text;
-
-    text_init(&text, room, sizeof(room));
-    pair_format(pair, &text);
-    text_end(&text);
-    return json_string(room);
-}
-
-static json_t *address_value(const struct address *address)
-{
-    char room[ADDRESS_TEXT_SIZE];
-    struct text text;
-
-    text_init(&text, room, sizeof(room));
-    address_format(address, &text);
-    text_end(&text);
-    return json_string(room);
-}
 
 /* "2026-11-22T22:30:47.123456789Z" */
 static json_t *time_value(int64_t time_ns)
@@ -53,16 +25,9 @@ static json_t *time_value(int64_t time_ns)
     return json_string(room);
 }
 
-static int append(const char *bytes, size_t length, void *data)
-{
-    text_bytes(data, bytes, length);
-    return 0;
-}
-
 static void finish(json_t *object, struct text *text)
 {
-    json_dump_callback(object, append, text, JSON_COMPACT | JSON_ENSURE_ASCII);
-    json_decref(object);
+    value_put(object, text);
     text_bytes(text, "\n", 1);
 }
 
@@ -78,19 +43,19 @@ static json_t *segment_value(const struct replay_result *result)
     char room[64];
     struct text text;
 
-    add(object, "foreign", address_value(&segment->pair.foreign));
-    add(object, "local", address_value(&segment->pair.local));
-    add(object, "length", json_integer(segment->length));
+    value_add(object, "foreign", value_address(&segment->pair.foreign));
+    value_add(object, "local", value_address(&segment->pair.local));
+    value_add(object, "length", json_integer(segment->length));
     if (result->class == PACKET_FRAGMENT) {
-        add(object, "fragment", json_integer(segment->offset));
+        value_add(object, "fragment", json_integer(segment->offset));
         return object;
     }
     text_init(&text, room, sizeof(room));
     packet_format_flags(segment->flags, &text);
     text_end(&text);
-    add(object, "flags", json_string(room));
-    add(object, "sequence", json_integer(segment->sequence));
-    add(object, "acknowledgement", json_integer(segment->acknowledgement));
+    value_add(object, "flags", json_string(room));
+    value_add(object, "sequence", json_integer(segment->sequence));
+    value_add(object, "acknowledgement", json_integer(segment->acknowledgement));
     return object;
 }
 
@@ -103,10 +68,10 @@ static json_t *endpoint_value(const struct replay_result *result)
         return json_null();
     if (result->answer == STREAM_LISTENING) {
         if (result->receiver != NULL)
-            return pair_value(&result->receiver->socket.pair);
+            return value_pair(&result->receiver->socket.pair);
         pair.foreign = (struct address){.family = AF_UNSPEC};
     }
-    return pair_value(&pair);
+    return value_pair(&pair);
 }
 
 void report_json_frame(const struct report *report, int64_t time_ns, const struct replay_result *result,
@@ -115,26 +80,28 @@ void report_json_frame(const struct report *report, int64_t time_ns, const struc
     if (!result->has_answer && result->reason == NULL)
         return;
     json_t *object = json_object();
-    add(object, "number", json_integer((json_int_t)report->counts->frames));
-    add(object, "time", time_value(time_ns));
+    value_add(object, "number", json_integer((json_int_t)report->counts->frames));
+    value_add(object, "time", time_value(time_ns));
     if (!result->has_answer) {
-        add(object, result->class == PACKET_MALFORMED ? "malformed" : "cut", json_string(result->reason));
+        value_add(object, result->class == PACKET_MALFORMED ? "malformed" : "cut",
+                  json_string(result->reason));
         finish(object, text);
         return;
     }
-    add(object, "segment", segment_value(result));
-    add(object, "connection", json_integer(result->stream));
-    add(object, "answer", json_string(report_answer_name(result->answer)));
-    add(object, "pair", endpoint_value(result));
-    add(object, "certainty", json_string(report_certainty_name(result->certainty)));
+    value_add(object, "segment", segment_value(result));
+    value_add(object, "connection", json_integer(result->stream));
+    value_add(object, "answer", json_string(report_answer_name(result->answer)));
+    value_add(object, "pair", endpoint_value(result));
+    value_add(object, "certainty", json_string(report_certainty_name(result->certainty)));
     if (report_direction_name(&result->segment)[0] != '\0')
-        add(object, "direction", json_string(report_direction_name(&result->segment)));
+        value_add(object, "direction", json_string(report_direction_name(&result->segment)));
     if (report->known != NULL) {
-        add(object, "processes", processes_value(report, result->is_accepted ? NULL : result->receiver));
+        value_add(object, "processes",
+                  processes_value(report, result->is_accepted ? NULL : result->receiver));
         if (result->is_accepted)
-            add(object, "accepted_from", pair_value(&result->receiver->socket.pair));
+            value_add(object, "accepted_from", value_pair(&result->receiver->socket.pair));
         if (result->sender != NULL)
-            add(object, "senders", processes_value(report, result->sender));
+            value_add(object, "senders", processes_value(report, result->sender));
     }
     finish(object, text);
 }
@@ -147,21 +114,21 @@ void report_json_stream(const struct report *report, const struct stream *stream
     const struct pairs_row *row = report_row(report, &pair);
     json_t *object = json_object();
 
-    add(object, "endpoint", json_string("connected"));
-    add(object, "pair", pair_value(&pair));
-    add(object, "connection", json_integer(stream->head.number));
-    add(object, "segments", json_integer(sender->segments));
-    add(object, "bytes", json_integer((json_int_t)sender->bytes));
-    add(object, "repeated", json_integer(sender->repeated));
-    add(object, "handshake", json_string(report_handshake_name(stream)));
-    add(object, "first", time_value(stream->first_ns));
-    add(object, "last", time_value(stream->head.used_ns));
-    add(object, "end", json_string(report_outcome_name(stream, end)));
-    add(object, "given_up", json_boolean(is_given_up));
+    value_add(object, "endpoint", json_string("connected"));
+    value_add(object, "pair", value_pair(&pair));
+    value_add(object, "connection", json_integer(stream->head.number));
+    value_add(object, "segments", json_integer(sender->segments));
+    value_add(object, "bytes", json_integer((json_int_t)sender->bytes));
+    value_add(object, "repeated", json_integer(sender->repeated));
+    value_add(object, "handshake", json_string(report_handshake_name(stream)));
+    value_add(object, "first", time_value(stream->first_ns));
+    value_add(object, "last", time_value(stream->head.used_ns));
+    value_add(object, "end", json_string(report_outcome_name(stream, end)));
+    value_add(object, "given_up", json_boolean(is_given_up));
     if (row != NULL && row->socket.state == DIAG_LISTEN)
-        add(object, "accepted_from", pair_value(&row->socket.pair));
+        value_add(object, "accepted_from", value_pair(&row->socket.pair));
     else if (report->known != NULL)
-        add(object, "processes", processes_value(report, row));
+        value_add(object, "processes", processes_value(report, row));
     finish(object, text);
 }
 
@@ -171,16 +138,17 @@ void report_json_end(const struct report *report, const struct replay_end *end, 
     const struct pairs_row *row = report_row(report, &pair);
     json_t *object = json_object();
 
-    add(object, "endpoint",
-        end->accepted + end->refused == 0 ? json_null() : json_string(end->listens ? "listening" : "nobody"));
-    add(object, "pair", pair_value(row != NULL ? &row->socket.pair : &pair));
-    add(object, "segments", json_integer(end->head.number));
-    add(object, "accepted", json_integer(end->accepted));
-    add(object, "refused", json_integer(end->refused));
-    add(object, "first", time_value(end->first_ns));
-    add(object, "last", time_value(end->head.used_ns));
+    value_add(object, "endpoint",
+              end->accepted + end->refused == 0 ? json_null()
+                                                : json_string(end->listens ? "listening" : "nobody"));
+    value_add(object, "pair", value_pair(row != NULL ? &row->socket.pair : &pair));
+    value_add(object, "segments", json_integer(end->head.number));
+    value_add(object, "accepted", json_integer(end->accepted));
+    value_add(object, "refused", json_integer(end->refused));
+    value_add(object, "first", time_value(end->first_ns));
+    value_add(object, "last", time_value(end->head.used_ns));
     if (report->known != NULL)
-        add(object, "processes", processes_value(report, row));
+        value_add(object, "processes", processes_value(report, row));
     finish(object, text);
 }
 
@@ -189,15 +157,15 @@ void report_json_counts(const struct report *report, struct text *text)
     const struct replay_counts *counts = report->counts;
     json_t *object = json_object();
 
-    add(object, "frames", json_integer((json_int_t)counts->frames));
-    add(object, "segments", json_integer((json_int_t)counts->segments));
-    add(object, "connections", json_integer((json_int_t)counts->connections));
-    add(object, "nobody", json_integer((json_int_t)counts->nobody));
-    add(object, "fragments", json_integer((json_int_t)counts->fragments));
-    add(object, "fragments_without_first", json_integer((json_int_t)counts->strays));
-    add(object, "other", json_integer((json_int_t)counts->other));
-    add(object, "cut", json_integer((json_int_t)counts->cut));
-    add(object, "malformed", json_integer((json_int_t)counts->malformed));
-    add(object, "given_up", json_integer((json_int_t)counts->given_up));
+    value_add(object, "frames", json_integer((json_int_t)counts->frames));
+    value_add(object, "segments", json_integer((json_int_t)counts->segments));
+    value_add(object, "connections", json_integer((json_int_t)counts->connections));
+    value_add(object, "nobody", json_integer((json_int_t)counts->nobody));
+    value_add(object, "fragments", json_integer((json_int_t)counts->fragments));
+    value_add(object, "fragments_without_first", json_integer((json_int_t)counts->strays));
+    value_add(object, "other", json_integer((json_int_t)counts->other));
+    value_add(object, "cut", json_integer((json_int_t)counts->cut));
+    value_add(object, "malformed", json_integer((json_int_t)counts->malformed));
+    value_add(object, "given_up", json_integer((json_int_t)counts->given_up));
     finish(object, text);
 }

@@ -1,35 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 #include "figures/report.h"
 
+#include "addr/value.h"
 #include "figures/claim.h"
 #include "wire/sock_diag.h"
 
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
-static json_t *pair_value(const struct pair *pair)
-{
-    char room[PAIR_TEXT_SIZE];
-    struct text text;
-
-    text_init(&text, room, sizeof(room));
-    pair_format(pair, &text);
-    text_end(&text);
-    return json_string(room);
-}
-
 static json_t *cookie_value(uint64_t cookie)
 {
-    char room[24];
-    struct text text;
-
-    if (cookie == 0)
-        return json_null();
-    text_init(&text, room, sizeof(room));
-    text_printf(&text, "%llx", (unsigned long long)cookie);
-    text_end(&text);
-    return json_string(room);
+    return cookie != 0 ? value_cookie(cookie) : json_null();
 }
 
 static json_t *socket_value(const struct story *story, const struct story_socket *socket)
@@ -39,7 +20,7 @@ static json_t *socket_value(const struct story *story, const struct story_socket
     for (size_t i = 0; i < socket->holder_count; i++)
         json_array_append_new(processes, json_pack("{s:i, s:s}", "pid", (int)socket->holders[i], "role",
                                                    story_role_name(story, socket->holders[i])));
-    return json_pack("{s:o, s:s, s:o, s:b, s:o}", "pair", pair_value(&socket->pair), "state",
+    return json_pack("{s:o, s:s, s:o, s:b, s:o}", "pair", value_pair(&socket->pair), "state",
                      diag_state_name(socket->state), "cookie", cookie_value(socket->cookie), "waiting",
                      (int)socket->queued, "processes", processes);
 }
@@ -85,7 +66,7 @@ static json_t *segments_value(const struct story *story)
         packet_format_flags(segment->segment.flags, &names);
         text_end(&names);
         json_array_append_new(segments,
-                              json_pack("{s:o, s:s, s:i, s:o}", "pair", pair_value(&segment->segment.pair),
+                              json_pack("{s:o, s:s, s:i, s:o}", "pair", value_pair(&segment->segment.pair),
                                         "flags", flags, "bytes", (int)segment->segment.length, "received_by",
                                         cookie_value(segment->cookie)));
     }

@@ -1,39 +1,22 @@
 /* SPDX-License-Identifier: MIT */
+#include "addr/value.h"
 #include "observe/render.h"
 #include "sys/signals.h"
 
-#include <jansson.h>
-
-/* Bytes that are no UTF-8 cannot stand in JSON: they are shown as \xNN, as in text. */
-static json_t *bytes_value(struct event_bytes bytes)
-{
-    char room[4 * EVENT_BYTES_MAX + 1];
-    struct text escaped;
-    json_t *value = json_stringn(bytes.start, bytes.length);
-
-    if (value != NULL)
-        return value;
-    text_init(&escaped, room, sizeof(room));
-    text_escape(&escaped, bytes.start, bytes.length);
-    text_end(&escaped);
-    return json_stringn(room, text_length(&escaped));
-}
-
 static json_t *field_value(const struct event *event, const struct field_row *row)
 {
-    char room[PAIR_TEXT_SIZE];
-    struct text pair;
+    struct event_bytes bytes;
+    char room[16];
 
     switch (row->type) {
     case FIELD_TYPE_PAIR:
-        text_init(&pair, room, sizeof(room));
-        pair_format(event->pair, &pair);
-        text_end(&pair);
-        return json_string(room);
+        return value_pair(event->pair);
     case FIELD_TYPE_STRING:
-        return bytes_value(event_string(event, row));
+        bytes = event_string(event, row);
+        return value_bytes(bytes.start, bytes.length);
     case FIELD_TYPE_BYTES:
-        return bytes_value(event_bytes(event, row));
+        bytes = event_bytes(event, row);
+        return value_bytes(bytes.start, bytes.length);
     case FIELD_TYPE_NUMBER:
         return json_integer((json_int_t)event_number(event, row));
     case FIELD_TYPE_SIGNAL:
@@ -42,12 +25,6 @@ static json_t *field_value(const struct event *event, const struct field_row *ro
         return json_real((double)(event_number(event, row) / 1000) / 1000.0);
     }
     return NULL;
-}
-
-static void add(json_t *object, const char *key, json_t *value)
-{
-    if (value != NULL)
-        json_object_set_new_nocheck(object, key, value);
 }
 
 /* Of what is too long, the last fields are left out. With the newline and the NUL it fits in EVENT_LINE_SIZE. */
@@ -72,11 +49,11 @@ void event_render_json(const struct event *event, int64_t time_ns, struct text *
     text_init(&time, room, sizeof(room));
     event_time(time_ns, &time);
     text_end(&time);
-    add(object, "time", json_string(room));
-    add(object, "event", json_string(event_rows[event->kind].name));
+    value_add(object, "time", json_string(room));
+    value_add(object, "event", json_string(event_rows[event->kind].name));
     for (size_t i = 0; i < EVENT_FIELD_COUNT; i++) {
         if (event_has(event, i))
-            add(object, field_rows[i].name, field_value(event, &field_rows[i]));
+            value_add(object, field_rows[i].name, field_value(event, &field_rows[i]));
     }
     text_bytes(text, room, dump(object, room));
     text_string(text, "\n");

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+#include "addr/value.h"
+
+#include <string.h>
+
+void value_add(json_t *object, const char *key, json_t *take_value)
+{
+    if (take_value != NULL)
+        json_object_set_new_nocheck(object, key, take_value);
+}
+
+json_t *value_bytes(const char *bytes, size_t length)
+{
+    char room[4 * VALUE_BYTES_MAX + 1];
+    struct text escaped;
+    json_t *value = json_stringn(bytes, length);
+
+    if (value != NULL)
+        return value;
+    text_init(&escaped, room, sizeof(room));
+    text_escape(&escaped, bytes, length);
+    return json_stringn(room, text_length(&escaped));
+}
+
+json_t *value_string(const char *string)
+{
+    return value_bytes(string, strlen(string));
+}
+
+json_t *value_address(const struct address *address)
+{
+    char room[ADDRESS_TEXT_SIZE];
+    struct text text;
+
+    text_init(&text, room, sizeof(room));
+    address_format(address, &text);
+    return json_stringn(room, text_length(&text));
+}
+
+json_t *value_pair(const struct pair *pair)
+{
+    char room[PAIR_TEXT_SIZE];
+    struct text text;
+
+    text_init(&text, room, sizeof(room));
+    pair_format(pair, &text);
+    return json_stringn(room, text_length(&text));
+}
+
+json_t *value_cookie(uint64_t cookie)
+{
+    char room[24];
+    struct text text;
+
+    text_init(&text, room, sizeof(room));
+    text_printf(&text, "%llx", (unsigned long long)cookie);
+    return json_stringn(room, text_length(&text));
+}
+
+static int append(const char *bytes, size_t length, void *data)
+{
+    text_bytes(data, bytes, length);
+    return 0;
+}
+
+void value_put(json_t *take_value, struct text *text)
+{
+    json_dump_callback(take_value, append, text, JSON_COMPACT | JSON_ENSURE_ASCII);
+    json_decref(take_value);
+}
