@@ -2,7 +2,6 @@
 #include "pairs/owner.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 static bool can_wait(const struct diag_socket *socket)
@@ -71,54 +70,6 @@ static void find_owner(struct pairs_table *table, struct pairs_row *row)
     row->owner = table->descriptors.incomplete ? OWNER_NOT_PERMITTED : OWNER_UNSEEN;
 }
 
-static int compare_pids(const void *left, const void *right)
-{
-    pid_t a = ((const struct pairs_process *)left)->pid;
-    pid_t b = ((const struct pairs_process *)right)->pid;
-
-    return a < b ? -1 : a > b;
-}
-
-/* The processes of rows that are shown, each once, with its name. */
-static bool name_processes(struct pairs_table *table)
-{
-    size_t total = 0;
-    size_t kept = 0;
-
-    for (size_t i = 0; i < table->count; i++)
-        total += table->rows[i].shown || table->rows[i].socket.state == DIAG_LISTEN
-                     ? table->rows[i].descriptors
-                     : 0;
-    if (total == 0)
-        return true;
-    struct pairs_process *processes = calloc(total, sizeof(*processes));
-    if (processes == NULL)
-        return false;
-    total = 0;
-    for (size_t i = 0; i < table->count; i++) {
-        const struct pairs_row *row = &table->rows[i];
-        if (!row->shown && row->socket.state != DIAG_LISTEN)
-            continue;
-        for (uint32_t k = 0; k < row->descriptors; k++) {
-            const struct descriptor *descriptor = &table->descriptors.items[row->descriptor + k];
-            processes[total].pid = descriptor->pid;
-            memcpy(processes[total++].name, descriptor->name, sizeof(descriptor->name));
-        }
-    }
-    qsort(processes, total, sizeof(*processes), compare_pids);
-    for (size_t i = 0; i < total; i++) {
-        if (i != 0 && processes[i].pid == processes[kept - 1].pid)
-            continue;
-        processes[kept] = processes[i];
-        if (processes[kept].name[0] == '\0')
-            procfs_name(processes[kept].pid, processes[kept].name);
-        kept++;
-    }
-    table->processes = processes;
-    table->process_count = kept;
-    return true;
-}
-
 /* Where TCP alone has what is shown, no process need be looked at. */
 static bool needs_processes(const struct pairs_table *table)
 {
@@ -154,7 +105,12 @@ enum fp_status owner_find(struct pairs_table *table, pid_t pid, struct fp_error 
         if (table->rows[i].shown || table->rows[i].socket.state == DIAG_LISTEN)
             find_owner(table, &table->rows[i]);
     }
-    if (!name_processes(table))
+    if (!pairs_list_processes(table))
         return error_set(err, FP_SYSTEM, ENOMEM, "read", "the names of processes");
+    for (size_t i = 0; i < table->process_count; i++) {
+        struct pairs_process *process = &table->processes[i];
+        if (process->name[0] == '\0')
+            procfs_name(process->pid, process->name);
+    }
     return FP_OK;
 }

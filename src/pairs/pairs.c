@@ -91,19 +91,57 @@ size_t pairs_find_port(const struct pairs_table *table, uint16_t port)
     return low;
 }
 
-static int compare_process(const void *key, const void *item)
+static int compare_pids(const void *left, const void *right)
 {
-    pid_t pid = *(const pid_t *)key;
-    pid_t other = ((const struct pairs_process *)item)->pid;
+    pid_t a = ((const struct pairs_process *)left)->pid;
+    pid_t b = ((const struct pairs_process *)right)->pid;
 
-    return pid < other ? -1 : pid > other;
+    return a < b ? -1 : a > b;
+}
+
+static bool is_looked_at(const struct pairs_row *row)
+{
+    return row->shown || row->socket.state == DIAG_LISTEN;
+}
+
+bool pairs_list_processes(struct pairs_table *table)
+{
+    size_t total = 0;
+    size_t kept = 0;
+
+    for (size_t i = 0; i < table->count; i++)
+        total += is_looked_at(&table->rows[i]) ? table->rows[i].descriptors : 0;
+    if (total == 0)
+        return true;
+    struct pairs_process *processes = calloc(total, sizeof(*processes));
+    if (processes == NULL)
+        return false;
+    total = 0;
+    for (size_t i = 0; i < table->count; i++) {
+        const struct pairs_row *row = &table->rows[i];
+        for (uint32_t k = 0; k < row->descriptors && is_looked_at(row); k++) {
+            const struct descriptor *descriptor = &table->descriptors.items[row->descriptor + k];
+            processes[total].pid = descriptor->pid;
+            memcpy(processes[total++].name, descriptor->name, sizeof(descriptor->name));
+        }
+    }
+    qsort(processes, total, sizeof(*processes), compare_pids);
+    for (size_t i = 1; i < total; i++) {
+        if (processes[i].pid != processes[kept].pid)
+            processes[++kept] = processes[i];
+    }
+    table->processes = processes;
+    table->process_count = kept + 1;
+    return true;
 }
 
 const struct pairs_process *pairs_process(const struct pairs_table *table, pid_t pid)
 {
+    const struct pairs_process key = {.pid = pid};
+
     if (table->process_count == 0)
         return NULL;
-    return bsearch(&pid, table->processes, table->process_count, sizeof(*table->processes), compare_process);
+    return bsearch(&key, table->processes, table->process_count, sizeof(key), compare_pids);
 }
 
 size_t pairs_shown(const struct pairs_table *table)

@@ -66,6 +66,8 @@ int pairs_compare(const struct pairs_row *left, const struct pairs_row *right);
 void pairs_sort(struct pairs_table *table);
 /* The index of the first row at this local port or a higher one. */
 size_t pairs_find_port(const struct pairs_table *table, uint16_t port);
+/* The processes of the rows that are shown or listen, each once. False: no memory. */
+bool pairs_list_processes(struct pairs_table *table);
 const struct pairs_process *pairs_process(const struct pairs_table *table, pid_t pid);
 size_t pairs_shown(const struct pairs_table *table);
 void pairs_done(struct pairs_table *table);

@@ -140,20 +140,6 @@ static uint8_t owner_of(const json_t *object)
     return OWNER_UNKNOWN;
 }
 
-static bool append_descriptor(struct descriptors *descriptors, const struct descriptor *descriptor)
-{
-    if (descriptors->count == descriptors->room) {
-        size_t room = descriptors->room != 0 ? 2 * descriptors->room : 64;
-        struct descriptor *items = reallocarray(descriptors->items, room, sizeof(*items));
-        if (items == NULL)
-            return false;
-        descriptors->items = items;
-        descriptors->room = room;
-    }
-    descriptors->items[descriptors->count++] = *descriptor;
-    return true;
-}
-
 /* A row's holders stand one after another in the list; those that wait for it are the listening row's. */
 static bool append_holders(struct pairs_table *table, struct pairs_row *row, const json_t *object)
 {
@@ -168,7 +154,7 @@ static bool append_holders(struct pairs_table *table, struct pairs_row *row, con
             .fd = (int)number_of(process, "fd", PID_MAX),
         };
         strncpy(descriptor.name, string_of(process, "name"), sizeof(descriptor.name) - 1);
-        if (!append_descriptor(&table->descriptors, &descriptor))
+        if (descriptors_append(&table->descriptors, &descriptor) < 0)
             return false;
         row->descriptors++;
     }
@@ -216,39 +202,6 @@ enum fp_status save_line(struct save_reader *reader, const char *line, size_t le
     return status;
 }
 
-static int compare_pids(const void *left, const void *right)
-{
-    pid_t a = ((const struct pairs_process *)left)->pid;
-    pid_t b = ((const struct pairs_process *)right)->pid;
-
-    return a < b ? -1 : a > b;
-}
-
-/* Each process once, by its number. */
-static bool name_processes(struct pairs_table *table)
-{
-    size_t count = table->descriptors.count;
-    size_t kept = 0;
-
-    if (count == 0)
-        return true;
-    struct pairs_process *processes = calloc(count, sizeof(*processes));
-    if (processes == NULL)
-        return false;
-    for (size_t i = 0; i < count; i++) {
-        processes[i].pid = table->descriptors.items[i].pid;
-        memcpy(processes[i].name, table->descriptors.items[i].name, sizeof(processes[i].name));
-    }
-    qsort(processes, count, sizeof(*processes), compare_pids);
-    for (size_t i = 1; i < count; i++) {
-        if (processes[i].pid != processes[kept].pid)
-            processes[++kept] = processes[i];
-    }
-    table->processes = processes;
-    table->process_count = kept + 1;
-    return true;
-}
-
 /* The first listening row that a row may wait for: of its address, else of the wildcard. */
 static void find_queue(const struct pairs_table *table, struct pairs_row *row)
 {
@@ -279,5 +232,5 @@ enum fp_status save_end(struct save_reader *reader, struct fp_error *err)
         if (table->rows[i].owner == OWNER_WAITING)
             find_queue(table, &table->rows[i]);
     }
-    return name_processes(table) ? FP_OK : fail_memory(reader, err);
+    return pairs_list_processes(table) ? FP_OK : fail_memory(reader, err);
 }

@@ -46,7 +46,7 @@ static bool is_not_permitted(int errnum)
     return errnum == EACCES || errnum == EPERM;
 }
 
-static int append(struct descriptors *descriptors, struct descriptor item)
+int descriptors_append(struct descriptors *descriptors, const struct descriptor *item)
 {
     if (descriptors->count == descriptors->room) {
         size_t room = descriptors->room != 0 ? 2 * descriptors->room : 256;
@@ -56,7 +56,7 @@ static int append(struct descriptors *descriptors, struct descriptor item)
         descriptors->items = items;
         descriptors->room = room;
     }
-    descriptors->items[descriptors->count++] = item;
+    descriptors->items[descriptors->count++] = *item;
     return 0;
 }
 
@@ -83,7 +83,8 @@ static int read_link(struct descriptors *descriptors, int at, const char *path, 
     if (length < 0)
         return errno == ENOENT || errno == ESRCH ? 0 : -1;
     uint32_t inode = parse_link(link, (size_t)length);
-    if (inode != 0 && append(descriptors, (struct descriptor){.inode = inode, .pid = pid, .fd = fd}) < 0)
+    struct descriptor found = {.inode = inode, .pid = pid, .fd = fd};
+    if (inode != 0 && descriptors_append(descriptors, &found) < 0)
         return -1;
     return 1;
 }
@@ -166,7 +167,7 @@ int descriptors_read(struct descriptors *descriptors, pid_t pid)
 
 static bool append_found(void *data, const struct descriptor *descriptor)
 {
-    return append(data, *descriptor) == 0;
+    return descriptors_append(data, descriptor) == 0;
 }
 
 /* Is it worth the start that a pass of the kernel's own takes? /proc has a link for each process. */

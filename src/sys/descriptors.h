@@ -42,6 +42,8 @@ struct descriptors {
 int descriptors_read_all(struct descriptors *descriptors);
 /* Appends the sockets of one process; none where it has gone. */
 int descriptors_read(struct descriptors *descriptors, pid_t pid);
+/* One more, found in another way. */
+int descriptors_append(struct descriptors *descriptors, const struct descriptor *item);
 void descriptors_sort(struct descriptors *descriptors);
 /* The first that refers to the inode, in a sorted list; *ret_count of them follow each other. NULL: none. */
 const struct descriptor *descriptors_find(const struct descriptors *descriptors, uint32_t inode,
