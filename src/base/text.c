@@ -130,6 +130,35 @@ void text_escape_again(struct text *text, const char *bytes, size_t length)
     escape(text, bytes, length, true);
 }
 
+static size_t word_length(const char *words)
+{
+    size_t length = strcspn(words, " ");
+
+    if (strcspn(words, "{") < length)
+        length = strcspn(words, "}");
+    return length + strcspn(words + length, " ");
+}
+
+void text_words(struct text *text, size_t indent, size_t width, const char *words)
+{
+    size_t column = indent;
+
+    while (*words != '\0') {
+        size_t length = word_length(words);
+        if (column > indent && column + 1 + length > width) {
+            text_printf(text, "\n%*s", (int)indent, "");
+            column = indent;
+        } else if (column > indent) {
+            text_string(text, " ");
+            column++;
+        }
+        text_escape(text, words, length);
+        column += length;
+        words += length + strspn(words + length, " ");
+    }
+    text_string(text, "\n");
+}
+
 size_t text_length(const struct text *text)
 {
     if (text->length < text->size)

@@ -34,6 +34,11 @@ void text_printf(struct text *text, const char *format, ...) __attribute__((form
 void text_escape(struct text *text, const char *bytes, size_t length);
 /* For text of which parts may be escaped already: leaves backslashes as they are. */
 void text_escape_again(struct text *text, const char *bytes, size_t length);
+/*
+ * Words, escaped, and a newline behind the last; they go on in a line that begins at `indent`, where they began, rather than
+ * come beyond `width` columns. A socket pair is one word. Each byte counts as a column.
+ */
+void text_words(struct text *text, size_t indent, size_t width, const char *words);
 /* Terminates the buffer (where it has any size) and returns the length wanted. */
 size_t text_end(struct text *text);
 /* The length really there: wanted, or what fits without the NUL. */

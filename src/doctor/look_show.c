@@ -109,7 +109,7 @@ void look_enter(struct doctor_finding *ret_finding)
 /* An empty file is no capture: the library says so, if it is there and has all that is asked of it. */
 void look_captures(struct doctor_finding *ret_finding)
 {
-    static const char *const libraries[] = {"libpcap.so.1", "libpcap.so.0.8", "libpcap.so", NULL};
+    static const char *const libraries[] = {CAPTURE_LIBRARIES, NULL};
     struct capture *capture = NULL;
     struct fp_error err;
     char version[96];

@@ -10,33 +10,10 @@
 #define VERDICT_SIZE 14
 #define INDENT       6
 
-/* Words from `column` on, broken into lines that begin at `indent`. */
-static void put_words(struct text *text, size_t column, size_t indent, const char *words)
-{
-    bool is_first = true;
-
-    while (*words != '\0') {
-        size_t length = strcspn(words, " ");
-        if (!is_first && column + 1 + length > WIDTH) {
-            text_printf(text, "\n%*s", (int)indent, "");
-            column = indent;
-        } else if (!is_first) {
-            text_string(text, " ");
-            column++;
-        }
-        text_escape(text, words, length);
-        column += length;
-        words += length;
-        words += *words == ' ';
-        is_first = false;
-    }
-    text_string(text, "\n");
-}
-
 static void put_more(struct text *text, const char *label, const char *words)
 {
     text_printf(text, "%*s%-9s", INDENT, "", label);
-    put_words(text, INDENT + 9, INDENT + 9, words);
+    text_words(text, INDENT + 9, WIDTH, words);
 }
 
 static void put_check(struct text *text, const struct doctor_check *check,
@@ -46,7 +23,7 @@ static void put_check(struct text *text, const struct doctor_check *check,
 
     text_printf(text, "  %-*s %-*s", NAME_WIDTH, check->name, VERDICT_SIZE,
                 doctor_verdict_name(finding->verdict));
-    put_words(text, column, column, finding->found);
+    text_words(text, column, WIDTH, finding->found);
     if (finding->verdict == DOCTOR_OK)
         return;
     put_more(text, "for", check->use);

@@ -8,34 +8,6 @@
 
 #define COLUMNS 80
 
-/* A socket pair is one word. */
-static size_t word_length(const char *words)
-{
-    size_t length = strcspn(words, " ");
-    size_t pair_end = strcspn(words, "}");
-
-    return strcspn(words, "{") < length ? pair_end + strcspn(words + pair_end, " ") : length;
-}
-
-/* Words that go on in the next line, indented, where they would be too long for this one. */
-static void put_wrapped(struct text *text, unsigned indent, unsigned column, const char *words)
-{
-    while (*words != '\0') {
-        size_t length = word_length(words);
-        if (column > indent && column + 1 + length > COLUMNS) {
-            text_printf(text, "\n%*s", (int)indent, "");
-            column = indent;
-        } else if (column > indent) {
-            text_string(text, " ");
-            column++;
-        }
-        text_bytes(text, words, length);
-        column += (unsigned)length;
-        words += length + strspn(words + length, " ");
-    }
-    text_string(text, "\n");
-}
-
 static void put_stage(const struct story *story, struct text *text)
 {
     char words[512];
@@ -55,7 +27,7 @@ static void put_stage(const struct story *story, struct text *text)
     address_format_host(&story->client, &line);
     text_string(&line, ". All sockets and processes are real, and drawn as the kernel's table has them.");
     text_end(&line);
-    put_wrapped(text, 0, 0, words);
+    text_words(text, 0, COLUMNS, words);
     text_string(text, "\n");
 }
 
@@ -129,9 +101,9 @@ static void put_claims(const struct story *story, struct text *text)
     for (size_t i = 0; i < claim_count; i++) {
         bool holds = claim_check(&claims[i], story, proof);
         text_printf(text, "%-6s %-4s ", holds ? "holds" : "FAILED", claims[i].figure);
-        put_wrapped(text, 12, 12, claims[i].says);
+        text_words(text, 12, COLUMNS, claims[i].says);
         text_printf(text, "%*s", 14, "");
-        put_wrapped(text, 14, 14, proof);
+        text_words(text, 14, COLUMNS, proof);
     }
     text_printf(text, "\n%zu claims, %zu failed\n", claim_count, failed);
 }

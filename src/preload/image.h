@@ -11,16 +11,10 @@
 #ifndef PRELOAD_IMAGE_H
 #define PRELOAD_IMAGE_H
 
+#include "sys/memory.h"
 #include "wire/template_message.h"
 
 #include <stdbool.h>
-#include <stdint.h>
-#include <sys/mman.h>
-
-#define HUGE_BYTES ((uintptr_t)2 << 20)
-#ifndef MADV_COLLAPSE
-#define MADV_COLLAPSE 25
-#endif
 
 struct image_thread {
     int *tid;          /* in the C library's memory; NULL: not found */

@@ -78,10 +78,9 @@ static const struct {
     {"pcap_close", offsetof(struct library, close)},
 };
 
-/* Debian counts its versions in another way than libpcap does itself. */
 static void *open_library(void)
 {
-    static const char *const names[] = {"libpcap.so.1", "libpcap.so.0.8", "libpcap.so"};
+    static const char *const names[] = {CAPTURE_LIBRARIES};
     void *handle = NULL;
 
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]) && handle == NULL; i++)

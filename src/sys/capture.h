@@ -19,6 +19,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* What the library may be called; Debian counts its versions in another way than libpcap does itself. */
+#define CAPTURE_LIBRARIES "libpcap.so.1", "libpcap.so.0.8", "libpcap.so"
+
 struct capture;
 
 struct capture_frame {

@@ -3,15 +3,10 @@
 
 #include "sys/fd.h"
 
-#include <stdint.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
-#endif
-#ifndef MADV_COLLAPSE
-#define MADV_COLLAPSE 25
 #endif
 
 void *memory_map_private(size_t bytes)

@@ -128,6 +128,32 @@ static void test_escaped_is_printable(void **state)
     }
 }
 
+static void test_words(void **state)
+{
+    static const struct {
+        const char *words;
+        const char *shown;
+    } rows[] = {
+        {"", "\n"},
+        {"one two", "one two\n"},
+        {"four five six", "four five\n  six\n"},    /* eleven columns with the indent, and no more */
+        {"four  five sixx", "four five\n  sixx\n"}, /* spaces between are one */
+        {"a verylongword b", "a\n  verylongword\n  b\n"},
+        {"at {a, b, cd}: x", "at\n  {a, b, cd}:\n  x\n"}, /* a pair is not broken */
+        {"a\tb \xff", "a\\x09b \\xff\n"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char buffer[64];
+        struct text text;
+        text_init(&text, buffer, sizeof(buffer));
+        text_words(&text, 2, 11, rows[i].words);
+        text_end(&text);
+        assert_string_equal(buffer, rows[i].shown);
+    }
+}
+
 static void test_parses_numbers(void **state)
 {
     static const struct {
@@ -173,6 +199,7 @@ int main(void)
         cmocka_unit_test(test_escapes),
         cmocka_unit_test(test_escapes_nul),
         cmocka_unit_test(test_escaped_is_printable),
+        cmocka_unit_test(test_words),
         cmocka_unit_test(test_parses_numbers),
     };
 
