@@ -129,6 +129,16 @@ static void let_go(struct pool *pool, struct pool_seat *seat)
     move(pool, seat, POOL_FREE);
 }
 
+/* The pid of a forked one is what its template said. */
+static bool kill_seat(const struct pool_seat *seat)
+{
+    bool is_there = seat->pid > 0 && process_is_child(seat->pid);
+
+    if (is_there)
+        process_kill(seat->pid);
+    return is_there;
+}
+
 void pool_end(struct pool *pool, int64_t end_ns)
 {
     for (size_t i = 0; pool->seats != NULL && i < seat_count(pool); i++) {
@@ -137,10 +147,8 @@ void pool_end(struct pool *pool, int64_t end_ns)
         fd_close(fd_take(&seat->claim_fd));
         if (seat->starting.state != TEMPLATE_FREE)
             template_end(&seat->starting, end_ns);
-        if (seat->pid > 0) {
-            process_kill(seat->pid);
+        if (kill_seat(seat))
             process_wait_until(seat->pid, end_ns);
-        }
     }
     fd_close(fd_take(&pool->library_fd));
     free(pool->scratch);
@@ -191,8 +199,8 @@ static void look_at_called(struct pool *pool, int64_t now_ns)
     struct pool_seat *seat = pool->queues[POOL_CALLED].first;
 
     for (; seat != NULL && now_ns - seat->since_ns >= STUCK_NS; seat = seat->next) {
-        if (seat->pid > 0)
-            process_kill(seat->pid);
+        if (!kill_seat(seat))
+            seat->pid = -1;
     }
 }
 

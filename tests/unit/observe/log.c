@@ -46,7 +46,7 @@ static void read_line(struct reading *reading)
 {
     unsigned long long number;
 
-    if (sscanf(reading->line, "2026-11-22T22:30:47.123Z lost %llu", &number) == 1) {
+    if (sscanf(reading->line, "2026-11-22T22:30:47.123Z lost count %llu", &number) == 1) {
         reading->lost += number;
         reading->next += number;
         return;
