@@ -231,6 +231,15 @@ static bool collect(struct race *race, int *ret_fd, struct pair *ret_pair)
     return false;
 }
 
+/* Of one that is still on its way; where all have failed by now, what they failed for is told. */
+static void keep_timeout(struct race *race)
+{
+    if (race->active > 0)
+        keep_error(race, ETIMEDOUT, "connect to", race->flying[0]);
+    else if (race->next < race->request->servers->count)
+        keep_error(race, ETIMEDOUT, "connect to", race->order[race->next]);
+}
+
 static enum fp_status race_fail(const struct race *race, struct fp_error *err)
 {
     if (err == NULL)
@@ -248,7 +257,7 @@ static enum fp_status race_run(struct race *race, int *ret_fd, struct pair *ret_
     for (;;) {
         race->now_ns = clock_monotonic_ns();
         if (race->now_ns >= race->deadline_ns) {
-            keep_error(race, ETIMEDOUT, "connect to", race->order[0]);
+            keep_timeout(race);
             return race_fail(race, err);
         }
         if (race->next < count && (race->active == 0 || race->now_ns >= race->next_ns)) {

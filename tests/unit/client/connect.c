@@ -225,6 +225,31 @@ static void test_times_out(void **state)
         close(silent[i]);
 }
 
+/* The one that has failed is not what is waited for. */
+static void test_times_out_for_the_one_that_is_silent(void **state)
+{
+    struct address items[2] = {parsed("[::1]:9"), parsed("127.0.0.1:0")};
+    struct address_list servers = {.items = items, .count = 2};
+    struct address choice = parsed("127.0.0.1:0");
+    struct address_list from = {.items = &choice, .count = 1};
+    char shown[ADDRESS_TEXT_SIZE];
+    struct text text;
+    struct fp_error err;
+    struct pair pair;
+    int silent[2];
+    int fd;
+
+    (void)state;
+    silent_at(&items[1], silent);
+    text_init(&text, shown, sizeof(shown));
+    address_format(&items[1], &text);
+    text_end(&text);
+    assert_int_equal(open_one(&servers, &from, SECOND_NS / 4, &fd, &pair, &err), FP_TIMED_OUT);
+    assert_string_equal(err.what, shown);
+    close(silent[0]);
+    close(silent[1]);
+}
+
 /* A refusal says more than silence, whichever comes first. */
 static void test_tells_the_most_useful_error(void **state)
 {
@@ -340,6 +365,7 @@ int main(void)
         cmocka_unit_test(test_does_not_wait_for_a_silent_one),
         cmocka_unit_test(test_takes_the_families_by_turns),
         cmocka_unit_test(test_times_out),
+        cmocka_unit_test(test_times_out_for_the_one_that_is_silent),
         cmocka_unit_test(test_tells_the_most_useful_error),
         cmocka_unit_test(test_connects_from),
         cmocka_unit_test(test_from_port_in_use),
