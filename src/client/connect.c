@@ -43,6 +43,9 @@ enum fp_status connect_error_class(int errnum)
     }
 }
 
+/* Above all of error_rank(). */
+#define RANK_USAGE 7
+
 /* How far the attempt got: the further, the more its error is worth to the user. */
 static int error_rank(int errnum)
 {
@@ -76,18 +79,53 @@ static void address_show(const struct address *address, char buffer[ADDRESS_TEXT
     text_end(&text);
 }
 
-static void keep_error(struct race *race, int errnum, const char *operation, const struct address *what)
+/* False: what is known already says more. */
+static bool keep_error(struct race *race, int errnum, const char *operation, const struct address *what)
 {
     char shown[ADDRESS_TEXT_SIZE];
 
     if (error_rank(errnum) <= race->best_rank)
-        return;
+        return false;
     race->best_rank = error_rank(errnum);
     address_show(what, shown);
     error_set(&race->best, connect_error_class(errnum), errnum, operation, "%s", shown);
-    /* connect(2) has this for a route of type blackhole; what else it has it for was refused with the address. */
-    if (errnum == EINVAL)
-        error_reason(&race->best, race->best.status, "the route to it is a black hole");
+    return true;
+}
+
+/* What the user has to mend goes before all that became of other addresses. */
+static void keep_contradiction(struct race *race, const struct address *server, const struct address *from)
+{
+    char shown[ADDRESS_TEXT_SIZE];
+    char shown_from[ADDRESS_TEXT_SIZE];
+
+    race->best_rank = RANK_USAGE;
+    address_show(server, shown);
+    if (address_is_wildcard(from) && from->device[0] == '\0') {
+        error_set(&race->best, FP_USAGE, 0, "connect to", "%s", shown);
+        error_reason(&race->best, FP_USAGE, "its scope and its device are different ones");
+        return;
+    }
+    address_show(from, shown_from);
+    error_set(&race->best, FP_USAGE, 0, "connect to", "%s from %s", shown, shown_from);
+    error_reason(&race->best, FP_USAGE, "they name different devices");
+}
+
+/*
+ * Do the ends name two devices? Scopes count as such only where the kernel has refused them: one may be that of a port
+ * of the device (VRF).
+ */
+static bool devices_contradict(const struct address *server, const struct address *from, bool with_scopes)
+{
+    const uint32_t named[] = {if_nametoindex(server->device), if_nametoindex(from->device), server->scope,
+                              from->scope};
+    uint32_t first = 0;
+
+    for (size_t i = 0; i < (with_scopes ? 4 : 2); i++) {
+        if (first != 0 && named[i] != 0 && named[i] != first)
+            return true;
+        first = first != 0 ? first : named[i];
+    }
+    return false;
 }
 
 /* The resolver's order within a family, the families by turns, beginning with that of its first (RFC 8305, 4). */
@@ -117,18 +155,20 @@ static const struct address *choose_from(const struct address_list *from, const 
     return NULL;
 }
 
-static void keep_step_error(struct race *race, enum connect_step step, const struct address *server,
-                            const struct address *from)
+static void keep_step_error(struct race *race, enum connect_step step, int errnum,
+                            const struct address *server, const struct address *from)
 {
     switch (step) {
     case CONNECT_STEP_BIND:
-        keep_error(race, errno, "connect from", from);
+        keep_error(race, errnum, "connect from", from);
         break;
     case CONNECT_STEP_DEVICE:
-        keep_error(race, errno, "use the device of", from->device[0] != '\0' ? from : server);
+        keep_error(race, errnum, "use the device of", from->device[0] != '\0' ? from : server);
         break;
     default:
-        keep_error(race, errno, "connect to", server);
+        /* connect(2) has this for a route of type blackhole; what else it has it for was told or refused before. */
+        if (keep_error(race, errnum, "connect to", server) && errnum == EINVAL)
+            error_reason(&race->best, race->best.status, "the route to it is a black hole");
         break;
     }
 }
@@ -158,6 +198,10 @@ static void begin_next(struct race *race)
         keep_family_error(race, server);
         return;
     }
+    if (devices_contradict(server, from, false)) {
+        keep_contradiction(race, server, from);
+        return;
+    }
     struct address local = *from;
     local.family = server->family;
     struct connect_socket how = {
@@ -171,7 +215,11 @@ static void begin_next(struct race *race)
         how.from = (const struct sockaddr *)&from_sa;
     int fd = connect_socket_begin(&how, &step);
     if (fd < 0) {
-        keep_step_error(race, step, server, from);
+        int errnum = errno;
+        if (errnum == EINVAL && devices_contradict(server, from, true))
+            keep_contradiction(race, server, from);
+        else
+            keep_step_error(race, step, errnum, server, from);
         return;
     }
     race->fds[race->active] = (struct pollfd){.fd = fd, .events = POLLOUT};

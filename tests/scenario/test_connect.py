@@ -134,6 +134,8 @@ def reset(connection):
     connection.close()
 
 
+ANY_PORT = "*"  # as an error shows port 0
+
 # ---- the pair, the arguments, the errors
 
 
@@ -821,6 +823,25 @@ def test_link_local_addresses_have_their_scope(host):
     assert "{[fe80::2%v1]:21, *:*}" in done.stdout
     assert re.search(r"connected \{\[fe80::2%v1\]:\d+, \[fe80::2%v1\]:21\}\n", done.stderr), done.stderr
     assert "fe80::2 is on every link, so it needs the scope of one" in done.stderr and "exit 65" in done.stdout
+
+
+@pytest.mark.parametrize("to, origin, code, message", [
+    ("[fe80::a%v1]:79", "*%lo:0", 64, "to [fe80::a%v1]:79 from *%lo:{}: they name different devices"),
+    ("[fe80::a%v1]:79", "[fe80::b%v0]:0", 64, "to [fe80::a%v1]:79 from [fe80::b%v0]:{}: they name different devices"),
+    ("[fe80::a%v1]:79", "[fe80::b%v0]%v1:0", 64, "to [fe80::a%v1]:79 from [fe80::b%v0]%v1:{}: they name different devices"),
+    ("127.0.0.1%lo:1", "*%v0:0", 64, "to 127.0.0.1%lo:1 from *%v0:{}: they name different devices"),
+    ("[fe80::a%v1]%lo:79", "*:0", 64, "to [fe80::a%v1]%lo:79: its scope and its device are different ones"),
+    ("127.0.0.1%lo:1", "*%lo:0", 69, "to 127.0.0.1%lo:1: Connection refused"),
+    ("[fe80::b%v0]:1", "[fe80::b]%v0:0", 69, "to [fe80::b%v0]:1: Connection refused"),
+])
+def test_contradicting_devices_are_refused(host, to, origin, code, message):
+    done = host(f"""
+        ip link add name v0 type veth peer name v1 || exit 200
+        ip -6 addr add fe80::b/64 dev v0 nodad; ip -6 addr add fe80::a/64 dev v1 nodad; ip link set v0 up; ip link set v1 up
+        "$1" connect '{to}' --from '{origin}'""")
+    if done.returncode == 200:
+        pytest.skip(f"no veth: {done.stderr.strip()}")
+    assert (done.returncode, done.stderr) == (code, f"forkport: cannot connect {message.format(ANY_PORT)}\n")
 
 
 def examples():
