@@ -4,6 +4,7 @@
 #include "addr/notation.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
@@ -85,6 +86,14 @@ bool address_is_multicast(const struct address *address)
     if (address->family == AF_INET)
         return (address->bytes[0] & 0xf0) == 0xe0;
     return address->family == AF_INET6 && address->bytes[0] == 0xff;
+}
+
+void address_hint_bind(int errnum, struct fp_error *err)
+{
+    if (errnum == EADDRNOTAVAIL)
+        error_hint(err, "no interface of this host has that address");
+    else if (errnum == EACCES)
+        error_hint(err, "ports below net.ipv4.ip_unprivileged_port_start need CAP_NET_BIND_SERVICE");
 }
 
 bool address_equal(const struct address *a, const struct address *b)

@@ -47,6 +47,9 @@ bool address_is_multicast(const struct address *address);
 /* Can it stand in the notation as the name of a device? (Linux allows stranger names than that.) */
 bool address_is_device_name(const char *name, size_t length);
 
+/* Why bind(2) has refused an address: sets the hint of err where one is known. */
+void address_hint_bind(int errnum, struct fp_error *err);
+
 /*
  * "192.0.2.1:21", "[2001:db8::1]:21", "[fe80::2%eth0]:1500", "192.0.2.1%eth0:21", "[2001:db8::1]%eth0:21", "*%eth0:21",
  * "*:21", "*:*": the wildcard is "*" in every family. Appends to `text`. With address_format_host() the address and its

@@ -155,20 +155,37 @@ static const struct address *choose_from(const struct address_list *from, const 
     return NULL;
 }
 
+/* Where connect(2) has one errno for what has other names here. */
+static void explain_connect(int errnum, const struct address *server, const struct address *from,
+                            struct fp_error *err)
+{
+    char shown[ADDRESS_TEXT_SIZE];
+
+    /* For a route of type blackhole; what else it has it for was told or refused before. */
+    if (errnum == EINVAL)
+        error_reason(err, err->status, "the route to it is a black hole");
+    /* With a free port: there is none left; from any address of IPv6: there may be none that reaches it. */
+    if (errnum != EADDRNOTAVAIL || from->port == 0 ||
+        (address_is_wildcard(from) && server->family == AF_INET6))
+        return;
+    address_show(from, shown);
+    error_reason(err, err->status, "the socket pair with %s exists already", shown);
+}
+
 static void keep_step_error(struct race *race, enum connect_step step, int errnum,
                             const struct address *server, const struct address *from)
 {
     switch (step) {
     case CONNECT_STEP_BIND:
-        keep_error(race, errnum, "connect from", from);
+        if (keep_error(race, errnum, "connect from", from))
+            address_hint_bind(errnum, &race->best);
         break;
     case CONNECT_STEP_DEVICE:
         keep_error(race, errnum, "use the device of", from->device[0] != '\0' ? from : server);
         break;
     default:
-        /* connect(2) has this for a route of type blackhole; what else it has it for was told or refused before. */
-        if (keep_error(race, errnum, "connect to", server) && errnum == EINVAL)
-            error_reason(&race->best, race->best.status, "the route to it is a black hole");
+        if (keep_error(race, errnum, "connect to", server))
+            explain_connect(errnum, server, from, &race->best);
         break;
     }
 }
@@ -293,7 +310,7 @@ static enum fp_status race_fail(const struct race *race, struct fp_error *err)
     if (err == NULL)
         return race->best.status;
     *err = race->best;
-    if (race->request->servers->count > 1)
+    if (race->request->servers->count > 1 && err->hint[0] == '\0')
         error_hint(err, "the server has %zu addresses, this one got furthest", race->request->servers->count);
     return err->status;
 }

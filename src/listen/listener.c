@@ -46,10 +46,8 @@ static enum fp_status open_failed(const struct address *address, enum socket_ste
     error_set(err, status, errnum, operations[step], "%s", shown);
     if (errnum == EADDRINUSE && err != NULL)
         holder_hint(address, err);
-    else if (errnum == EADDRNOTAVAIL)
-        error_hint(err, "no interface of this host has that address");
-    else if (errnum == EACCES && step == SOCKET_STEP_BIND)
-        error_hint(err, "ports below net.ipv4.ip_unprivileged_port_start need CAP_NET_BIND_SERVICE");
+    else if (step == SOCKET_STEP_BIND)
+        address_hint_bind(errnum, err);
     return status;
 }
 

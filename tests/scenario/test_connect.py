@@ -251,7 +251,28 @@ def test_from_a_port_in_use_is_69(server, listen, connect):
 
 def test_from_an_address_of_nobody_is_69(server, connect):
     assert finish(connect("--from", "192.0.2.1:0", server.address)) == (
-        69, b"", "forkport: cannot connect from 192.0.2.1:*: Cannot assign requested address\n")
+        69, b"", f"forkport: cannot connect from 192.0.2.1:{ANY_PORT}: Cannot assign requested address "
+                 "(no interface of this host has that address)\n")
+
+
+def test_from_a_port_of_root_is_77(host):
+    done = host('setpriv --bounding-set=-net_bind_service --inh-caps=-net_bind_service '
+                '"$1" connect 127.0.0.1:1 --from 127.0.0.1:99')
+    assert (done.returncode, done.stderr) == (
+        77, "forkport: cannot connect from 127.0.0.1:99: Permission denied "
+            "(ports below net.ipv4.ip_unprivileged_port_start need CAP_NET_BIND_SERVICE)\n")
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "*"])
+def test_a_pair_that_exists_already_is_69(server, listen, connect, address):
+    free = listen()
+    free.close()
+    origin = f"{address}:{free.port}"
+    client = connect("--from", origin, server.address)
+    server.accept()
+    assert finish(connect("--from", origin, server.address)) == (
+        69, b"", f"forkport: cannot connect to {server.address}: the socket pair with {origin} exists already\n")
+    assert client.poll() is None
 
 
 def test_device(server, connect):
