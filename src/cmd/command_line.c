@@ -24,13 +24,12 @@ static const struct command_option *find_option(const struct command_line *line,
     return NULL;
 }
 
-/* "--timeout: SECONDS is expected, from 1 to 86400" */
-static enum fp_status bad_number(const struct command_line *line, const struct command_option *option,
-                                 const char *argument, struct fp_error *err)
+/* As config/options.c has it: "cannot set --timeout to 5x: a whole number from 1 to 86400 is expected" */
+static enum fp_status bad_number(const struct command_option *option, const char *value, struct fp_error *err)
 {
-    enum fp_status status = error_set(err, FP_USAGE, 0, line->doing, "%s", argument);
+    enum fp_status status = error_set(err, FP_USAGE, 0, "set", "--%s to %s", option->name, value);
 
-    return error_reason(err, status, "%s is expected, a whole number from %llu to %llu", option->placeholder,
+    return error_reason(err, status, "a whole number from %llu to %llu is expected",
                         (unsigned long long)option->least, (unsigned long long)option->most);
 }
 
@@ -67,7 +66,7 @@ static enum fp_status parse_option(const struct command_line *line, int argc, ch
         return FP_OK;
     }
     if (!text_parse_unsigned(value, option->most, &number) || number < option->least)
-        return bad_number(line, option, argument, err);
+        return bad_number(option, value, err);
     *(uint64_t *)(void *)member = number;
     return FP_OK;
 }
@@ -124,6 +123,9 @@ static enum fp_status parse_rest(const struct command_line *line, char **rest, v
     if (line->program_offset != SIZE_MAX) {
         if (rest[0] == NULL)
             return command_line_usage(line, "--", "a program is expected behind it", err);
+        if (rest[0][0] == '\0')
+            return error_reason(err, error_set(err, FP_USAGE, 0, "run", "a program without a name"),
+                                "its path is expected behind --");
         *(char ***)(void *)((char *)arguments + line->program_offset) = rest;
         return FP_OK;
     }

@@ -228,7 +228,7 @@ def test_filters(listening, port, terms, expected):
     ([":70000"], 64, "expected an address"),
     (["--frob"], 64, "there is no such option"),
     (["--namespace"], 64, "NAME|PID is expected behind it"),
-    (["--interval", "0"], 64, "SECONDS is expected, a whole number from 1"),
+    (["--interval", "0"], 64, "cannot set --interval to 0: a whole number from 1"),
     (["--namespace", "there-is-no-such"], 66, "cannot enter the network namespace there-is-no-such: No such file"),
 ])
 def test_bad_arguments_get_one_line(arguments, code, message):
