@@ -55,6 +55,8 @@ static bool is_word(const char *argument, const char *word, const char *other)
 
 static int run(int argc, char **argv)
 {
+    struct fp_error err;
+
     for (size_t i = 0; i < COMMAND_COUNT; i++) {
         if (strcmp(argv[1], commands[i].name) == 0)
             return commands[i].run(argc - 1, argv + 1);
@@ -67,8 +69,9 @@ static int run(int argc, char **argv)
         puts("forkport " FORKPORT_VERSION);
         return EX_OK;
     }
-    fprintf(stderr, "forkport: there is no command %s (see forkport --help)\n", argv[1]);
-    return EX_USAGE;
+    error_set(&err, FP_USAGE, 0, "run the command", "%s", argv[1]);
+    error_reason(&err, FP_USAGE, "there is none of that name (see forkport --help)");
+    return cmd_fail(&err);
 }
 
 int main(int argc, char **argv)

@@ -25,7 +25,8 @@ def refused(*arguments, **more):
 
 
 @pytest.mark.parametrize("arguments, code, said", [
-    (["frobnicate"], 64, ["frobnicate"]),
+    (["frobnicate"], 64, ["cannot run the command frobnicate: there is none of that name (see forkport --help)"]),
+    (["\x1b[2J\n"], 64, ["\\x1b[2J\\x0a"]),
     (["serve"], 64, ["address"]),
     (["serve", HERE], 64, ["program", "builtin"]),
     (["serve", HERE, "--"], 64, ["program", "builtin"]),
