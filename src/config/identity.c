@@ -18,6 +18,19 @@ static enum fp_status unknown(struct fp_error *err, const char *operation, const
     return error_reason(err, status, "there is no such name in the host's database, and it is no number");
 }
 
+static enum fp_status usage(struct fp_error *err, const char *option, const char *value, const char *expected)
+{
+    enum fp_status status =
+        error_set(err, FP_USAGE, 0, "set", "%s to %s", option, value[0] != '\0' ? value : "an empty text");
+
+    return error_reason(err, status, "%s is expected, by name or by a number up to %u", expected, ID_MAX);
+}
+
+static bool is_number(const char *text)
+{
+    return text[0] != '\0' && text[strspn(text, "0123456789")] == '\0';
+}
+
 /* The database could not be asked, which says nothing of the name (getpwnam(3) lists what means "no such entry"). */
 static enum fp_status no_answer(struct fp_error *err, const char *operation, const char *name)
 {
@@ -61,17 +74,19 @@ enum fp_status identity_set_user(struct config_identity *identity, const char *u
     struct config_identity found = *identity;
     uint64_t number;
 
+    if (user[0] == '\0')
+        return usage(err, "--user", user, "a user");
     errno = 0;
     const struct passwd *entry = getpwnam(user);
-    bool is_number = entry == NULL && is_answered() && text_parse_unsigned(user, ID_MAX, &number);
-    if (is_number) {
+    bool is_id = entry == NULL && is_answered() && text_parse_unsigned(user, ID_MAX, &number);
+    if (is_id) {
         errno = 0;
         entry = getpwuid((uid_t)number);
     }
     if (entry == NULL && !is_answered())
         return no_answer(err, "look up the user", user);
-    if (entry == NULL && !is_number)
-        return unknown(err, "use the user", user);
+    if (entry == NULL && !is_id)
+        return is_number(user) ? usage(err, "--user", user, "a user") : unknown(err, "use the user", user);
     found.user_set = true;
     found.uid = entry != NULL ? entry->pw_uid : (uid_t)number;
     if (!found.group_set) {
@@ -97,13 +112,31 @@ static enum fp_status find_group(const char *name, gid_t *ret_gid, struct fp_err
         return no_answer(err, "look up the group", name);
     else if (text_parse_unsigned(name, ID_MAX, &number))
         *ret_gid = (gid_t)number;
+    else if (is_number(name))
+        return usage(err, "--group", name, "a group");
     else
         return unknown(err, "use the group", name);
     return FP_OK;
 }
 
+static bool has_empty_item(const char *list)
+{
+    for (const char *at = list;; at++) {
+        size_t length = strcspn(at, ",");
+        if (length == 0)
+            return true;
+        at += length;
+        if (*at == '\0')
+            return false;
+    }
+}
+
 enum fp_status identity_set_groups(struct config_identity *identity, const char *groups, struct fp_error *err)
 {
+    if (has_empty_item(groups))
+        return usage(err, "--group", groups,
+                     groups[0] == '\0' ? "a group" : "a group on each side of a comma");
+
     char *copy = strdup(groups);
     gid_t *list = calloc(strlen(groups) / 2 + 1, sizeof(*list));
     enum fp_status status = FP_OK;

@@ -314,12 +314,12 @@ static void test_user(void **state)
     refused(&config, "user", "no such user", FP_CONFIG,
             "cannot use the user no such user: there is no such name in the host's database, and it is no "
             "number");
-    refused(&config, "user", "", FP_CONFIG,
-            "cannot use the user: there is no such name in the host's database, and it is no number");
-    /* (uid_t)-1 would leave the id as it is. */
     refused(
-        &config, "user", "4294967295", FP_CONFIG,
-        "cannot use the user 4294967295: there is no such name in the host's database, and it is no number");
+        &config, "user", "", FP_USAGE,
+        "cannot set --user to an empty text: a user is expected, by name or by a number up to 4294967294");
+    /* (uid_t)-1 would leave the id as it is. */
+    refused(&config, "user", "4294967295", FP_USAGE,
+            "cannot set --user to 4294967295: a user is expected, by name or by a number up to 4294967294");
     free(name);
     config_done(&config);
 }
@@ -348,7 +348,7 @@ static void test_group(void **state)
     const struct config_identity *identity;
     const struct group *entry = getgrgid(1);
     struct config config;
-    char list[128];
+    char list[256];
 
     (void)state;
     init(&config);
@@ -375,13 +375,20 @@ static void test_group(void **state)
     refused(&config, "group", "9,no such group", FP_CONFIG,
             "cannot use the group no such group: there is no such name in the host's database, and it is no "
             "number");
-    refused(&config, "group", "", FP_CONFIG,
-            "cannot use the group: there is no such name in the host's database, and it is no number");
-    refused(&config, "group", "9,", FP_CONFIG,
-            "cannot use the group: there is no such name in the host's database, and it is no number");
     refused(
-        &config, "group", "4294967295", FP_CONFIG,
-        "cannot use the group 4294967295: there is no such name in the host's database, and it is no number");
+        &config, "group", "", FP_USAGE,
+        "cannot set --group to an empty text: a group is expected, by name or by a number up to 4294967294");
+    static const char *const lists[] = {"9,", ",9", "no such group,,9", ","};
+    for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
+        snprintf(
+            list, sizeof(list),
+            "cannot set --group to %s: a group on each side of a comma is expected, by name or by a number "
+            "up to 4294967294",
+            lists[i]);
+        refused(&config, "group", lists[i], FP_USAGE, list);
+    }
+    refused(&config, "group", "9,4294967295", FP_USAGE,
+            "cannot set --group to 4294967295: a group is expected, by name or by a number up to 4294967294");
     config_done(&config);
 }
 
