@@ -167,6 +167,17 @@ def test_ipv6(listen, connect):
 def test_help(connect):
     code, out, err = finish(connect("--help"))
     assert (code, err) == (0, "") and out.startswith(b"usage: forkport connect ADDRESS")
+    text = " ".join(out.decode().split())
+    assert "an address (192.0.2.9:0, any port), a port (:4000, any address), or both" in text
+
+
+@pytest.mark.parametrize("origin", ["127.0.0.9:0", ":{}", "127.0.0.9:{}", "127.0.0.9%lo:0", "*%lo:0"])
+def test_the_forms_of_from_that_the_help_has(server, listen, connect, origin):
+    free = listen()
+    free.close()
+    client = connect("--quiet", server.address, "--from", origin.format(free.port))
+    server.accept().close()
+    assert finish(client)[0] == 0
 
 
 @pytest.mark.parametrize("arguments, code, message", [
