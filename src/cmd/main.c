@@ -79,7 +79,7 @@ int main(int argc, char **argv)
     struct fp_error err;
 
     /* With one of these closed, the next descriptor opened would take its place and be written to as if it were it. */
-    if (fd_open_standard() < 0)
+    if (fd_hold_standard() < 0)
         return EX_OSERR;
     if (argc < 2) {
         print_help(stderr);

@@ -35,17 +35,37 @@ int fd_take(int *fd)
     return taken;
 }
 
+/* Is it closed, or was it until fd_hold_standard() took its place? Of a closed one the flags are -1. */
+static bool is_vacant(int fd)
+{
+    return (fcntl(fd, F_GETFL) & O_PATH) != 0;
+}
+
+static int open_vacant(int fd, int flags)
+{
+    int opened = open("/dev/null", flags); /* NOLINT(android-cloexec-open): they are inherited */
+
+    if (opened < 0 || opened == fd)
+        return opened;
+    int placed = dup2(opened, fd);
+    fd_close(opened);
+    return placed;
+}
+
 int fd_open_standard(void)
 {
     for (int fd = 0; fd <= 2; fd++) {
-        if (fcntl(fd, F_GETFD) >= 0)
-            continue;
-        /* With those below it open it is the lowest free one, which is given out first. */
-        int opened = open("/dev/null", O_RDWR); /* NOLINT(android-cloexec-open): they are inherited */
-        if (opened != fd) {
-            fd_close(opened);
+        if (is_vacant(fd) && open_vacant(fd, O_RDWR) < 0)
             return -1;
-        }
+    }
+    return 0;
+}
+
+int fd_hold_standard(void)
+{
+    for (int fd = 0; fd <= 2; fd++) {
+        if (is_vacant(fd) && open_vacant(fd, fd == 1 ? O_PATH : O_RDWR) < 0)
+            return -1;
     }
     return 0;
 }

@@ -25,6 +25,8 @@ int fd_take(int *fd);
 
 /* Opens /dev/null on each of the descriptors 0, 1 and 2 that is closed, so that nothing else can land there. */
 int fd_open_standard(void);
+/* The same, but to write to 1 fails still (EBADF), as if it were closed, until fd_open_standard() is called. */
+int fd_hold_standard(void);
 
 /* A descriptor that is held to be given up when there are no more: fd_reserve() opens it. */
 int fd_reserve(void);

@@ -184,3 +184,11 @@ def test_a_program_that_the_user_may_not_run(tmp_path):
     program = shutil.copy("/bin/cat", tmp_path / "cat")
     code, line = refused("serve", "127.0.0.1:0", "--user", "nobody", "--", program)
     assert (code, line) == (77, f"forkport: cannot run the program {program} as a worker: Permission denied")
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["serve", "--help"], ["connect", "--help"], ["figures"],
+                                       ["demux", "127.0.0.1:9", "127.0.0.1:7"]], ids=" ".join)
+def test_an_output_that_is_closed(arguments):
+    result = subprocess.run([forkport.FORKPORT, *arguments], stdout=None, stderr=subprocess.PIPE, text=True, check=False,
+                            preexec_fn=lambda: os.close(1))
+    assert (result.returncode, result.stderr) == (71, "forkport: cannot print to standard output: Bad file descriptor\n")

@@ -432,7 +432,21 @@ def test_all_three_descriptors_closed(server, connect):
     connection.sendall(b"answer")
     assert read_all(connection) == b""  # and nothing that was meant for another descriptor
     connection.close()
-    assert client.wait(DEADLINE) == 0
+    assert client.wait(DEADLINE) == 71
+
+
+def test_a_closed_output_is_said(server, connect):
+    client = connect("--quiet", server.address, stdout=None, preexec_fn=lambda: os.close(1))
+    connection = server.accept()
+    connection.sendall(b"answer")
+    assert client.wait(DEADLINE) == 71
+    assert client.stderr.read() == b"forkport: cannot write standard output: Bad file descriptor\n"
+
+
+def test_a_closed_output_is_none_where_nothing_is_said(server, connect):
+    client = connect("--quiet", server.address, stdout=None, preexec_fn=lambda: os.close(1))
+    server.accept().close()
+    assert finish(client)[0] == 0
 
 
 def test_descriptors_of_others_stay_blocking_and_nonblocking_ones_work(server, connect):

@@ -197,6 +197,12 @@ def most_descriptors():
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
 
 
+def access_of(pid, fd):
+    """Can it be read, written, both; or neither (O_PATH)?"""
+    flags = pathlib.Path(f"/proc/{pid}/fdinfo/{fd}").read_text(encoding="ascii").split("flags:")[1].split()[0]
+    return int(flags, 8) & (os.O_ACCMODE | os.O_PATH)
+
+
 ODD_STARTS = {
     "descriptors 0 to 2 closed": close_standard,
     "some signals ignored": ignore_usual_signals,
@@ -210,10 +216,10 @@ ODD_STARTS = {
 @pytest.mark.parametrize("odd", ODD_STARTS)
 def test_odd_start(serve, mode, public_worker, odd):
     subject = Subject(serve, mode, public_worker, preexec=ODD_STARTS[odd])
-    standard = {os.readlink(f"/proc/{subject.server.pid}/fd/{fd}") for fd in range(3)}
+    standard = {(os.readlink(f"/proc/{subject.server.pid}/fd/{fd}"), access_of(subject.server.pid, fd)) for fd in range(3)}
     dumps = subject.check(40)
     if odd == "descriptors 0 to 2 closed":
-        assert standard == {"/dev/null"}, "nothing else may land there"
+        assert standard == {("/dev/null", os.O_RDWR)}, "nothing else may land there"
     if odd == "umask 0777":
         assert {dump.status["Umask"] for dump in dumps} == {"0777"}, "the umask is passed on as it is"
 
