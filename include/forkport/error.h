@@ -34,7 +34,7 @@ enum fp_status {
     FP_CONFIG,        /**< the configuration is wrong: no such user, contradicting options (78) */
 };
 
-/** What went wrong. The texts are NUL-terminated, cut where too long, and may hold any byte the caller passed in. */
+/** What went wrong. The texts are NUL-terminated, end in "..." where they were too long, and may hold any byte passed in. */
 struct fp_error {
     enum fp_status status; /**< the class */
     int errnum;            /**< errno(3) of the call that failed, or 0 */
@@ -49,7 +49,8 @@ struct fp_error {
 
 /**
  * Writes the message of `err` for people to `buffer` (one line, no newline, always terminated where size > 0; control
- * bytes shown as \xNN). Returns the length it wanted, as snprintf(3) does. Never fails.
+ * bytes shown as \xNN; "..." at the end where it does not fit). Returns the length it wanted, as snprintf(3) does.
+ * Never fails.
  */
 size_t fp_error_format(const struct fp_error *err, char *buffer, size_t size);
 

@@ -67,6 +67,17 @@ static int span_width(struct span span)
     return span.length < ITEM_MAX ? (int)span.length : ITEM_MAX;
 }
 
+/* For "%.*s%s": no more of it than the longest service has. */
+static int service_width(struct span span)
+{
+    return span.length < SERVICE_SIZE ? (int)span.length : SERVICE_SIZE;
+}
+
+static const char *service_end(struct span span)
+{
+    return span.length > SERVICE_SIZE ? "..." : "";
+}
+
 struct notation notation_whole(const char *text)
 {
     return (struct notation){
@@ -287,15 +298,15 @@ enum fp_status notation_port(const struct notation *notation, struct span port, 
         return FP_OK;
     }
     if (span_is_all(port, digits))
-        return notation_fail(notation, port.start, err, "port %.*s is above 65535", span_width(port),
-                             port.start);
+        return notation_fail(notation, port.start, err, "port %.*s%s is above 65535", service_width(port),
+                             port.start, service_end(port));
     if (is_port_range(port))
         return notation_fail(notation, port.start, err, "ranges of ports are not supported yet");
     enum fp_status status = fits ? find_service(name, ret_port, err) : FP_DATA;
     if (status != FP_DATA)
         return status;
-    notation_fail(notation, port.start, err, "%.*s is neither a port nor a TCP service of services(5)",
-                  port.length < SERVICE_SIZE ? (int)port.length : SERVICE_SIZE, port.start);
+    notation_fail(notation, port.start, err, "%.*s%s is neither a port nor a TCP service of services(5)",
+                  service_width(port), port.start, service_end(port));
     if (port.start == notation->item.start)
         error_hint(err, "if it is a host, write %.*s:PORT", span_width(port), port.start);
     return FP_DATA;

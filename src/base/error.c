@@ -9,6 +9,36 @@
 #include <string.h>
 #include <sysexits.h>
 
+/* Ends a text that was cut by dots, behind a whole character, or a whole \xNN where a backslash is always one of these. */
+static void mark_cut(char *buffer, size_t size, bool is_escaped)
+{
+    static const char mark[] = "...";
+    size_t end = 0;
+
+    if (size < sizeof(mark))
+        return;
+    for (;;) {
+        size_t step = text_utf8_length((const unsigned char *)buffer + end, size - 1 - end);
+        if (step == 0)
+            step = 1; /* a byte that is no character */
+        else if (is_escaped && buffer[end] == '\\')
+            step = 4;
+        if (end + step > size - sizeof(mark))
+            break;
+        end += step;
+    }
+    memcpy(buffer + end, mark, sizeof(mark));
+}
+
+__attribute__((format(printf, 3, 0))) static void write_text(char *buffer, size_t size, const char *format,
+                                                             va_list ap)
+{
+    int wanted = vsnprintf(buffer, size, format, ap);
+
+    if (wanted > 0 && (size_t)wanted >= size)
+        mark_cut(buffer, size, false);
+}
+
 enum fp_status error_set(struct fp_error *err, enum fp_status status, int errnum, const char *operation,
                          const char *what, ...)
 {
@@ -20,7 +50,7 @@ enum fp_status error_set(struct fp_error *err, enum fp_status status, int errnum
     char text[sizeof(err->what)];
     va_list ap;
     va_start(ap, what);
-    vsnprintf(text, sizeof(text), what, ap);
+    write_text(text, sizeof(text), what, ap);
     va_end(ap);
     memset(err, 0, sizeof(*err));
     err->status = status;
@@ -40,7 +70,7 @@ enum fp_status error_reason(struct fp_error *err, enum fp_status status, const c
     int saved = errno;
     va_list ap;
     va_start(ap, reason);
-    vsnprintf(err->reason, sizeof(err->reason), reason, ap);
+    write_text(err->reason, sizeof(err->reason), reason, ap);
     va_end(ap);
     errno = saved;
     return status;
@@ -53,7 +83,7 @@ void error_hint(struct fp_error *err, const char *hint, ...)
     int saved = errno;
     va_list ap;
     va_start(ap, hint);
-    vsnprintf(err->hint, sizeof(err->hint), hint, ap);
+    write_text(err->hint, sizeof(err->hint), hint, ap);
     va_end(ap);
     errno = saved;
 }
@@ -118,7 +148,10 @@ size_t fp_error_format(const struct fp_error *err, char *buffer, size_t size)
         text_escape(&text, err->hint, strlen(err->hint));
         text_string(&text, ")");
     }
-    return text_end(&text);
+    size_t wanted = text_end(&text);
+    if (wanted >= size)
+        mark_cut(buffer, size, true);
+    return wanted;
 }
 
 int fp_status_exit_code(enum fp_status status)

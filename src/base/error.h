@@ -7,7 +7,8 @@
  *
  *     return error_set(err, FP_UNAVAILABLE, errno, "listen on", "%s", text);
  *
- * They never fail, allocate, log or change errno. What a text says is cut where it does not fit.
+ * They never fail, allocate, log or change errno. What a text says is cut where it does not fit,
+ * and ends in "..." then.
  */
 #ifndef BASE_ERROR_H
 #define BASE_ERROR_H

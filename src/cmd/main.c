@@ -29,7 +29,7 @@ static const struct command commands[] = {
 
 int cmd_fail(const struct fp_error *err)
 {
-    char message[1024];
+    char message[3072]; /* room for all of an error, though each byte of it were escaped */
 
     fp_error_format(err, message, sizeof(message));
     fprintf(stderr, "forkport: %s\n", message);

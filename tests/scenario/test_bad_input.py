@@ -91,6 +91,8 @@ def test_log_file_that_nobody_reads(tmp_path):
     ("127.0.0.0/8:21", "127.0.0.0/8"), ("2000-2999", "2000-2999"), ("127.0.0.1:0,", ""), (",127.0.0.1:0", ""),
     ("127.0.0.1:0,,127.0.0.1:0", ""), ("127.0.0.1:0,bad", "bad"), ("x" * 5000 + ":21", "xxx"), ("\x1b[2J:21", "\\x1b"),
     ("caf\udce9:21", "\\xe9"), ("*:*", "*"),
+    ("x" * 5000 + ":21", "x...: it is too long"), ("127.0.0.1:" + "9" * 200, "port " + "9" * 64 + "... is above 65535"),
+    ("127.0.0.1:" + "s" * 200, "s... is neither a port"),
 ])
 def test_address(address, said):
     code, line = refused("serve", address, *ECHO)

@@ -106,8 +106,63 @@ static void test_cuts_what_is_too_long(void **state)
     assert_int_equal(strlen(err.reason), sizeof(err.reason) - 1);
     assert_int_equal(strlen(err.hint), sizeof(err.hint) - 1);
     assert_true(fp_error_format(&err, small, sizeof(small)) > sizeof(small));
-    assert_string_equal(small, "cannot xxxxxxxxxxxx");
+    assert_string_equal(small, "cannot xxxxxxxxx...");
+    assert_string_equal(err.what + sizeof(err.what) - 5, "x...");
+    assert_string_equal(err.reason + sizeof(err.reason) - 5, "x...");
+    assert_string_equal(err.hint + sizeof(err.hint) - 5, "x...");
     assert_true(fp_error_format(&err, NULL, 0) > sizeof(small));
+}
+
+/* Whatever the length in front of it, a character is there whole or not at all. */
+static void test_cuts_between_characters(void **state)
+{
+    static const struct {
+        const char *character;
+        size_t step;
+    } rows[] = {{"\xc3\xa9", 2}, {"\xe2\x82\xac", 3}, {"\xf0\x9f\x98\x80", 4}, {"\xff", 1}, {"\\", 1}};
+    char longer[1000];
+    struct fp_error err;
+
+    (void)state;
+    for (size_t row = 0; row < sizeof(rows) / sizeof(rows[0]); row++) {
+        for (size_t ahead = 0; ahead < 4; ahead++) {
+            size_t length = ahead;
+            memset(longer, 'x', ahead);
+            for (; length < 300; length += rows[row].step)
+                memcpy(longer + length, rows[row].character, rows[row].step);
+            longer[length] = '\0';
+            error_set(&err, FP_DATA, 0, "use", "%s", longer);
+            size_t kept = strlen(err.what) - 3;
+            assert_string_equal(err.what + kept, "...");
+            assert_memory_equal(err.what, longer, kept);
+            assert_int_equal((kept - ahead) % rows[row].step, 0);
+            assert_true(kept + 3 + rows[row].step >= sizeof(err.what));
+        }
+    }
+    /* What just fits is not cut. */
+    memset(longer, 'x', sizeof(err.what) - 1);
+    longer[sizeof(err.what) - 1] = '\0';
+    error_set(&err, FP_DATA, 0, "use", "%s", longer);
+    assert_string_equal(err.what, longer);
+}
+
+static void test_a_message_is_cut_between_escapes(void **state)
+{
+    static const char whole[] = "cannot use \\x1b\\x1b\\x1b\\x1b";
+    char buffer[sizeof(whole)];
+    struct fp_error err;
+
+    (void)state;
+    error_set(&err, FP_DATA, 0, "use", "\x1b\x1b\x1b\x1b");
+    for (size_t size = 15; size < sizeof(whole); size++) {
+        assert_int_equal(fp_error_format(&err, buffer, size), sizeof(whole) - 1);
+        size_t kept = strlen(buffer) - 3;
+        assert_string_equal(buffer + kept, "...");
+        assert_memory_equal(buffer, whole, kept);
+        assert_int_equal((kept - 11) % 4, 0);
+    }
+    assert_int_equal(fp_error_format(&err, buffer, sizeof(whole)), sizeof(whole) - 1);
+    assert_string_equal(buffer, whole);
 }
 
 static void test_null_is_not_written(void **state)
@@ -169,11 +224,18 @@ static void test_classes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_errno_gives_the_reason), cmocka_unit_test(test_reason_replaces),
-        cmocka_unit_test(test_what_may_be_empty),      cmocka_unit_test(test_place_in_a_file_comes_first),
-        cmocka_unit_test(test_set_from_itself),        cmocka_unit_test(test_escapes_what_it_shows),
-        cmocka_unit_test(test_cuts_what_is_too_long),  cmocka_unit_test(test_null_is_not_written),
-        cmocka_unit_test(test_errno_is_kept),          cmocka_unit_test(test_classes),
+        cmocka_unit_test(test_errno_gives_the_reason),
+        cmocka_unit_test(test_reason_replaces),
+        cmocka_unit_test(test_what_may_be_empty),
+        cmocka_unit_test(test_place_in_a_file_comes_first),
+        cmocka_unit_test(test_set_from_itself),
+        cmocka_unit_test(test_escapes_what_it_shows),
+        cmocka_unit_test(test_cuts_what_is_too_long),
+        cmocka_unit_test(test_cuts_between_characters),
+        cmocka_unit_test(test_a_message_is_cut_between_escapes),
+        cmocka_unit_test(test_null_is_not_written),
+        cmocka_unit_test(test_errno_is_kept),
+        cmocka_unit_test(test_classes),
     };
 
     return cmocka_run_group_tests_name("error", tests, NULL, NULL);
