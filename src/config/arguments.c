@@ -55,18 +55,64 @@ enum fp_status options_parse(struct config *config, int argc, char *const argv[]
         else
             status = parse_argument(config, argv[at], err);
     }
-    return status == FP_OK ? options_check(config, err) : status;
+    return status == FP_OK ? options_check(config, false, err) : status;
 }
 
-enum fp_status options_check(const struct config *config, struct fp_error *err)
+/* That something is to be served, and one thing. */
+static enum fp_status check_served(const struct config *config, bool has_handler, struct fp_error *err)
+{
+    if (config->program != NULL && (config->builtin != NULL || has_handler))
+        return usage(err, config->builtin != NULL ? "a program and a builtin" : "a program and a handler",
+                     "one of them is expected");
+    if (config->builtin != NULL && has_handler)
+        return usage(err, "a builtin and a handler", "one of them is expected");
+    if (config->program == NULL && config->builtin == NULL && !has_handler)
+        return usage(err, "", "a program behind --, or a builtin, is expected");
+    if (config->program != NULL && config->program[0][0] == '\0')
+        return usage(err, "a program without a name", "its path is expected behind --");
+    return FP_OK;
+}
+
+static enum fp_status contradiction(struct fp_error *err, const char *served, const char *option,
+                                    const char *reason)
+{
+    enum fp_status status = error_set(err, FP_USAGE, 0, "serve", "%s with %s", served, option);
+
+    return error_reason(err, status, "%s", reason);
+}
+
+/* What a builtin or a handler would make nothing of. */
+static enum fp_status check_without_program(const struct config *config, struct fp_error *err)
+{
+    const char *served = config->builtin != NULL ? "a builtin" : "a handler";
+
+    if (config->resolve)
+        return contradiction(err, served, "--resolve", "only a program is passed the client's name");
+    if (config->engine != ENGINE_EXEC)
+        return contradiction(err, served, config->engine == ENGINE_FORK ? "--engine fork" : "--engine pool",
+                             "only a program is started ahead");
+    if (config->gate != GATE_MAIN)
+        return contradiction(err, served, "--gate read", "only a program has a gate");
+    if (config->builtin != NULL && config->worker_stderr == STDERR_SOCKET)
+        return contradiction(err, served, "--stderr socket", "it writes nothing there");
+    return FP_OK;
+}
+
+enum fp_status options_check(const struct config *config, bool has_handler, struct fp_error *err)
 {
     if (config->addresses.count == 0)
         return usage(err, "without an address", "ADDRESS[,ADDRESS...] is expected, as in 127.0.0.1:2121");
-    if (config->program != NULL && config->builtin != NULL)
-        return usage(err, "a program and a builtin", "one of them is expected");
-    if (config->program != NULL && config->program[0][0] == '\0')
-        return usage(err, "a program without a name", "its path is expected behind --");
-    if (config->resolve && config->program == NULL)
-        return usage(err, "a builtin with --resolve", "only a program is passed the client's name");
+    enum fp_status status = check_served(config, has_handler, err);
+    if (status == FP_OK && config->program == NULL)
+        status = check_without_program(config, err);
+    if (status != FP_OK)
+        return status;
+    if (config->gate == GATE_READ && config->engine == ENGINE_EXEC)
+        return usage(err, "with --gate read", "it is for --engine fork or pool");
+    if (config->log_format == LOG_NONE && config->log_file != NULL)
+        return usage(err, "with --log none and --log-file", "there would be nothing in the file");
+    if (option_is_given(config, "pool-min") && option_is_given(config, "pool-max") &&
+        config->pool_min > config->pool_max)
+        return usage(err, "with --pool-min above --pool-max", "a minimum up to the maximum is expected");
     return FP_OK;
 }

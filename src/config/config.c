@@ -21,6 +21,7 @@ enum fp_status config_init(struct config *config, struct fp_error *err)
             return status;
         }
     }
+    config->given = 0;
     return FP_OK;
 }
 

@@ -42,6 +42,7 @@ struct config_identity {
 };
 
 struct config {
+    uint64_t given; /* a bit for each option that was set, for option_is_given() */
     struct address_list addresses;
     char *name;
     char **program; /* argv, owned, NULL-terminated; NULL: none */

@@ -22,6 +22,7 @@ const struct option_row option_rows[] = {
 };
 #undef OPTION
 const size_t option_row_count = sizeof(option_rows) / sizeof(option_rows[0]);
+_Static_assert(sizeof(option_rows) / sizeof(option_rows[0]) <= 64, "a bit each in struct config");
 
 const struct option_row *option_find(const char *name)
 {
@@ -30,6 +31,16 @@ const struct option_row *option_find(const char *name)
             return &option_rows[i];
     }
     return NULL;
+}
+
+static uint64_t bit_of(const struct option_row *row)
+{
+    return UINT64_C(1) << (row - option_rows);
+}
+
+bool option_is_given(const struct config *config, const char *name)
+{
+    return (config->given & bit_of(option_find(name))) != 0;
 }
 
 /* "cannot set --max to x: ..." */
@@ -165,23 +176,23 @@ static enum fp_status set_at_max(const struct option_row *row, struct config *co
     return FP_OK;
 }
 
-enum fp_status option_set(struct config *config, const char *name, const char *value, struct fp_error *err)
+static enum fp_status set_flag(const struct option_row *row, bool *member, const char *value,
+                               struct fp_error *err)
 {
-    const struct option_row *row = option_find(name);
+    if (value != NULL)
+        return error_reason(err, bad_value(row, value, err), "this option takes no value");
+    *member = true;
+    return FP_OK;
+}
 
-    if (row == NULL)
-        return error_reason(err, error_set(err, FP_USAGE, 0, "set", "--%s", name),
-                            "there is no such option (see forkport serve --help)");
+static enum fp_status set_value(const struct option_row *row, struct config *config, const char *value,
+                                struct fp_error *err)
+{
     void *member = (char *)config + row->offset;
-    if (row->kind == OPTION_KIND_FLAG) {
-        if (value != NULL)
-            return error_reason(err, bad_value(row, value, err), "this option takes no value");
-        *(bool *)member = true;
-        return FP_OK;
-    }
-    if (value == NULL)
-        return error_reason(err, error_set(err, FP_USAGE, 0, "set", "--%s", name), "%s is expected behind it",
-                            row->placeholder);
+
+    if (row->kind != OPTION_KIND_FLAG && value == NULL)
+        return error_reason(err, error_set(err, FP_USAGE, 0, "set", "--%s", row->name),
+                            "%s is expected behind it", row->placeholder);
     switch (row->kind) {
     case OPTION_KIND_NUMBER:
     case OPTION_KIND_PREFIX:
@@ -201,7 +212,20 @@ enum fp_status option_set(struct config *config, const char *name, const char *v
     case OPTION_KIND_GROUP:
         return identity_set_groups(member, value, err);
     case OPTION_KIND_FLAG:
-        break;
+        return set_flag(row, member, value, err);
     }
-    return error_set(err, FP_BUG, 0, "set", "--%s", name);
+    return error_set(err, FP_BUG, 0, "set", "--%s", row->name);
+}
+
+enum fp_status option_set(struct config *config, const char *name, const char *value, struct fp_error *err)
+{
+    const struct option_row *row = option_find(name);
+
+    if (row == NULL)
+        return error_reason(err, error_set(err, FP_USAGE, 0, "set", "--%s", name),
+                            "there is no such option (see forkport serve --help)");
+    enum fp_status status = set_value(row, config, value, err);
+    if (status == FP_OK)
+        config->given |= bit_of(row);
+    return status;
 }

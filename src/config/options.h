@@ -44,6 +44,8 @@ extern const size_t option_row_count;
 
 /* The row of "max-per-source"; NULL: there is none. */
 const struct option_row *option_find(const char *name);
+/* Was it set, be it to its default? */
+bool option_is_given(const struct config *config, const char *name);
 /* Sets one option. `value` is NULL for a flag. FP_USAGE: unknown, or not of the form; FP_CONFIG: no such user or group. */
 enum fp_status option_set(struct config *config, const char *name, const char *value, struct fp_error *err);
 
@@ -52,7 +54,10 @@ enum fp_status option_set(struct config *config, const char *name, const char *v
  * and the program with its arguments. argv[0] is skipped. Checks that what was given goes together.
  */
 enum fp_status options_parse(struct config *config, int argc, char *const argv[], struct fp_error *err);
-/* That there is something to serve, and one thing: what options_parse() ends with, for the library. */
-enum fp_status options_check(const struct config *config, struct fp_error *err);
+/*
+ * That there is one thing to serve, and that no option contradicts it or another one: what options_parse() ends with,
+ * for the library, which may have a handler to serve.
+ */
+enum fp_status options_check(const struct config *config, bool has_handler, struct fp_error *err);
 
 #endif

@@ -170,17 +170,10 @@ static fp_handler *handler_of(const struct fp_server *server)
 
 static enum fp_status check(const struct fp_server *server, struct fp_error *err)
 {
-    const struct config *config = &server->config;
-    enum fp_status status = options_check(config, err);
+    enum fp_status status = options_check(&server->config, server->handler != NULL, err);
 
     if (status != FP_OK)
         return status;
-    if (config->builtin != NULL && server->handler != NULL)
-        return error_reason(err, error_set(err, FP_USAGE, 0, "serve", "%s", config->builtin),
-                            "the server has a handler already");
-    if ((handler_of(server) != NULL) == (config->program != NULL))
-        return error_reason(err, error_set(err, FP_USAGE, 0, "serve", "%s", ""),
-                            "a program behind --, or a builtin, is expected");
     /* Each worker would fail for it, or have what is opened in its place. */
     for (size_t i = 0; i < server->keep_count; i++) {
         if (!fd_is_open(server->keep[i]))

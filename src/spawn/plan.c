@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "spawn/plan.h"
 
+#include "config/options.h"
 #include "spawn/report.h"
 #include "sys/fd.h"
 #include "sys/process.h"
@@ -120,8 +121,11 @@ static void set_templates(struct spawn_plan *plan, const struct config *config)
     plan->template_start_ns = config->template_start_s * SECOND_NS;
     if (config->engine != ENGINE_POOL)
         return;
+    uint32_t most = config->pool_max;
+    if (config->pool_min > most && !option_is_given(config, "pool-max"))
+        most = config->pool_min;
     /* More than may be served at once would wait for nothing. */
-    plan->pool_max = config->pool_max < config->limits.max ? config->pool_max : config->limits.max;
+    plan->pool_max = most < config->limits.max ? most : config->limits.max;
     plan->pool_min = config->pool_min < plan->pool_max ? config->pool_min : plan->pool_max;
 }
 

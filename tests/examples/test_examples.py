@@ -27,7 +27,7 @@ $ grep -c '"event":"end","service":"handler","connection":1,.*"exit":0' events
 $ ./echo 127.0.0.1:2121 max=none
 echo: cannot set --max to none: a whole number from 1 to 4000000 is expected
 $ ./echo 127.0.0.1:2121 resolve
-echo: cannot serve a builtin with --resolve: only a program is passed the client's name
+echo: cannot serve a handler with --resolve: only a program is passed the client's name
 """,
     "daytime": BUILD_LINE.format("daytime") + """\
 $ ./daytime 127.0.0.1:2113 Berne &

@@ -53,6 +53,11 @@ def test_as_many_wait_as_were_asked_for(start):
     assert server.log.wait("stop")["served"] == 1
 
 
+def test_a_minimum_above_the_maximum_by_default_is_the_maximum(start):
+    server = start("--pool-min", 70, worker=["cat"])
+    assert server.log.wait("pool", reason="filled")["waiting"] == 70
+
+
 def test_a_connection_gets_one_that_waited(start):
     server = start("--pool-min", 3, worker=[forkport.WORKER, "hold"])
     wait_for(server, 3)

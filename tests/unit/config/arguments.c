@@ -79,12 +79,27 @@ static void test_twice(void **state)
     config_done(&config);
 }
 
+struct error_row {
+    const char *words[WORDS_MAX];
+    const char *message;
+};
+
+static void bad(const struct error_row *rows, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct config config;
+        struct fp_error err;
+        char shown[1024];
+        assert_int_equal(parse(rows[i].words, &config, &err), FP_USAGE);
+        fp_error_format(&err, shown, sizeof(shown));
+        assert_string_equal(shown, rows[i].message);
+        config_done(&config);
+    }
+}
+
 static void test_errors(void **state)
 {
-    static const struct {
-        const char *words[WORDS_MAX];
-        const char *message;
-    } rows[] = {
+    static const struct error_row rows[] = {
         {{"--builtin", "echo"},
          "cannot serve without an address: ADDRESS[,ADDRESS...] is expected, as in 127.0.0.1:2121"},
         {{NULL}, "cannot serve without an address: ADDRESS[,ADDRESS...] is expected, as in 127.0.0.1:2121"},
@@ -118,15 +133,61 @@ static void test_errors(void **state)
     };
 
     (void)state;
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        struct config config;
-        struct fp_error err;
-        char shown[1024];
-        assert_int_equal(parse(rows[i].words, &config, &err), FP_USAGE);
-        fp_error_format(&err, shown, sizeof(shown));
-        assert_string_equal(shown, rows[i].message);
-        config_done(&config);
-    }
+    bad(rows, sizeof(rows) / sizeof(rows[0]));
+}
+
+static void test_contradictions(void **state)
+{
+    static const struct error_row rows[] = {
+        {{"21"}, "cannot serve: a program behind --, or a builtin, is expected"},
+        {{"21", "--resolve"}, "cannot serve: a program behind --, or a builtin, is expected"},
+        {{"21", "--builtin", "echo", "--engine", "fork"},
+         "cannot serve a builtin with --engine fork: only a program is started ahead"},
+        {{"21", "--builtin", "echo", "--engine", "pool"},
+         "cannot serve a builtin with --engine pool: only a program is started ahead"},
+        {{"21", "--builtin", "echo", "--gate", "read"},
+         "cannot serve a builtin with --gate read: only a program has a gate"},
+        {{"21", "--builtin", "echo", "--stderr", "socket"},
+         "cannot serve a builtin with --stderr socket: it writes nothing there"},
+        {{"21", "--gate", "read", "--", "/bin/cat"},
+         "cannot serve with --gate read: it is for --engine fork or pool"},
+        {{"21", "--log", "none", "--log-file", "log", "--", "/bin/cat"},
+         "cannot serve with --log none and --log-file: there would be nothing in the file"},
+        {{"21", "--pool-min", "5", "--pool-max", "4", "--", "/bin/cat"},
+         "cannot serve with --pool-min above --pool-max: a minimum up to the maximum is expected"},
+    };
+
+    (void)state;
+    bad(rows, sizeof(rows) / sizeof(rows[0]));
+}
+
+/* What is left at its default contradicts nothing, nor what is given as it is by default. */
+static void test_what_goes_together(void **state)
+{
+    struct config config;
+
+    (void)state;
+    GOOD(&config, "21", "--builtin", "echo", "--engine", "exec", "--gate", "main", "--stderr", "inherit");
+    config_done(&config);
+    GOOD(&config, "21", "--engine", "pool", "--gate", "read", "--stderr", "socket", "--", "/bin/cat");
+    config_done(&config);
+    GOOD(&config, "21", "--pool-min", "100", "--", "/bin/cat");
+    assert_true(option_is_given(&config, "pool-min"));
+    assert_false(option_is_given(&config, "pool-max"));
+    config_done(&config);
+    GOOD(&config, "21", "--pool-max", "4", "--", "/bin/cat");
+    config_done(&config);
+    GOOD(&config, "21", "--pool-max", "4", "--pool-min", "4", "--log", "none", "--", "/bin/cat");
+    assert_true(option_is_given(&config, "pool-max"));
+    config_done(&config);
+    /* A handler, which only the library has. */
+    GOOD(&config, "21", "--stderr", "socket", "--", "/bin/cat");
+    free(config.program[0]);
+    free(config.program);
+    config.program = NULL;
+    assert_int_equal(options_check(&config, true, NULL), FP_OK);
+    assert_int_equal(options_check(&config, false, NULL), FP_USAGE);
+    config_done(&config);
 }
 
 /* The rest of an address's errors are addr's own; that they come through with their class is ours. */
@@ -175,9 +236,14 @@ static void test_any_words(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_a_program),     cmocka_unit_test(test_a_builtin),
-        cmocka_unit_test(test_twice),         cmocka_unit_test(test_errors),
-        cmocka_unit_test(test_a_bad_address), cmocka_unit_test(test_any_words),
+        cmocka_unit_test(test_a_program),
+        cmocka_unit_test(test_a_builtin),
+        cmocka_unit_test(test_twice),
+        cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_a_bad_address),
+        cmocka_unit_test(test_any_words),
+        cmocka_unit_test(test_what_goes_together),
+        cmocka_unit_test(test_contradictions),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -411,6 +411,33 @@ static void test_a_builtin_and_a_handler(void **state)
     fp_server_free(server);
 }
 
+static void test_what_a_handler_does_not_go_with(void **state)
+{
+    static const struct {
+        const char *option;
+        const char *value;
+        const char *what;
+    } rows[] = {
+        {NULL, NULL, "a program and a handler"},        {"builtin", "echo", "a builtin and a handler"},
+        {"resolve", NULL, "a handler with --resolve"},  {"engine", "fork", "a handler with --engine fork"},
+        {"gate", "read", "a handler with --gate read"},
+    };
+    static char *const program[] = {(char *)"cat", NULL};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct fp_server *server = make(hello);
+        struct fp_error err;
+        if (rows[i].option != NULL)
+            assert_int_equal(fp_server_set(server, rows[i].option, rows[i].value, NULL), FP_OK);
+        else
+            assert_int_equal(fp_server_program(server, program, NULL), FP_OK);
+        assert_int_equal(fp_server_open(server, &err), FP_USAGE);
+        assert_string_equal(err.what, rows[i].what);
+        fp_server_free(server);
+    }
+}
+
 static int is_without_error(struct fp_connection *connection, void *data)
 {
     (void)connection;
@@ -451,6 +478,7 @@ int main(void)
         cmocka_unit_test(test_kept_descriptor_is_open_in_a_program),
         cmocka_unit_test(test_kept_descriptor_that_is_not_open),
         cmocka_unit_test(test_one_at_a_time),
+        cmocka_unit_test(test_what_a_handler_does_not_go_with),
         cmocka_unit_test(test_what_the_program_logs_is_not_the_handlers),
         cmocka_unit_test(test_a_handler_stops_nothing),
         cmocka_unit_test(test_two_stops_are_two),
