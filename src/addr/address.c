@@ -145,7 +145,7 @@ void address_format_host(const struct address *address, struct text *text)
         format_ipv6(address, text);
 }
 
-void address_format(const struct address *address, struct text *text)
+static void format_end(const struct address *address, const char *no_port, struct text *text)
 {
     bool bracketed = address->family == AF_INET6 && !address_is_wildcard(address);
 
@@ -162,7 +162,17 @@ void address_format(const struct address *address, struct text *text)
     if (address->port != 0)
         text_unsigned(text, address->port);
     else
-        text_bytes(text, "*", 1);
+        text_string(text, no_port);
+}
+
+void address_format(const struct address *address, struct text *text)
+{
+    format_end(address, "*", text);
+}
+
+void address_format_wanted(const struct address *address, struct text *text)
+{
+    format_end(address, "0", text);
 }
 
 bool address_is_device_name(const char *name, size_t length)

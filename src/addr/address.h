@@ -53,9 +53,11 @@ void address_hint_bind(int errnum, struct fp_error *err);
 /*
  * "192.0.2.1:21", "[2001:db8::1]:21", "[fe80::2%eth0]:1500", "192.0.2.1%eth0:21", "[2001:db8::1]%eth0:21", "*%eth0:21",
  * "*:21", "*:*": the wildcard is "*" in every family. Appends to `text`. With address_format_host() the address and its
- * scope alone, without brackets and device ("2001:db8::1", "fe80::2%eth0", "192.0.2.1").
+ * scope alone, without brackets and device ("2001:db8::1", "fe80::2%eth0", "192.0.2.1"). With address_format_wanted() as
+ * one that is to be bound was given: "*:0" where a free port shall be taken.
  */
 void address_format(const struct address *address, struct text *text);
+void address_format_wanted(const struct address *address, struct text *text);
 void address_format_host(const struct address *address, struct text *text);
 
 /*

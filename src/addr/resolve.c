@@ -125,7 +125,11 @@ static enum fp_status append_item(const struct notation *notation, struct addres
     if (status == FP_OK)
         status = resolve_item(notation, &parts, &found, err);
     for (size_t i = 0; i < found.count && status == FP_OK; i++) {
-        if (found.items[i].port != 0 && list_find(list, &found.items[i]) != NULL)
+        if (address_is_multicast(&found.items[i]))
+            status = notation_fail(notation, notation->item.start, err, "a multicast address has no TCP");
+        else if (address_is_broadcast(&found.items[i]))
+            status = notation_fail(notation, notation->item.start, err, "a broadcast address has no TCP");
+        else if (found.items[i].port != 0 && list_find(list, &found.items[i]) != NULL)
             status = notation_fail(notation, notation->item.start, err, "it is in the list already");
         else if (list->count == LIST_MAX)
             status = notation_fail(notation, notation->item.start, err, "there are more than %d", LIST_MAX);

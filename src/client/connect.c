@@ -75,7 +75,7 @@ static void address_show(const struct address *address, char buffer[ADDRESS_TEXT
     struct text text;
 
     text_init(&text, buffer, ADDRESS_TEXT_SIZE);
-    address_format(address, &text);
+    address_format_wanted(address, &text);
     text_end(&text);
 }
 

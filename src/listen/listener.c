@@ -16,7 +16,7 @@ static void address_text(const struct address *address, char *buffer, size_t siz
     struct text text;
 
     text_init(&text, shown, sizeof(shown));
-    address_format(address, &text);
+    address_format_wanted(address, &text);
     text_end(&text);
     text_init(&text, buffer, size);
     /* Of "any" it matters here whether it is that of both families. */

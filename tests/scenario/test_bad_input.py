@@ -96,6 +96,8 @@ def test_log_file_that_nobody_reads(tmp_path):
     ("127.0.0.1:0,,127.0.0.1:0", ""), ("127.0.0.1:0,bad", "bad"), ("x" * 5000 + ":21", "xxx"), ("\x1b[2J:21", "\\x1b"),
     ("caf\udce9:21", "\\xe9"), ("*:*", "*"),
     ("x" * 5000 + ":21", "x...: it is too long"), ("127.0.0.1:" + "9" * 200, "port " + "9" * 64 + "... is above 65535"),
+    ("224.0.0.1:0", "a multicast address has no TCP"), ("[ff02::1%lo]:0", "a multicast address has no TCP"),
+    ("255.255.255.255:0", "a broadcast address has no TCP"), ("192.0.2.99:0", "192.0.2.99:0: Cannot assign"),
     ("127.0.0.1:" + "s" * 200, "s... is neither a port"),
 ])
 def test_address(address, said):

@@ -88,6 +88,11 @@ static void test_says_what_is_wrong_with_a_list(void **state)
         {"21,localhost", "localhost",
          "localhost is neither a port nor a TCP service of services(5), at column 4",
          "if it is a host, write localhost:PORT"},
+        {"21,224.0.0.1:21", "224.0.0.1:21", "a multicast address has no TCP, at column 4", ""},
+        {"239.255.255.255:0", "239.255.255.255:0", "a multicast address has no TCP, at column 1", ""},
+        {"[ff02::1%lo]:0", "[ff02::1%lo]:0", "a multicast address has no TCP, at column 1", ""},
+        {"[ff0e::1]:21", "[ff0e::1]:21", "a multicast address has no TCP, at column 1", ""},
+        {"255.255.255.255:0", "255.255.255.255:0", "a broadcast address has no TCP, at column 1", ""},
         {"localhost%nosuch0:21", "localhost%nosuch0:21", "there is no device nosuch0, at column 1", ""},
     };
 
