@@ -11,6 +11,7 @@ import pytest
 import forkport
 
 TRACED = os.path.join(forkport.BUILD, "tests", "fixtures", "traced")
+LIAR = os.path.join(forkport.BUILD, "tests", "fixtures", "liar")
 
 
 def limit(kind, number):
@@ -121,3 +122,16 @@ def test_a_worker_that_cannot_be_ended(serve, traced):
         assert server.wait(15) == 71
     assert server.errors() == "forkport: cannot end all workers: SIGKILL did not end 1\n"
     assert "is left" in server.log.wait("notice")["error"]
+
+
+@pytest.mark.parametrize("kind", ["fork", "pool"])
+def test_a_template_that_lies_of_its_workers(serve, kind):
+    """Whoever it names is no worker: he is not ended in one's place, and does not hold up the end."""
+    with subprocess.Popen(["sleep", "100"]) as other:
+        try:
+            server = serve("127.0.0.1:0", "--engine", kind, "--drain", 0, worker=[LIAR, other.pid])
+            forkport.until(lambda: server.ask() == b"served\n" and server.log.find("start", pid=other.pid), "a lie to be heard")
+            assert server.stop() == 0
+            assert other.poll() is None
+        finally:
+            other.kill()
