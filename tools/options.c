@@ -19,6 +19,8 @@
 struct option {
     const char *name;
     const char *kind;
+    const char *least;
+    const char *most;
     const char *placeholder;
     const char *default_text;
     const char *section;
@@ -31,13 +33,14 @@ struct line {
 };
 
 #define OPTION(name, kind, member, least, most, placeholder, default_text, section, help) \
-    {#name, #kind, placeholder, default_text, section, help},
+    {#name, #kind, #least, #most, placeholder, default_text, section, help},
 static const struct option serve_options[] = {
 #include "config/options.def"
 };
 
 #undef OPTION
-#define OPTION(name, kind, member, least, most, placeholder, help) {#name, #kind, placeholder, "", "", help},
+#define OPTION(name, kind, member, least, most, placeholder, help) \
+    {#name, #kind, #least, #most, placeholder, "", "", help},
 static const struct option connect_options[] = {
 #include "cmd/connect.def"
 };
@@ -124,6 +127,19 @@ static void put_placeholder(const char *text)
     }
 }
 
+static bool is_number(const struct option *option)
+{
+    return strcmp(option->kind, "NUMBER") == 0 || strcmp(option->kind, "PREFIX") == 0;
+}
+
+static void put_default(const struct option *option)
+{
+    printf(" Default: *%s*", option->default_text);
+    if (is_number(option))
+        printf(", from %s to %s", option->least, option->most);
+    fputs(".", stdout);
+}
+
 static void put_manual_options(void)
 {
     const char *section = "";
@@ -137,7 +153,7 @@ static void put_manual_options(void)
         fputs("\n\t", stdout);
         put_scdoc(option->help, true);
         if (option->default_text[0] != '\0')
-            printf(" Default: *%s*.", option->default_text);
+            put_default(option);
         fputs("\n\n", stdout);
     }
 }
@@ -412,8 +428,8 @@ static void put_list(void)
 {
     for (size_t i = 0; i < COUNT(serve_options); i++) {
         const struct option *option = &serve_options[i];
-        printf("option\t%s\t%s\t%s\t%s\n", option->name, option->placeholder, option->default_text,
-               option->help);
+        printf("option\t%s\t%s\t%s\t%s\t%s\t%s\n", option->name, option->placeholder, option->default_text,
+               is_number(option) ? option->least : "", is_number(option) ? option->most : "", option->help);
     }
     for (size_t i = 1; i < COUNT(commands); i++) {
         for (size_t k = 0; k < commands[i].count; k++)

@@ -65,7 +65,7 @@ def page_text(installed, name):
 
 def test_help_has_every_option_of_the_table():
     shown = words(output(BUILD / "forkport", "serve", "--help"))
-    for name, placeholder, default, text in table("option"):
+    for name, placeholder, default, _least, _most, text in table("option"):
         usage = f"--{name}" + (f" {placeholder}" if placeholder else "") + (f" ({default})" if default else "")
         assert f" {usage} {text.replace('*', '')} " in shown + " "
     assert len(re.findall(r"^  --", output(BUILD / "forkport", "serve", "--help"), re.MULTILINE)) == len(table("option"))
@@ -88,8 +88,8 @@ def test_the_manual_of_a_command_has_its_options(installed, command):
 
 def test_the_manual_has_every_option_of_the_table(installed):
     shown = words(page_text(installed, "forkport-serve.1"))
-    for name, placeholder, default, text in table("option"):
-        end = f" Default: {default}." if default else ""
+    for name, placeholder, default, least, most, text in table("option"):
+        end = f" Default: {default}{f', from {least} to {most}' if most else ''}." if default else ""
         assert f" --{name}{' ' if placeholder else ''}{placeholder} {text.replace('*', '')}{end} " in shown
 
 
