@@ -293,10 +293,11 @@ static void start_missing(struct pool *pool, int64_t now_ns)
 static void tell(struct pool *pool)
 {
     uint32_t waiting = count(pool, POOL_WAITING);
+    char how[PROCESS_END_TEXT_SIZE];
 
     if (pool->died > 0) {
-        news_add(&pool->news, SPAWN_NEWS_POOL, "%u that waited ended (the last: %s %d)", pool->died,
-                 pool->death.signalled ? "signal" : "exit", pool->death.code)
+        news_add(&pool->news, SPAWN_NEWS_POOL, "%u that waited ended (the last: %s)", pool->died,
+                 process_end_text(&pool->death, how))
             ->count = waiting;
         pool->died = 0;
     }

@@ -408,6 +408,7 @@ void template_why_ended(const struct template *template, const struct process_en
                         size_t size)
 {
     const volatile struct child_report *report = template->pad->report;
+    char how[PROCESS_END_TEXT_SIZE];
 
     if (report->step != CHILD_STEP_NONE)
         snprintf(text, size, "cannot wait at a gate: cannot %s: %s", child_step_name(report->step),
@@ -415,5 +416,5 @@ void template_why_ended(const struct template *template, const struct process_en
     else if (template->board->stand == TEMPLATE_REFUSES)
         snprintf(text, size, "cannot wait at a gate: %s", template_refusal_text(template->board->refusal));
     else
-        snprintf(text, size, "ended before its gate (%s %d)", end->signalled ? "signal" : "exit", end->code);
+        snprintf(text, size, "ended before its gate (%s)", process_end_text(end, how));
 }

@@ -3,6 +3,7 @@
 
 #include "spawn/fit.h"
 #include "sys/fd.h"
+#include "sys/signals.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -345,7 +346,7 @@ static void note_end(struct templates *templates, const struct template *templat
                     now_ns);
         return;
     }
-    tell(templates, template, "ended (%s %d)", end->signalled ? "signal" : "exit", end->code);
+    tell(templates, template, "ended (%s)", process_end_text(end, reason));
     templates->start_ns = now_ns + pace_failure_ns(&templates->pace, now_ns);
 }
 
@@ -370,11 +371,14 @@ bool templates_distrust(struct templates *templates, int number, int64_t now_ns)
     bool is_fault = number == SIGSEGV || number == SIGBUS || number == SIGILL || number == SIGFPE ||
                     number == SIGABRT || number == SIGTRAP || number == SIGSYS;
 
+    char name[16];
+
     for (size_t i = 0; is_fault && i < TEMPLATES_MAX; i++) {
         struct template *template = &templates->items[i];
         if (template->state != TEMPLATE_READY)
             continue;
-        tell(templates, template, "replaced: a worker ended by signal %d", number);
+        tell(templates, template, "replaced: a worker ended by signal %s",
+             signal_name(number, name, sizeof(name)));
         template_retire(template);
         templates->due_ns = now_ns;
     }

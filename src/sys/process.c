@@ -3,11 +3,13 @@
 
 #include "base/check.h"
 #include "sys/loop.h"
+#include "sys/signals.h"
 
 #include <errno.h>
 #include <sched.h>
 #include <signal.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -48,6 +50,17 @@ int process_reap(struct process_end *ret_end)
         .max_rss_kib = used.ru_maxrss,
     };
     return 1;
+}
+
+const char *process_end_text(const struct process_end *end, char text[PROCESS_END_TEXT_SIZE])
+{
+    char name[16];
+
+    if (end->signalled)
+        snprintf(text, PROCESS_END_TEXT_SIZE, "signal %s", signal_name(end->code, name, sizeof(name)));
+    else
+        snprintf(text, PROCESS_END_TEXT_SIZE, "exit %d", end->code);
+    return text;
 }
 
 void process_signal(pid_t pid, int number)

@@ -31,6 +31,10 @@ struct process_end {
     int64_t max_rss_kib;
 };
 
+/* "exit 3" or "signal SEGV". */
+#define PROCESS_END_TEXT_SIZE 32
+const char *process_end_text(const struct process_end *end, char text[PROCESS_END_TEXT_SIZE]);
+
 /* Reaps one ended child of this thread: 1 and *ret_end, 0: none has ended, -1: there is none (ECHILD). */
 int process_reap(struct process_end *ret_end);
 

@@ -105,7 +105,7 @@ def test_one_that_dies_is_replaced_and_said_once(start):
         os.kill(pid, signal.SIGKILL)
     forkport.until(lambda: len(waiting(server)) == 3 and not set(waiting(server)) & set(gone), "others to wait")
     said = [event["reason"] for event in server.log.find("pool") if "ended" in event["reason"]]
-    assert 1 <= len(said) <= 3 and said[0].endswith("that waited ended (the last: signal 9)")
+    assert 1 <= len(said) <= 3 and said[0].endswith("that waited ended (the last: signal KILL)")
     assert server.ask(b"x") == b"x"
 
 
