@@ -55,8 +55,12 @@ static bool is_word(const char *argument, const char *word, const char *other)
 
 static int run(int argc, char **argv)
 {
+    char *help[] = {argv[1], argv[2], (char[]){"--help"}, NULL};
     struct fp_error err;
 
+    /* "help COMMAND" is "COMMAND --help". */
+    if (argc > 2 && strcmp(argv[1], "help") == 0)
+        return run(3, help);
     for (size_t i = 0; i < COMMAND_COUNT; i++) {
         if (strcmp(argv[1], commands[i].name) == 0)
             return commands[i].run(argc - 1, argv + 1);

@@ -128,7 +128,7 @@ def test_usage_is_shown_without_a_command():
     assert code == 64 and out == "" and errors.startswith("usage: forkport ")
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["serve", "--help"], ["--version"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["serve", "--help"], ["help", "serve"], ["--version"]])
 def test_help_is_no_error(arguments):
     code, out, errors = forkport.run(*arguments)
     assert code == 0 and out != "" and errors == ""

@@ -372,3 +372,15 @@ def test_a_program_that_is_gone_for_a_moment(serve, tmp_path, options):
                    else forkport.all_children(server.pid), "it to be back")
     assert server.ask(b"hello\n") == b"hello\n"
     assert server.log.find("notice") == []
+
+
+def test_a_program_that_was_replaced_is_taken_up_with_the_next_template(serve, tmp_path):
+    program, other = shutil.copy("/bin/echo", tmp_path / "program"), shutil.copy("/bin/false", tmp_path / "other")
+    server = serve("127.0.0.1:0", *FORK, worker=[program, "hello"])
+    assert server.ask() == b"hello\n"
+    os.rename(other, program)
+    assert server.ask() == b"hello\n"
+    os.kill(server.log.find("template")[0]["pid"], signal.SIGTERM)
+    forkport.until(lambda: server.ask() == b"", "the new program")
+    server.log.wait("template", count=3)
+    assert server.ask() == b""
