@@ -220,8 +220,9 @@ static void judge(struct pool *pool, int64_t now_ns)
 static void retire_waiting(struct pool *pool, int64_t now_ns)
 {
     const struct pool_queue *waiting = &pool->queues[POOL_WAITING];
+    uint32_t target = pool->is_closed ? 0 : pool->target;
 
-    while (waiting->count > pool->target ||
+    while (waiting->count > target ||
            (waiting->first != NULL && now_ns - waiting->first->since_ns >= pool->plan->template_age_ns))
         retire(pool, waiting->first);
 }

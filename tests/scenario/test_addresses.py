@@ -265,6 +265,15 @@ def test_any_where_there_is_no_ipv6(serve, network):
         serve("[::1]:21", worker=WHOAMI, prefix=host.prefix)
 
 
+@pytest.mark.parametrize("failure", ["socket:error=EAFNOSUPPORT", "bind:error=EADDRNOTAVAIL"])
+def test_any_where_the_kernel_gives_no_ipv6(serve, strace, failure):
+    """Built without it, say. Any address is then any of IPv4."""
+    server = serve("*:0", worker=["cat"], env=forkport.TRACED,
+                   prefix=["strace", "-D", "-o", "/dev/null", "-e", "trace=socket,bind", "-e", f"inject={failure}:when=1"])
+    assert server.log.wait("listen")["proto"] == "tcp4"
+    assert server.ask(b"x") == b"x"
+
+
 def test_restart_while_old_connections_linger(serve, network):
     """SO_REUSEADDR: neither TIME-WAIT nor a worker that still runs keeps a new server from its port."""
     host = network.host("server")

@@ -71,6 +71,8 @@ def refused(*arguments, **more):
     (["serve", HERE, "--", "/etc/passwd"], 77, ["/etc/passwd", "Permission denied"]),
     (["serve", HERE, "--", "/dev/null"], 77, ["/dev/null", "Permission denied"]),
     (["serve", HERE, *ECHO, "--ready-fd", "77"], 64, ["77", "--ready-fd", "Bad file descriptor"]),
+    # What it has opened itself by then is not what was meant.
+    (["serve", HERE, *ECHO, "--ready-fd", "3"], 64, ["3", "--ready-fd", "Bad file descriptor"]),
     (["serve", HERE, *ECHO, "--log-file", "/no/such/folder/log"], 66, ["/no/such/folder/log", "No such file"]),
     (["serve", HERE, *ECHO, "--log-file", "/etc"], 66, ["/etc", "directory"]),
 ])
@@ -79,6 +81,14 @@ def test_command_line(arguments, code, said):
     assert got == code, line
     for words in said:
         assert words in line
+
+
+def test_ready_descriptor_that_cannot_be_written():
+    """Who waits for it would wait for ever."""
+    with open("/dev/full", "wb") as full:
+        code, line = refused("serve", HERE, *ECHO, "--log", "none", "--ready-fd", full.fileno(), pass_fds=[full.fileno()])
+        assert (code, line) == (71, f"forkport: cannot write the pairs to descriptor {full.fileno()} of --ready-fd: "
+                                    "No space left on device")
 
 
 def test_log_file_that_nobody_reads(tmp_path):
@@ -144,11 +154,28 @@ def stranger(root, public_forkport):
     ([HERE, *ECHO, "--user", "root"], "of workers (uid 0"),
     ([HERE, *ECHO, "--group", "0"], "of workers"),
     ([HERE, *ECHO, "--log-file", "/log-of-nobody"], "/log-of-nobody"),
-    (["127.0.0.1:21", *ECHO], "127.0.0.1:21"),
+    (["127.0.0.1:21", *ECHO], "127.0.0.1:21: Permission denied (ports below net.ipv4.ip_unprivileged_port_start need "
+                              "CAP_NET_BIND_SERVICE)"),
 ])
 def test_what_is_not_permitted(stranger, arguments, said):
     code, line = stranger("serve", *arguments)
     assert code == 77 and said in line, line
+
+
+def test_program_in_path_that_may_not_be_executed(tmp_path, serve):
+    """It is remembered, but the search goes on. An empty part of PATH is the folder one is in."""
+    for folder in ("first", "second"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "first" / "greet").write_text("")
+    env = {**os.environ, "PATH": f"{tmp_path}/first:{tmp_path}/second"}
+    code, _, said = forkport.run("serve", "127.0.0.1:0", "--", "greet", env=env)
+    assert (code, said) == (77, "forkport: cannot run greet: Permission denied\n")
+    program = tmp_path / "second" / "greet"
+    program.write_text("#!/bin/sh\necho hello\n")
+    program.chmod(0o755)
+    for path in (f"{tmp_path}/first:{tmp_path}/second", f"{tmp_path}/first:", f":{tmp_path}/first", f"{tmp_path}/first::/bin"):
+        server = serve("127.0.0.1:0", worker=["greet"], env={**os.environ, "PATH": path}, cwd=tmp_path / "second")
+        assert server.ask() == b"hello\n", path
 
 
 def test_which_any_is_in_use(serve):

@@ -1,17 +1,12 @@
 """What was tried to break the server, where it did break or came near: each of these has failed once."""
 import concurrent.futures
-import os
 import resource
 import signal
 import subprocess
-import time
 
 import pytest
 
 import forkport
-
-TRACED = os.path.join(forkport.BUILD, "tests", "fixtures", "traced")
-LIAR = os.path.join(forkport.BUILD, "tests", "fixtures", "liar")
 
 
 def limit(kind, number):
@@ -88,50 +83,3 @@ def test_who_outlives_its_worker_is_bounded_too(serve):
     written = sum(len(line["text"]) for line in server.log.find("stderr"))
     assert written < 384 << 10
     assert server.stop() == 0
-
-
-@pytest.fixture(name="traced")
-def traced_(tmp_path):
-    """A program that is traced, and the number of who traces, who is ended with the test."""
-    probe = subprocess.run([TRACED, "start", tmp_path / "none"], stdin=subprocess.DEVNULL, check=False, timeout=5,
-                           env={"FORKPORT_PAIR": ""}, stdout=subprocess.PIPE)
-    assert probe.stdout == b"served\n"
-    file = tmp_path / "tracer"
-    yield file
-    for pid in file.read_text().split():
-        os.kill(int(pid), signal.SIGKILL)
-
-
-@pytest.mark.parametrize("options", [["--engine", "fork"], ["--engine", "pool", "--pool-start", "exec"]], ids=["fork", "pool"])
-def test_a_program_that_cannot_be_ended_before_its_gate(serve, traced, options):
-    """Killed, it is not there to be waited for: the others are served meanwhile, and the server ends without it."""
-    server = serve("127.0.0.1:0", *options, "--template-start", 1, worker=[TRACED, "start", traced])
-    server.log.wait("notice")
-    for _ in range(5):
-        assert server.ask() == b"served\n"
-    assert server.stop(10) == 0
-
-
-def test_a_worker_that_cannot_be_ended(serve, traced):
-    server = serve("127.0.0.1:0", worker=[TRACED, "worker", traced])
-    with server.connect() as client:
-        assert forkport.read_line(client) == "held\n"
-        for _ in range(3):
-            server.signal(signal.SIGTERM)
-            time.sleep(0.2)
-        assert server.wait(15) == 71
-    assert server.errors() == "forkport: cannot end all workers: SIGKILL did not end 1\n"
-    assert "is left" in server.log.wait("notice")["error"]
-
-
-@pytest.mark.parametrize("kind", ["fork", "pool"])
-def test_a_template_that_lies_of_its_workers(serve, kind):
-    """Whoever it names is no worker: he is not ended in one's place, and does not hold up the end."""
-    with subprocess.Popen(["sleep", "100"]) as other:
-        try:
-            server = serve("127.0.0.1:0", "--engine", kind, "--drain", 0, worker=[LIAR, other.pid])
-            forkport.until(lambda: server.ask() == b"served\n" and server.log.find("start", pid=other.pid), "a lie to be heard")
-            assert server.stop() == 0
-            assert other.poll() is None
-        finally:
-            other.kill()

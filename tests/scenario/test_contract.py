@@ -11,6 +11,7 @@ import resource
 import shutil
 import signal
 import socket
+import subprocess
 import termios
 
 import pytest
@@ -332,6 +333,28 @@ print("end", flush=True)
     assert server.ask() == b"end\n"
 
 
+# What is to be given up stays, as where the kernel has other ideas: how the server is started, and which call does nothing.
+KEPT = {
+    "user": ([], "setresuid:retval=0:when=1"),
+    "group": ([], "setresgid:retval=0:when=1"),
+    "capabilities": (["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps", "+setuid,+setgid",
+                      "--ambient-caps", "+setuid,+setgid"], "capset:retval=0"),
+}
+
+
+@pytest.mark.parametrize("what", KEPT)
+def test_privileges_that_are_not_given_up_end_it(root, strace, what):
+    """It is not believed but tried, and that before anybody is served."""
+    prefix, rule = KEPT[what]
+    if prefix and not shutil.which("setpriv"):
+        pytest.skip("there is no program setpriv")
+    result = subprocess.run([*prefix, "strace", "-f", "-o", "/dev/null", "-e", f"inject={rule}", forkport.FORKPORT, "serve",
+                             "127.0.0.1:0", "--user", "nobody", "--", "true"], env=forkport.TRACED, capture_output=True,
+                            text=True, timeout=forkport.DEADLINE, check=False)
+    assert result.returncode == 77, result
+    assert result.stderr.startswith("forkport: cannot give up privileges for good of workers (uid 65534, gid 65534)"), result
+
+
 def test_capabilities_that_the_program_keeps_are_not_the_handlers(serve, root):
     server = serve("127.0.0.1:0", "--user", "nobody", handler="dump-keeping")
     check_identity(ask_dump(server), (65534, 65534, [65534]))
@@ -364,6 +387,26 @@ def test_ipv4_client_of_an_ipv6_socket_is_shown_as_ipv4(serve):
             f"127.0.0.1 127.0.0.1 {{127.0.0.1:{server.port}, 127.0.0.1:{port}}}\n"
 
 
+@pytest.mark.parametrize("source, name", [("127.0.0.2", "good.example"), ("127.0.0.3", ""), ("127.0.0.4", ""), ("127.0.0.5", "")],
+                         ids=["both ways", "leads elsewhere", "no name of a host", "none"])
+def test_name_of_a_client(serve, root, tmp_path, source, name):
+    """Passed on where it leads back to the client. What somebody has put into the name server may be an address, or a command."""
+    (tmp_path / "hosts").write_text("127.0.0.2 good.example\n127.0.0.3 127.0.0.2\n127.0.0.4 $(id).example\n")
+    (tmp_path / "switch").write_text("hosts: files\n")
+    mounts = f"mount --bind {tmp_path}/hosts /etc/hosts && mount --bind {tmp_path}/switch /etc/nsswitch.conf"
+    if subprocess.run(["unshare", "-m", "sh", "-c", mounts], check=False).returncode:
+        pytest.skip("the kernel gives no mount namespace")
+    server = serve("127.0.0.1:0", "--resolve", worker=["sh", "-c", "echo $TCPREMOTEHOST"],
+                   prefix=["unshare", "-m", "sh", "-c", f"{mounts} && exec \"$@\"", "sh"])
+    assert server.ask(source=source).decode() == f"{name}\n"
+
+
+def test_may_be_looked_into_as_any_process_of_its_user(serve):
+    """Those that wait at a gate may not (PR_SET_DUMPABLE); a worker would have no core, and no debugger."""
+    server = serve("127.0.0.1:0", worker=["/usr/bin/python3", "-c", "import ctypes; print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))"])
+    assert server.ask() == b"1\n"
+
+
 def test_half_close_and_peer(serve):
     """Descriptors 0 and 1 are the socket itself: its end can be had after the client's, and its peer be asked for."""
     server = serve("127.0.0.1:0", worker=["/usr/bin/python3", "-c", """
@@ -384,10 +427,16 @@ def test_program_is_found_in_path_and_keeps_its_name(serve):
     assert server.ask() == b"sh\0-c\0cat /proc/$$/cmdline\0two\0"
 
 
+def test_options_of_the_program_are_its_own(serve):
+    server = serve("127.0.0.1:0", worker=["sh", "-c", "echo $*", "sh", "--help", "--max", "-h", "--"])
+    assert server.ask() == b"--help --max -h --\n"
+
+
+@pytest.mark.parametrize("stderr", ["log", "inherit"])
 @pytest.mark.parametrize("fd", [0, 1, 2])
-def test_ready_descriptor_may_be_a_standard_one(serve, fd):
+def test_ready_descriptor_may_be_a_standard_one(serve, fd, stderr):
     """It is closed, as it is said, but no connection gets its place: it would be taken for what stood there."""
-    server = serve("127.0.0.1:0", worker=[forkport.WORKER, "dump"], ready_fd=fd)
+    server = serve("127.0.0.1:0", "--stderr", stderr, worker=[forkport.WORKER, "dump"], ready_fd=fd)
     for _ in range(3):
         dump = ask_dump(server)
         check_descriptors(dump)

@@ -139,6 +139,16 @@ def test_a_file_that_may_not_be_opened_again(serve, root, tmp_path):
     assert [server.ask(b"hello\n") for _ in range(3)] == 3 * [b"one\n"]
 
 
+@pytest.mark.parametrize("what", ["files = [open('/etc/passwd') for _ in range(17)]",
+                                  "one = select.epoll(); [one.register(os.pipe()[0]) for _ in range(33)]"], ids=["files", "in epoll"])
+def test_more_files_than_can_be_kept_apart(serve, what):
+    """Copies would share the places in those that are too many."""
+    program = f"import os, select, sys; {what}; print(sys.stdin.readline(), end='', flush=True)"
+    server = serve("127.0.0.1:0", *READ, worker=["python3", "-c", program])
+    assert "more files and epoll instances open than can be kept apart" in server.log.wait("notice")["error"]
+    assert [server.ask(b"hello\n") for _ in range(3)] == 3 * [b"hello\n"]
+
+
 @pytest.mark.parametrize("options", [READ, ["--engine", "fork"]], ids=["read", "main"])
 def test_a_program_that_cannot_fork(serve, root, options):
     """Its user may have no further process; that of each connection is made by root, when the one before has been reaped."""

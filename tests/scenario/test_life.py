@@ -164,6 +164,48 @@ def test_events_of_a_connection_are_in_order_and_agree(serve):
         {"served": 1, "refused": 0, "failed": 0}
 
 
+def test_bytes_of_a_worker_whose_child_keeps_the_connection(serve):
+    """It is not announced as ended, since it is not: the kernel is asked."""
+    server = serve("127.0.0.1:0", worker=["sh", "-c", "read line; echo got $line; exec 3<&0; cat <&3 >/dev/null & exit 3"])
+    with server.connect() as client:
+        client.sendall(b"hello\n")
+        assert forkport.read_line(client) == "got hello\n"
+        end = end_of(server)
+        assert (end["exit"], end["bytes_in"], end["bytes_out"]) == (3, 6, 10)
+
+
+def test_bytes_that_the_kernel_does_not_tell(serve, strace):
+    """The end is said without them, a second late at most, and no more wait for them than may be served."""
+    server = serve("127.0.0.1:0", "--max", 2, worker=["cat"], env=forkport.TRACED,
+                   prefix=["strace", "-D", "-o", "/dev/null", "-e", "trace=recvfrom", "-e", "inject=recvfrom:error=EAGAIN"])
+    assert server.ask(b"x") == b"x"
+    assert not {"bytes_in", "bytes_out"} & set(end_of(server))
+    for _ in range(5):
+        assert server.ask(b"y") == b"y"
+    assert server.stop() == 0
+    assert server.log.wait("stop")["served"] == 6
+    assert [event["connection"] for event in server.log.find("end")] == [1, 2, 3, 4, 5, 6]
+
+
+def test_bytes_where_the_kernel_has_nobody_to_tell_them(serve, strace):
+    """Once that has been said, nothing is waited for."""
+    server = serve("127.0.0.1:0", "--stderr", "inherit", worker=["cat"], env=forkport.TRACED,
+                   prefix=["strace", "-D", "-o", "/dev/null", "-e", "trace=bind", "-e", "inject=bind:error=ENOENT:when=2+"])
+    assert server.log.wait("notice")["error"].startswith("the bytes of connections are not counted: sock_diag: ")
+    assert server.ask(b"x") == b"x"
+    assert not {"bytes_in", "bytes_out"} & set(end_of(server))
+    assert server.stop() == 0 and len(server.log.find("notice")) == 1
+
+
+@pytest.mark.parametrize("how, name", [({"worker": ["/bin/cat"]}, "cat"), ({"worker": ["cat"]}, "cat"), ({"handler": "exit"}, "handler")],
+                         ids=["path", "name", "handler"])
+def test_service_without_a_name(serve, how, name):
+    server = serve("127.0.0.1:0", **how)
+    server.ask(b"\0")
+    end_of(server)
+    assert {event["service"] for event in server.log.read()} == {name}
+
+
 # How it ends.
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -263,6 +305,31 @@ def test_those_over_max_are_told_at_the_end(serve):
     assert [event["reason"] for event in server.log.find("refuse")] == 3 * ["server ends"]
     assert server.log.wait("stop")["refused"] == 3
     held.close()
+
+
+def test_those_who_keep_coming_do_not_keep_it_from_ending(serve, strace):
+    """Each is accepted slowly, so that the queue is never empty: no more are taken than it can hold."""
+    server = serve("127.0.0.1:0", "--backlog", 31, *LIMITS, "--builtin", "discard", env=forkport.TRACED,
+                   prefix=["strace", "-D", "-o", "/dev/null", "-e", "trace=accept4", "-e", "inject=accept4:delay_exit=50000"])
+    has_ended = threading.Event()
+
+    def come():
+        while not has_ended.is_set():
+            with contextlib.suppress(OSError):
+                server.connect().close()
+
+    clients = [threading.Thread(target=come) for _ in range(16)]
+    for client in clients:
+        client.start()
+    try:
+        server.log.wait("accept", count=40)
+        server.signal(signal.SIGTERM)
+        server.log.wait("drain", seconds=forkport.DEADLINE / 2)
+    finally:
+        has_ended.set()
+        for client in clients:
+            client.join()
+    assert server.wait() == 0
 
 
 def test_workers_live_on_when_the_supervisor_is_killed(serve):

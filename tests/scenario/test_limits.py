@@ -289,6 +289,51 @@ def test_program_that_cannot_be_executed(serve, tmp_path):
     assert stop["failed"] >= 5 and stop["failed"] + stop["served"] == len(server.log.find("start"))
 
 
+@pytest.fixture(name="breaks")
+def breaks_(tmp_path):
+    """A program that runs when its server starts; what one that is executed for each connection is later, it is for the next."""
+    program = tmp_path / "program"
+    program.write_text("#!/bin/sh\necho healed\n")
+    program.chmod(0o755)
+    return program
+
+
+def test_failures_are_said_once_and_counted(serve, breaks):
+    """Another failure is said with how often the one before had come again; after a success the same is said anew."""
+    server = serve(HERE, "--engine", "exec", worker=[breaks])
+    breaks.write_text("#!/no/such/interpreter\n")
+    for _ in range(3):
+        assert closing_of(server.connect()) == b""
+    server.log.wait("end", count=3)
+    breaks.write_text("#!/bin/sh\necho healed\n")
+    breaks.chmod(0o644)
+    assert closing_of(server.connect()) == b""
+    fail = server.log.wait("fail", count=2)
+    assert fail["error"].endswith("Permission denied") and fail["count"] == 2
+    breaks.chmod(0o755)
+    assert server.ask() == b"healed\n"
+    server.log.wait("end", exit=0)
+    breaks.chmod(0o644)
+    assert closing_of(server.connect()) == b""
+    fail = server.log.wait("fail", count=3)
+    assert fail["error"].endswith("Permission denied") and "count" not in fail
+    # A pause without news is none to be told of.
+    assert len(server.log.find("pause")) == 3
+    check_stop(server, served=1, failed=5)
+
+
+def test_program_that_cannot_be_executed_pauses_all_addresses(serve, breaks):
+    """Each, as long as the others: clients of one would else have the program tried as fast as they come."""
+    server = serve(f"{HERE},{HERE},{HERE}", "--engine", "exec", worker=[breaks])
+    breaks.chmod(0o644)
+    assert closing_of(server.connect()) == b""
+    server.log.wait("pause", count=3)
+    pauses = server.log.find("pause")
+    assert {event["pair"] for event in pauses} == set(server.pairs) and {event["delay_ms"] for event in pauses} == {10}
+    server.log.wait("resume", count=3)
+    assert {event["pair"] for event in server.log.find("resume")} == set(server.pairs)
+
+
 def test_own_127_is_no_failure(serve):
     server, number = serve(HERE, worker=["sh", "-c", "exit 127"]), 20
     for connection in range(1, number + 1):

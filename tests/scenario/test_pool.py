@@ -91,6 +91,35 @@ def test_more_wait_after_a_burst_but_not_too_many(start):
     assert server.stop() == 0
 
 
+def test_twice_as_many_wait_when_one_found_none(serve):
+    """Each takes half a second to its gate, so that a fifth connection finds none."""
+    server = serve(HERE, *POOL, "--pool-start", "exec", "--gate", "read", "--pool-min", 4,
+                   worker=["dash", "-c", "sleep 0.5; read line; echo $line"])
+    wait_for(server, 4)
+    clients = [server.connect() for _ in range(5)]
+    for client in clients:
+        client.sendall(b"x\n")
+        assert forkport.read_to_end(client) == b"x\n"
+    wait_for(server, 8)
+
+
+def test_fewer_wait_when_they_were_not_needed(serve):
+    """Half of those that were not needed for ten seconds go, down to the least."""
+    server = serve(HERE, *POOL, "--pool-min", 4, "--pool-max", 6, worker=["cat"])
+    wait_for(server, 4)
+
+    def is_full():
+        clients = [server.connect() for _ in range(12)]
+        for client in clients:
+            client.close()
+        forkport.until(lambda: not forkport.children(server.pid), "all to be served")
+        return len(waiting(server)) == 6
+
+    forkport.until(is_full, "the pool to grow")
+    forkport.until(lambda: len(waiting(server)) < 6, "some to go", seconds=30)
+    wait_for(server, 4)
+
+
 def test_no_more_than_may_be_served_wait(start):
     server = start("--max", 2, "--pool-min", 8, worker=["cat"])
     assert server.log.wait("pool", reason="filled")["waiting"] == 2
@@ -106,6 +135,7 @@ def test_one_that_dies_is_replaced_and_said_once(start):
     forkport.until(lambda: len(waiting(server)) == 3 and not set(waiting(server)) & set(gone), "others to wait")
     said = [event["reason"] for event in server.log.find("pool") if "ended" in event["reason"]]
     assert 1 <= len(said) <= 3 and said[0].endswith("that waited ended (the last: signal KILL)")
+    assert all(0 <= event["waiting"] <= 3 for event in server.log.find("pool"))
     assert server.ask(b"x") == b"x"
 
 
@@ -187,6 +217,10 @@ def test_they_go_when_no_more_connections_come(start):
             forkport.wait_pid(pid)
         client.sendall(b"y")
         assert client.recv(1) == b"y"
+        client.settimeout(0.5)
+        with pytest.raises(TimeoutError):
+            client.recv(1)
+        assert waiting(server) == [], "no others in their place, nor those that were on their way"
     assert server.wait() == 0
 
 
@@ -204,6 +238,20 @@ def test_no_process_can_be_made(start, strace):
         assert server.ask(b"x") == b"x"
     assert server.stop() == 0
     assert server.log.wait("stop")["served"] == 4
+
+
+def test_no_process_for_a_second(serve, strace):
+    """It is tried less and less often, and said once."""
+    server = serve(HERE, *POOL, "--pool-start", "exec", "--pool-min", 2, "--pool-max", 2, worker=["cat"], env=forkport.TRACED)
+    wait_for(server, 2)
+    with injected(server, "clone,clone3,fork,vfork:error=EAGAIN") as trace, server.connect() as client:
+        client.settimeout(1)
+        with pytest.raises(TimeoutError):
+            client.recv(1)
+        assert 2 <= trace.read_text().count("(INJECTED)") < 10
+    wait_for(server, 2)
+    said = [event["reason"] for event in server.log.find("pool") if event["reason"] != "filled"]
+    assert said == ["none can be started: Resource temporarily unavailable"]
 
 
 def test_a_program_that_cannot_wait_is_executed(serve):

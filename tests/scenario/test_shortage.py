@@ -4,6 +4,7 @@ Whatever fails: the server lives, does not spin, and serves whoever comes, and w
 """
 import concurrent.futures
 import contextlib
+import errno
 import os
 import re
 import resource
@@ -132,7 +133,8 @@ def test_listening_socket_is_lost(serve, strace, name):
             with pytest.raises(ConnectionError):
                 server.connect(port=one).recv(1)
                 server.connect(port=one)
-            assert f"127.0.0.1:{one}, " in server.log.wait("notice")["error"]
+            lost = server.log.wait("notice")["error"]
+            assert f"127.0.0.1:{one}, " in lost and lost.endswith(f" is lost: {os.strerror(getattr(errno, name))}")
             assert server.ask(b"x", port=two) == b"x"
             server.log.wait("end", connection=2)
         with injected(server, f"accept4:error={name}"):
@@ -180,6 +182,23 @@ def test_no_process_for_two_seconds(serve, strace, engine):
     server = serve(HERE, worker=["cat"], env=forkport.TRACED)
     _, late, calls, cpu, took = ask_while(server, "clone,clone3,fork,vfork:error=EAGAIN", 2)
     assert calls < 400 and cpu < 0.05 * took and late < SOON
+
+
+def test_more_than_can_be_executed_at_once(serve, strace, engine):
+    """They wait in the kernel's queue until those before them run, which is no failure to be told of."""
+    needs_a_process(engine)
+    server = serve(HERE, "--max-per-source", 1000, worker=["cat"], env=forkport.TRACED,
+                   prefix=["strace", "-D", "-f", "-o", "/dev/null", "-e", "trace=execve", "-e", "inject=execve:delay_enter=300000"])
+    clients = [server.connect() for _ in range(100)]
+    for index, client in enumerate(clients):
+        client.sendall(b"%d" % index)
+        client.shutdown(socket.SHUT_WR)
+    assert [forkport.read_to_end(client) for client in clients] == [b"%d" % index for index in range(100)]
+    for client in clients:
+        client.close()
+    server.log.wait("end", count=100)
+    assert server.stop() == 0
+    assert server.log.find("notice") == [] and server.log.find("pause") == []
 
 
 def test_a_user_that_has_no_processes_left(serve, root):

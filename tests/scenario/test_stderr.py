@@ -164,6 +164,17 @@ def test_child_of_a_worker(serve):
     assert last["pid"] == (pid if "pair" in last else child)
 
 
+def test_child_of_a_handler(serve):
+    """Handlers share one socket: whose line it is, is known by the session of who wrote it."""
+    server = serve(HERE, handler="child")
+    with server.connect() as client:
+        said = server.log.wait("stderr", text="a child's")
+        start = server.log.wait("start")
+        assert (said["connection"], said["pair"]) == (1, start["pair"])
+        client.sendall(b"\n")
+        assert forkport.read_to_end(client) == b""
+
+
 def test_lines_of_those_who_outlive_their_worker(serve):
     """Several in one write are several events, as a worker's are."""
     server = serve(HERE, worker=script("(setsid sh -c 'read line; printf \"one\\n\\ntwo\\nthree\" >&2' <&0 &); :"))
@@ -203,6 +214,23 @@ def test_worker_harms_only_its_own(serve, harm):
     server.log.wait("stderr", connection=1, text="after")
     server.ask(b"new\n\n")
     server.log.wait("stderr", connection=3, text="new")
+
+
+def test_those_who_outlive_their_worker_are_told_once(serve):
+    """Of all that they write further nothing is said; a line of theirs counts as 32 bytes at least, as a worker's does."""
+    flood = "import os\nfor _ in range(12000): os.write(2, b'\\n')\nos.write(1, b'done')"
+    server = serve(HERE, worker=script(f"setsid python3 -c \"{flood}\" & echo gone"))
+    with server.connect() as client:
+        assert forkport.read_line(client) == "gone\n"
+        server.log.wait("end", connection=1)
+        began = time.monotonic()
+        assert forkport.read_to_end(client) == b"done"
+    server.log.wait("notice")
+    assert server.stop() == 0
+    came_back = (time.monotonic() - began) * 16384
+    lines = len(server.log.find("stderr"))
+    assert CONNECTION_BYTES // 32 <= lines <= (CONNECTION_BYTES + came_back) // 32 + 1
+    assert len(server.log.find("notice")) == 1
 
 
 def test_flood_delays_nobody(serve):
@@ -251,6 +279,21 @@ def test_what_lines_in_pieces_count_as(serve):
     server.ask(b"")
     server.log.wait("end")
     assert texts(server) == 2500 * [99 * "y"] and server.log.find("notice") == []
+
+
+def test_what_those_who_outlive_their_worker_may_write_comes_back(serve):
+    """16 KiB in a second: after two seconds there is room for more than there was left."""
+    program = ("import os, time\nworker = os.getpid()\nif os.fork() == 0:\n os.close(0)\n"
+               " while os.path.exists(f'/proc/{worker}'): time.sleep(0.01)\n"
+               " for number in range(250): os.write(2, b'%01022d\\n' % number)\n"
+               " time.sleep(2)\n"
+               " for number in range(20): os.write(2, b'%01022d\\n' % number)")
+    server = serve(HERE, worker=["python3", "-c", program])
+    with server.connect() as client:
+        client.shutdown(socket.SHUT_WR)
+        assert forkport.read_to_end(client) == b""
+    server.log.wait("stderr", count=270)
+    assert server.log.find("notice") == []
 
 
 def test_how_much_those_write_who_outlive_their_worker(serve):

@@ -8,7 +8,9 @@ import re
 import resource
 import shutil
 import signal
+import struct
 import subprocess
+import time
 
 import pytest
 
@@ -17,6 +19,8 @@ import forkport
 TEMPLATE = forkport.BUILD / "tests/fixtures/template"
 WAYS = ["read", "syscall", "readv", "recv", "recvfrom", "recvmsg", "poll", "ppoll", "select", "pselect", "epoll", "fgets",
         "fread", "getchar", "getline", "scanf"]
+TRACED = os.path.join(forkport.BUILD, "tests", "fixtures", "traced")
+LIAR = os.path.join(forkport.BUILD, "tests", "fixtures", "liar")
 FORK = ["--engine", "fork"]
 READ = [*FORK, "--gate", "read"]
 POOL = ["--engine", "pool", "--pool-start", "exec"]
@@ -96,6 +100,23 @@ def test_handlers_around_a_fork_are_called(serve, program):
     assert [ask(server)[0] for _ in range(3)] == ["1/0/1", "2/1/1", "3/2/1"]
 
 
+def test_handlers_around_a_fork_are_called_in_order(serve, program):
+    """Those before it in the reverse of the order in which they were registered, the others in that order."""
+    server = ready(serve, *READ, worker=[program, "order"])
+    assert [ask(server)[0] for _ in range(3)] == ["qptu", "qprsqptu", "qprsqprsqptu"]
+
+
+def test_handlers_of_a_library_that_is_gone_are_not_called(serve, tmp_path):
+    (tmp_path / "gone.c").write_text(
+        "#include <pthread.h>\nstatic void forked(void) {}\nint set_up(void) { return pthread_atfork(forked, forked, forked); }\n")
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", tmp_path / "libgone.so", tmp_path / "gone.c"], check=True)
+    server = ready(serve, *READ, worker=["/usr/bin/python3", "-c", (
+        f"import _ctypes, ctypes, sys; library = ctypes.CDLL('{tmp_path}/libgone.so'); library.set_up()\n"
+        "_ctypes.dlclose(library._handle); sys.stdin.readline(); print('served', flush=True)\n")])
+    assert [server.ask(b"x\n") for _ in range(3)] == 3 * [b"served\n"]
+    assert len(server.log.find("template")) == 1 and template_pids(server), server.log.find("template")
+
+
 def test_gate_main(serve, program):
     server = ready(serve, *FORK, worker=[program, "fgets"])
     answers = [ask(server) for _ in range(5)]
@@ -164,6 +185,20 @@ def test_worker_has_no_trace(serve):
         said.append(server.ask().replace(b"LD_PRELOAD=\n", b""))
         assert b"TCPREMOTEIP=127.0.0.1\n" in said[-1] and b"ROOM" not in said[-1] and b"TEMPLATE" not in said[-1]
     assert said[0] == said[1]
+
+
+def test_nothing_of_an_earlier_connection_is_in_a_worker(serve):
+    """Its variables stand where those of the one before stood, which may have been longer."""
+    said = []
+    for arguments in ([], FORK):
+        server = serve("127.0.0.1:0", *arguments, worker=["sh", "-c", "tr '\\0' '\\n' </proc/$$/environ"])
+        if arguments:
+            server.log.wait("template")
+        server.ask(source="127.111.111.111")
+        # At its end there is room for longer ones.
+        said.append(server.ask(source="127.0.0.2").rstrip(b"\n").decode(errors="surrogateescape").split("\n"))
+    names = [[line.partition("=")[0] for line in lines] for lines in said]
+    assert names[0] == names[1] and said[1][-1] == "FORKPORT_CONNECTION=2"
 
 
 @pytest.mark.skipif(forkport.SANITIZED, reason="the sanitizer wants to be the first library of the server")
@@ -268,6 +303,11 @@ def test_static_and_set_id_programs_are_executed(serve, tmp_path):
     os.chmod(set_id, 0o4755)
     (tmp_path / "static.c").write_text('#include <unistd.h>\nint main(void) { return write(1, "ok\\n", 3) != 3; }\n')
     cases = [([set_id, "exit", "0"], "gains rights")]
+    capable = shutil.copy(forkport.WORKER, tmp_path / "capable")
+    with contextlib.suppress(OSError):  # only root may, and not on each file system
+        # CAP_NET_RAW, permitted and effective (struct vfs_cap_data, version 2).
+        os.setxattr(capable, "security.capability", struct.pack("<5I", 0x02000001, 1 << 13, 0, 0, 0))
+        cases.append(([capable, "exit", "0"], "gains rights"))
     if subprocess.run(["cc", "-static", "-o", tmp_path / "static", tmp_path / "static.c"], check=False).returncode == 0:
         cases.append(([tmp_path / "static"], "is linked statically"))
     for worker, reason in cases:
@@ -294,12 +334,55 @@ def test_templates_are_replaced_and_leave_nothing(serve):
     assert server.log.find("stop")[-1]["served"] == 400
 
 
+def test_a_worn_template_serves_until_its_successor_is_there(serve):
+    server = ready(serve, *READ, "--template-connections", 3, worker=["dash", "-c", "sleep 1; read line; echo $$"])
+    prepared = [int(server.ask(b"\n")) for _ in range(6)]
+    assert set(prepared[:4]) == set(template_pids(server)[:1]) and set(prepared) <= set(template_pids(server)), prepared
+    assert 1000 <= server.log.find("template")[0]["duration_ms"] < 1000 * forkport.DEADLINE, "from its start to its gate"
+    forkport.until(lambda: any("replaced after" in event["reason"] for event in server.log.find("template")), "the successor")
+
+
+@pytest.mark.parametrize("name, is_fault", [(name, True) for name in ("SEGV", "BUS", "ILL", "FPE", "ABRT", "TRAP", "SYS")] +
+                         [(name, False) for name in ("TERM", "KILL", "PIPE", "USR1")])
+def test_by_which_signals_a_template_is_replaced(serve, name, is_fault):
+    """Those that guessing at the layout makes, at once; others tell nothing of it."""
+    number = int(signal.Signals[f"SIG{name}"])
+    server = ready(serve, *FORK, worker=[forkport.WORKER, "signal", number],
+                   preexec=lambda: resource.setrlimit(resource.RLIMIT_CORE, (0, 0)))
+    for count in range(1, 1 + (1 if is_fault else 3)):
+        server.ask()
+        server.log.wait("end", count=count, signal=name)
+    if is_fault:
+        server.log.wait("template", reason=f"replaced: a worker ended by signal {name}")
+        forkport.until(lambda: len(template_pids(server)) == 2, "another template")
+    else:
+        assert len(server.log.find("template")) == 1
+
+
 def test_a_fault_replaces_the_template(serve):
     server = ready(serve, *FORK, worker=[TEMPLATE, "read"])
     ask(server, "fault")
     forkport.until(lambda: len(template_pids(server)) == 2, "another template")
     assert any("ended by signal ABRT" in event["reason"] for event in server.log.find("template"))
     assert ask(server)[0] == "hello"
+
+
+def test_a_template_that_is_killed_on_its_way_is_started_again(serve, tmp_path):
+    """That tells nothing of the program: the kernel may want its memory. What ends it otherwise is tried once more."""
+    # One word, since there is no event that serve() could wait for.
+    server = serve("127.0.0.1:0", "--engine=fork", "--gate", "read",
+                   worker=["sh", "-c", f"until [ -e {tmp_path}/go ]; do sleep 0.05; done; read line; echo $line $$"])
+    ended = set()
+    for number in (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM):
+        [pid] = forkport.until(lambda: {*forkport.all_children(server.pid)} - ended, "another template")
+        os.kill(pid, number)
+        forkport.wait_pid(pid)
+        ended.add(pid)
+    (tmp_path / "go").touch()
+    server.log.wait("template")
+    [template] = template_pids(server)
+    assert server.ask(b"hello\n") == b"hello %d\n" % template
+    assert template not in ended and server.log.find("notice") == []
 
 
 def test_a_killed_template_loses_nobody(serve):
@@ -320,6 +403,19 @@ def test_a_killed_template_loses_nobody(serve):
     assert server.log.find("stop")[-1] | {"served": 600, "failed": 0} == server.log.find("stop")[-1]
 
 
+def test_a_template_that_is_killed_again_and_again_is_replaced_more_slowly(serve):
+    server = ready(serve, *FORK, worker=["cat"])
+    began = time.monotonic()
+    for count in range(1, 5):
+        forkport.until(lambda count=count: len(template_pids(server)) == count, "another template")
+        os.kill(template_pids(server)[-1], signal.SIGKILL)
+        server.log.wait("template", count=count, reason="ended (signal KILL)")
+    forkport.until(lambda: len(template_pids(server)) == 5, "the last one")
+    # A tenth of a second, and twice as long each time, but for what is forgotten in between.
+    assert time.monotonic() - began > 1
+    assert server.ask(b"x") == b"x"
+
+
 def test_a_stopped_template_loses_nobody(serve):
     server = ready(serve, *FORK, worker=["cat"])
     os.kill(template_pids(server)[0], signal.SIGSTOP)
@@ -327,6 +423,21 @@ def test_a_stopped_template_loses_nobody(serve):
         assert list(pool.map(lambda _: server.ask(b"x"), range(20))) == [b"x"] * 20
     assert any("does not answer" in event["reason"] for event in server.log.find("template"))
     assert server.stop() == 0
+
+
+def test_a_worker_that_begins_when_the_others_are_ended_is_ended_too(serve):
+    """It was ordered before, and was not there yet when they were sent SIGTERM."""
+    server = ready(serve, *FORK, "--drain", 0, worker=["cat"])
+    [template] = template_pids(server)
+    os.kill(template, signal.SIGSTOP)
+    forkport.until(lambda: forkport.state(template) == "T", "the template to be stopped")
+    with server.connect():
+        server.log.wait("accept")
+        server.signal(signal.SIGTERM)
+        server.log.wait("hurry", signal="TERM")
+        os.kill(template, signal.SIGCONT)
+        assert server.wait() == 0
+    assert server.log.wait("end")["signal"] == "TERM", "not only by SIGKILL, five seconds later"
 
 
 def test_a_killed_server_leaves_no_template(serve):
@@ -342,6 +453,11 @@ def test_several_templates_take_turns(serve):
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         assert set(pool.map(lambda _: server.ask(b"x"), range(200))) == {b"x"}
     assert len(forkport.all_children(server.pid)) >= 3
+    assert server.stop() == 0
+    # A shell's $$ is that of who prepared.
+    server = ready(serve, *READ, "--templates", 3, worker=["sh", "-c", "read line; echo $$"])
+    server.log.wait("template", 3)
+    assert {int(server.ask(b"\n")) for _ in range(3)} == set(template_pids(server))
     assert server.stop() == 0
 
 
@@ -365,7 +481,14 @@ def test_a_program_that_is_gone_for_a_moment(serve, tmp_path, options):
     event = options[1].replace("fork", "template")
     server.log.wait(event)
     program.rename(tmp_path / "away")
-    forkport.until(lambda: any("cannot run the program" in str(said) for said in server.log.find(event)), "it to be missed")
+    def missed():
+        return sum("cannot run the program" in str(said) for said in server.log.find(event))
+
+    forkport.until(missed, "it to be missed")
+    began = time.monotonic()
+    # After a tenth of a second, and twice as long each time.
+    forkport.until(lambda: missed() >= 4, "it to be missed again")
+    assert time.monotonic() - began > 0.6
     seen = len(server.log.find("template"))
     (tmp_path / "away").rename(program)
     forkport.until(lambda: any("at its gate" in str(said) for said in server.log.find("template")[seen:]) if event == "template"
@@ -384,3 +507,50 @@ def test_a_program_that_was_replaced_is_taken_up_with_the_next_template(serve, t
     forkport.until(lambda: server.ask() == b"", "the new program")
     server.log.wait("template", count=3)
     assert server.ask() == b""
+
+
+@pytest.fixture(name="traced")
+def traced_(tmp_path):
+    """A program that is traced, and the number of who traces, who is ended with the test."""
+    probe = subprocess.run([TRACED, "start", tmp_path / "none"], stdin=subprocess.DEVNULL, check=False, timeout=5,
+                           env={"FORKPORT_PAIR": ""}, stdout=subprocess.PIPE)
+    assert probe.stdout == b"served\n"
+    file = tmp_path / "tracer"
+    yield file
+    for pid in file.read_text().split():
+        os.kill(int(pid), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("options", [["--engine", "fork"], ["--engine", "pool", "--pool-start", "exec"]], ids=["fork", "pool"])
+def test_a_program_that_cannot_be_ended_before_its_gate(serve, traced, options):
+    """Killed, it is not there to be waited for: the others are served meanwhile, and the server ends without it."""
+    server = serve("127.0.0.1:0", *options, "--template-start", 1, worker=[TRACED, "start", traced])
+    server.log.wait("notice")
+    for _ in range(5):
+        assert server.ask() == b"served\n"
+    assert server.stop(10) == 0
+
+
+def test_a_worker_that_cannot_be_ended(serve, traced):
+    server = serve("127.0.0.1:0", worker=[TRACED, "worker", traced])
+    with server.connect() as client:
+        assert forkport.read_line(client) == "held\n"
+        for _ in range(3):
+            server.signal(signal.SIGTERM)
+            time.sleep(0.2)
+        assert server.wait(15) == 71
+    assert server.errors() == "forkport: cannot end all workers: SIGKILL did not end 1\n"
+    assert "is left" in server.log.wait("notice")["error"]
+
+
+@pytest.mark.parametrize("kind", ["fork", "pool"])
+def test_a_template_that_lies_of_its_workers(serve, kind):
+    """Whoever it names is no worker: he is not ended in one's place, and does not hold up the end."""
+    with subprocess.Popen(["sleep", "100"]) as other:
+        try:
+            server = serve("127.0.0.1:0", "--engine", kind, "--drain", 0, worker=[LIAR, other.pid])
+            forkport.until(lambda: server.ask() == b"served\n" and server.log.find("start", pid=other.pid), "a lie to be heard")
+            assert server.stop() == 0
+            assert other.poll() is None
+        finally:
+            other.kill()

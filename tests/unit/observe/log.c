@@ -368,6 +368,58 @@ static void test_reopen_after_rename(void **state)
     unlink(path);
 }
 
+/* Whatever the umask takes away, and by a link to what is not there yet. */
+static void test_a_file_that_is_made(void **state)
+{
+    const char *folder = *state;
+    struct stat status;
+    struct log log;
+    char other[256];
+    char path[256];
+
+    snprintf(other, sizeof(other), "%s/link", folder);
+    snprintf(path, sizeof(path), "%s/log", folder);
+    assert_int_equal(symlink(path, other), 0);
+    mode_t mask = umask(0777);
+    enum fp_status opened = log_open_file(&log, path, EVENT_FORM_TEXT, NULL);
+    umask(mask);
+    assert_int_equal(opened, FP_OK);
+    log_close(&log, NULL);
+    assert_int_equal(stat(path, &status), 0);
+    assert_int_equal(status.st_mode & 0777, 0640);
+    unlink(path);
+    assert_int_equal(log_open_file(&log, other, EVENT_FORM_TEXT, NULL), FP_OK);
+    log_close(&log, NULL);
+    assert_int_equal(stat(path, &status), 0);
+    unlink(other);
+    unlink(path);
+}
+
+/* Nothing could be written, so no other file has the beginning of a line. */
+static void test_reopen_before_anything_is_written(void **state)
+{
+    const char *folder = *state;
+    struct reading reading = {.next = 0};
+    struct log log;
+    char path[256];
+
+    snprintf(path, sizeof(path), "%s/log", folder);
+    assert_int_equal(symlink("/dev/full", path), 0);
+    assert_int_equal(log_open_file(&log, path, EVENT_FORM_TEXT, NULL), FP_OK);
+    log_number(&log, 0);
+    log_flush(&log);
+    assert_true(log_has_unwritten(&log));
+    unlink(path);
+    assert_int_equal(log_reopen(&log, NULL), FP_OK);
+    log_number(&log, 1);
+    log_flush(&log);
+    log_close(&log, NULL);
+    read_file(&reading, path);
+    assert_int_equal(reading.next, 2);
+    assert_int_equal(reading.lost, 0);
+    unlink(path);
+}
+
 /* Its disk was full in the middle of a line, as a FIFO is here: each file has whole lines but that one. */
 static void test_reopen_in_a_line(void **state)
 {
@@ -568,6 +620,8 @@ int main(void)
         cmocka_unit_test(test_a_reader_that_comes_back),
         cmocka_unit_test(test_a_full_disk),
         cmocka_unit_test(test_reopen_after_rename),
+        cmocka_unit_test(test_a_file_that_is_made),
+        cmocka_unit_test(test_reopen_before_anything_is_written),
         cmocka_unit_test(test_reopen_in_a_line),
         cmocka_unit_test(test_reopen_fails),
         cmocka_unit_test(test_a_sink),

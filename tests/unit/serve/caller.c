@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 
 static int hello(struct fp_connection *connection, void *data)
 {
@@ -149,6 +150,31 @@ static void test_a_log_that_cannot_be_opened(void **state)
     assert_int_equal(fp_server_run(server, NULL), FP_NO_INPUT);
     assert_int_equal(answers(fp_server_pair(server, 0)), -1);
     fp_server_free(server);
+}
+
+/* As a function of the program's that waits for any child does it; what became of the worker is then not known. */
+static void wait_for_all(const char *line, size_t length, void *said)
+{
+    (void)length;
+    while (strstr(line, " start ") != NULL && waitpid(-1, NULL, __WALL) > 0)
+        ;
+    if (strstr(line, " waited for by somebody else") != NULL)
+        ++*(int *)said;
+    if (strstr(line, " stop ") != NULL)
+        assert_non_null(strstr(line, " served 2 refused 0 failed 0"));
+}
+
+static void test_a_program_that_waits_for_the_workers(void **state)
+{
+    struct visit visit = {.server = make(hello), .clients = 2};
+    int said = 0;
+
+    (void)state;
+    fp_server_log(visit.server, wait_for_all, &said);
+    assert_int_equal(run(&visit), FP_OK);
+    fp_server_free(visit.server);
+    assert_string_equal(visit.heard, "hello\nhello\n");
+    assert_int_equal(said, 2);
 }
 
 static void test_another_builtin_after_a_failure(void **state)
@@ -311,6 +337,7 @@ int main(void)
         cmocka_unit_test(test_a_server_freed_by_a_handlers_process),
         cmocka_unit_test(test_a_handler_that_has_run_a_server),
         cmocka_unit_test(test_a_log_that_cannot_be_opened),
+        cmocka_unit_test(test_a_program_that_waits_for_the_workers),
         cmocka_unit_test(test_another_builtin_after_a_failure),
         cmocka_unit_test(test_what_is_short_is_said),
         cmocka_unit_test(test_the_environment_is_that_of_the_start),

@@ -228,6 +228,45 @@ static void test_kept_descriptor_that_is_not_open(void **state)
     fp_server_free(server);
 }
 
+static void test_descriptors_are_kept_in_any_order(void **state)
+{
+    char *const argv[] = {(char *)"cat", (char *)"/dev/fd/42", (char *)"/dev/fd/41", (char *)"/dev/fd/43",
+                          NULL};
+    static const int kept[] = {42, 43, 41};
+    struct visit visit = {.server = make(NULL), .clients = 1};
+
+    (void)state;
+    assert_int_equal(fp_server_program(visit.server, argv, NULL), FP_OK);
+    for (size_t i = 0; i < 3; i++) {
+        int ends[2];
+        assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+        assert_int_equal(dprintf(ends[1], "%d\n", kept[i]), 3);
+        assert_int_equal(dup3(ends[0], kept[i], O_CLOEXEC), kept[i]);
+        close(ends[0]);
+        close(ends[1]);
+        assert_int_equal(fp_server_keep(visit.server, kept[i], NULL), FP_OK);
+    }
+    enum fp_status status = run(&visit);
+    for (size_t i = 0; i < 3; i++)
+        close(kept[i]);
+    fp_server_free(visit.server);
+    assert_int_equal(status, FP_OK);
+    assert_string_equal(visit.heard, "42\n41\n43\n");
+}
+
+static void test_standard_descriptors_are_the_workers_own(void **state)
+{
+    struct fp_server *server = make(hello);
+    struct fp_error err;
+
+    (void)state;
+    for (int fd = -1; fd <= 2; fd++) {
+        assert_int_equal(fp_server_keep(server, fd, &err), FP_USAGE);
+        assert_string_equal(err.reason, "descriptors 0 to 2 are the worker's own");
+    }
+    fp_server_free(server);
+}
+
 /* Runs another server, from the first one's thread while that one runs. */
 static void run_another(const char *line, size_t length, void *data)
 {
@@ -401,6 +440,31 @@ static void test_a_user_with_children_ignored(void **state)
     assert_string_equal(visit.heard, "hello\n");
 }
 
+static void test_signals_are_as_before(void **state)
+{
+    struct visit visit = {.server = make(hello), .clients = 1};
+    struct sigaction child;
+    sigset_t before;
+    sigset_t after;
+    sigset_t old;
+
+    (void)state;
+    sigemptyset(&before);
+    sigaddset(&before, SIGUSR2);
+    signal(SIGCHLD, SIG_IGN);
+    pthread_sigmask(SIG_SETMASK, &before, &old);
+    enum fp_status status = run(&visit);
+    pthread_sigmask(SIG_SETMASK, &old, &after);
+    sigaction(SIGCHLD, NULL, &child);
+    signal(SIGCHLD, SIG_DFL);
+    fp_server_free(visit.server);
+    assert_int_equal(status, FP_OK);
+    assert_string_equal(visit.heard, "hello\n");
+    for (int number = 1; number < NSIG; number++)
+        assert_int_equal(sigismember(&after, number) == 1, number == SIGUSR2);
+    assert_ptr_equal(child.sa_handler, SIG_IGN);
+}
+
 static void test_a_builtin_and_a_handler(void **state)
 {
     struct fp_server *server = make(hello);
@@ -477,12 +541,15 @@ int main(void)
         cmocka_unit_test(test_opened_again_after_a_failure),
         cmocka_unit_test(test_kept_descriptor_is_open_in_a_program),
         cmocka_unit_test(test_kept_descriptor_that_is_not_open),
+        cmocka_unit_test(test_descriptors_are_kept_in_any_order),
+        cmocka_unit_test(test_standard_descriptors_are_the_workers_own),
         cmocka_unit_test(test_one_at_a_time),
         cmocka_unit_test(test_what_a_handler_does_not_go_with),
         cmocka_unit_test(test_what_the_program_logs_is_not_the_handlers),
         cmocka_unit_test(test_a_handler_stops_nothing),
         cmocka_unit_test(test_two_stops_are_two),
         cmocka_unit_test(test_a_user_with_children_ignored),
+        cmocka_unit_test(test_signals_are_as_before),
         cmocka_unit_test(test_a_builtin_and_a_handler),
         cmocka_unit_test(test_an_error_of_the_programs_output_is_not_the_handlers),
         cmocka_unit_test(test_stopped_before_it_runs),
