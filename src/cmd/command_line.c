@@ -106,7 +106,7 @@ static void print_help(const struct command_line *line)
     command_line_print_option("help", "", "", "Print this.");
 }
 
-static bool wants_help(int argc, char **argv)
+bool command_line_wants_help(int argc, char **argv)
 {
     for (int at = 1; at < argc && strcmp(argv[at], "--") != 0; at++) {
         if (strcmp(argv[at], "--help") == 0 || strcmp(argv[at], "-h") == 0)
@@ -139,7 +139,7 @@ enum fp_status command_line_parse(const struct command_line *line, int argc, cha
 {
     enum fp_status status = FP_OK;
 
-    *ret_help = wants_help(argc, argv);
+    *ret_help = command_line_wants_help(argc, argv);
     if (*ret_help) {
         print_help(line);
         return FP_OK;

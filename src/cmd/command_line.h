@@ -50,6 +50,8 @@ struct command_line {
 /* *ret_help: --help or -h was there, and has been answered. */
 enum fp_status command_line_parse(const struct command_line *line, int argc, char **argv, void *arguments,
                                   bool *ret_help, struct fp_error *err);
+/* --help or -h, before a "--". */
+bool command_line_wants_help(int argc, char **argv);
 /* "cannot show pairs with WHAT: REASON" */
 enum fp_status command_line_usage(const struct command_line *line, const char *what, const char *reason,
                                   struct fp_error *err);

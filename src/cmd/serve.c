@@ -29,15 +29,6 @@ static void print_help(void)
     }
 }
 
-static int wants_help(int argc, char **argv)
-{
-    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
-        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
-            return 1;
-    }
-    return 0;
-}
-
 /* Before anything is opened, lest a wrong number be that of a descriptor of our own. */
 static enum fp_status check_ready(int fd, struct fp_error *err)
 {
@@ -62,7 +53,7 @@ int cmd_serve(int argc, char **argv)
 {
     struct fp_error err;
 
-    if (wants_help(argc, argv)) {
+    if (command_line_wants_help(argc, argv)) {
         print_help();
         return EX_OK;
     }

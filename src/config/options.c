@@ -199,7 +199,6 @@ static enum fp_status set_value(const struct option_row *row, struct config *con
     case OPTION_KIND_DESCRIPTOR:
         return set_number(row, member, value, err);
     case OPTION_KIND_CHOICE:
-    case OPTION_KIND_ENGINE:
         return set_choice(row, member, value, err);
     case OPTION_KIND_TEXT:
         return set_text(row, member, value, err);

@@ -24,7 +24,6 @@ enum option_kind {
     OPTION_KIND_USER,
     OPTION_KIND_GROUP,
     OPTION_KIND_BUILTIN,
-    OPTION_KIND_ENGINE,
 };
 
 struct option_row {

@@ -3,6 +3,7 @@
 
 #include "figures/cast.h"
 #include "sys/fd.h"
+#include "sys/passing.h"
 #include "sys/process.h"
 #include "sys/ready.h"
 #include "sys/signals.h"
@@ -30,12 +31,11 @@ __attribute__((noreturn)) static void be_actor(enum actor_kind kind, int channel
 enum fp_status actor_start(struct actors *actors, enum actor_kind kind, const struct actor **ret_actor,
                            struct fp_error *err)
 {
-    int ends[2];
+    FD_AUTO ours = -1;
+    FD_AUTO theirs = -1;
 
-    if (fd_open_channel(ends) < 0)
+    if (passing_open(&ours, &theirs) < 0)
         return error_set(err, FP_SYSTEM, errno, "make", "a channel to a process");
-    FD_AUTO ours = ends[0];
-    FD_AUTO theirs = ends[1];
     pid_t pid = process_fork();
     if (pid < 0)
         return error_set(err, FP_SYSTEM, errno, "fork", "a process");

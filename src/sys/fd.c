@@ -85,11 +85,6 @@ int fd_open_event(void)
     return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 }
 
-int fd_open_channel(int ret_fds[2])
-{
-    return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ret_fds);
-}
-
 void fd_signal_event(int fd)
 {
     uint64_t one = 1;

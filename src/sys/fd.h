@@ -40,8 +40,6 @@ int fd_open_event(void);
 void fd_signal_event(int fd);
 /* How often it was signalled since it was taken last. */
 uint64_t fd_take_event(int fd);
-/* Two ends between processes: what is written to one with a call is read from the other with a call. */
-int fd_open_channel(int ret_fds[2]);
 
 /* Opens for appending, creating with mode 0640 whatever the umask. */
 int fd_open_append(const char *path);

@@ -202,7 +202,6 @@ static void check_row(const struct option_row *row)
         check_number(&config, row);
         break;
     case OPTION_KIND_CHOICE:
-    case OPTION_KIND_ENGINE:
     case OPTION_KIND_BUILTIN:
         check_choice(&config, row);
         break;
