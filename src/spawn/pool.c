@@ -129,30 +129,36 @@ static void let_go(struct pool *pool, struct pool_seat *seat)
     move(pool, seat, POOL_FREE);
 }
 
-/* The pid of a forked one is what its template said. */
+/* The pid of a forked one is what its template said. False: it is none that could be killed. */
 static bool kill_seat(const struct pool_seat *seat)
 {
-    bool is_there = seat->pid > 0 && process_is_child(seat->pid);
+    pid_t pid = seat->starting.state != TEMPLATE_FREE ? seat->starting.pid : seat->pid;
 
-    if (is_there)
-        process_kill(seat->pid);
-    return is_there;
+    if (pid <= 0 || !process_is_child(pid))
+        return false;
+    process_kill(pid);
+    return true;
 }
 
 void pool_end(struct pool *pool, int64_t end_ns)
 {
-    for (size_t i = 0; pool->seats != NULL && i < seat_count(pool); i++) {
+    size_t count = pool->seats != NULL ? seat_count(pool) : 0;
+
+    /* All at once, since each takes a while to end. */
+    for (size_t i = 0; i < count; i++)
+        kill_seat(&pool->seats[i]);
+    for (size_t i = 0; i < count; i++) {
         struct pool_seat *seat = &pool->seats[i];
         fd_close(fd_take(&seat->send_fd));
         fd_close(fd_take(&seat->claim_fd));
         if (seat->starting.state != TEMPLATE_FREE)
             template_end(&seat->starting, end_ns);
-        if (kill_seat(seat))
+        else if (kill_seat(seat))
             process_wait_until(seat->pid, end_ns);
     }
     fd_close(fd_take(&pool->library_fd));
     free(pool->scratch);
-    memory_unmap(pool->seats, seat_count(pool) * sizeof(*pool->seats));
+    memory_unmap(pool->seats, count * sizeof(*pool->seats));
     *pool = (struct pool){.library_fd = -1};
 }
 
