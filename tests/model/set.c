@@ -107,7 +107,8 @@ static void make_member(struct random *random, const struct recipe *recipe, stru
     const char *device =
         random_percent(random, recipe->device_percent) ? devices[random_below(random, 3)] : "";
 
-    *member = (struct member){.fate = random_fate(random), .shared = shared};
+    *member =
+        (struct member){.fate = random_fate(random), .shared = shared, .host = end->host, .device = device};
     member->fd = open_as(end->family, user);
     set_option(member->fd, SOL_SOCKET, SO_REUSEADDR, random_percent(random, 50));
     if (end->family == AF_INET6)
@@ -174,6 +175,27 @@ static void settle(struct random *random, struct set *set, struct member *member
     }
 }
 
+/* The wildcard of both families, and that of IPv4. */
+static bool overlap(const struct member *one, const struct member *other)
+{
+    return strcmp(one->host, "::") == 0 && strcmp(other->host, "0.0.0.0") == 0 &&
+           strstr(one->key, " v6only") == NULL;
+}
+
+/*
+ * Both listen, in each other's way, without SO_REUSEPORT: bind(2) remembers of a port that all who bound it so far had it, and
+ * looks no further where the next one has it too.
+ */
+static bool slipped_by(const struct member *one, const struct member *other)
+{
+    bool same_host = strcmp(one->host, other->host) == 0 || overlap(one, other) || overlap(other, one);
+    bool same_device =
+        one->device[0] == '\0' || other->device[0] == '\0' || strcmp(one->device, other->device) == 0;
+
+    return one->fate == FATE_LISTENS && other->fate == FATE_LISTENS && same_host && same_device &&
+           !(one->shared && other->shared);
+}
+
 void set_make(struct random *random, uint16_t port, struct set *ret_set)
 {
     const struct recipe recipe = {
@@ -197,6 +219,10 @@ void set_make(struct random *random, uint16_t port, struct set *ret_set)
     }
     for (size_t i = 0; i < ret_set->count; i++)
         settle(random, ret_set, &ret_set->members[order[i]], steer, odd);
+    for (size_t i = 0; i < ret_set->count; i++) {
+        for (size_t k = 0; k < i; k++)
+            ret_set->is_odd = ret_set->is_odd || slipped_by(&ret_set->members[i], &ret_set->members[k]);
+    }
 }
 
 void set_done(struct set *set)

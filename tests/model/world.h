@@ -54,6 +54,8 @@ struct member {
     int fd; /* -1: closed again */
     enum fate fate;
     uint64_t cookie;
+    const char *host;
+    const char *device; /* "" for none */
     bool shared;
     bool program; /* a group of its own choosing */
     bool cpu;
@@ -65,7 +67,7 @@ struct set {
     uint16_t port;
     bool has_programs;
     bool has_cpus;
-    bool is_odd; /* options were changed behind the back of bind(2) */
+    bool is_odd; /* options were changed behind the back of bind(2), or one listens in another's way */
     size_t count;
     struct member members[SET_MAX];
 };
