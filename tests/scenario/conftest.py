@@ -23,7 +23,13 @@ OF_EVERY_ENGINE = {"test_programs": ENGINES} | dict.fromkeys((
         "test_contract": ("exec", "fork", "pool", "pool of executed"), "test_shortage": ("exec", "pool")}
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "no_program: its servers have no program, so that engines are all alike to it")
+
+
 def pytest_generate_tests(metafunc):
+    if metafunc.definition.get_closest_marker("no_program"):
+        return
     if metafunc.module.__name__ in OF_EVERY_ENGINE and "serve" in metafunc.fixturenames:
         metafunc.parametrize("engine", OF_EVERY_ENGINE[metafunc.module.__name__], indirect=True, scope="function")
 
