@@ -45,15 +45,20 @@ struct template_pad {
 
 enum { FD_CONTROL, FD_BOARD, FD_LIBRARY, FD_PEER };
 
-static void pad_free(struct template_pad *pad)
+static void pad_empty(struct template_pad *pad)
 {
-    if (pad == NULL)
-        return;
     free(pad->envp);
     free(pad->scratch);
     free(pad->preload);
     free(pad->keep);
     report_unmap(pad->report, 1);
+}
+
+static void pad_free(struct template_pad *pad)
+{
+    if (pad == NULL)
+        return;
+    pad_empty(pad);
     memory_unmap(pad, sizeof(*pad));
 }
 
@@ -376,9 +381,11 @@ void template_end(struct template *template, int64_t end_ns)
 {
     if (template->pid > 0) {
         process_kill(template->pid);
-        /* Where it has not ended it may still be on its pad, which is then left to it. */
-        if (!process_wait_until(template->pid, end_ns))
+        /* Where it has not ended the kernel may still write to its pad, which is then left to it. */
+        if (!process_wait_until(template->pid, end_ns)) {
+            pad_empty(template->pad);
             template->pad = NULL;
+        }
         template->pid = -1;
     }
     template_done(template);
