@@ -348,9 +348,10 @@ def test_privileges_that_are_not_given_up_end_it(root, strace, what):
     prefix, rule = KEPT[what]
     if prefix and not shutil.which("setpriv"):
         pytest.skip("there is no program setpriv")
-    result = subprocess.run([*prefix, "strace", "-f", "-o", "/dev/null", "-e", f"inject={rule}", forkport.FORKPORT, "serve",
-                             "127.0.0.1:0", "--user", "nobody", "--", "true"], env=forkport.TRACED, capture_output=True,
-                            text=True, timeout=forkport.DEADLINE, check=False)
+    with forkport.for_everybody(forkport.FORKPORT) as program:
+        result = subprocess.run([*prefix, "strace", "-f", "-o", "/dev/null", "-e", f"inject={rule}", program, "serve",
+                                 "127.0.0.1:0", "--user", "nobody", "--", "true"], env=forkport.TRACED,
+                                capture_output=True, text=True, timeout=forkport.DEADLINE, check=False)
     assert result.returncode == 77, result
     assert result.stderr.startswith("forkport: cannot give up privileges for good of workers (uid 65534, gid 65534)"), result
 
