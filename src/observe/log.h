@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * observe/log.h - where events go, without ever waiting for whoever reads them.
+ * observe/log.h - where events go, without waiting for whoever reads them until the server is over (log_finish()).
  *
  * log_event() renders a line into a ring in memory; log_flush(), called once a turn of the loop (under load once a millisecond), writes what it can
  * and never blocks: a terminal, pipe or FIFO is opened anew without blocking where the system allows it and written

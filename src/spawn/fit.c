@@ -10,8 +10,6 @@
 #include <limits.h>
 #include <string.h>
 
-/* Interpreters of interpreters, as many as the kernel follows. */
-#define SCRIPTS_MAX  5
 #define LIBRARY      "libforkport-preload.so"
 #define LIBRARY_READ "libforkport-preload-read.so"
 
@@ -38,7 +36,7 @@ const char *fit_why_not(const char *path)
     struct program_file file;
     const char *reason = NULL;
 
-    for (int depth = 0; depth < SCRIPTS_MAX; depth++) {
+    for (int depth = 0; depth < SHEBANG_DEPTH_MAX; depth++) {
         if (program_map(path, &file) < 0)
             return "cannot be read";
         bool is_script = elf_read_script(file.bytes, file.length, interpreter, sizeof(interpreter));

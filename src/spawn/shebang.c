@@ -8,10 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Interpreters of interpreters, as many as the kernel follows. */
-#define SCRIPTS_MAX 5
-#define SPLIT       "-S"
-#define BLANKS      " \t"
+#define SPLIT  "-S"
+#define BLANKS " \t"
 /* With these a word of -S is not what it looks like. */
 #define SPECIAL "\\'\"$#\r\v\f"
 
@@ -110,7 +108,7 @@ bool shebang_can_run(const char *path, char ret_interpreter[SHEBANG_LINE_BYTES])
     bool is_script = true;
 
     /* What may be run and not be read is the kernel's to judge. */
-    for (int depth = 0; is_script && depth < SCRIPTS_MAX && program_map(path, &file) == 0; depth++) {
+    for (int depth = 0; is_script && depth < SHEBANG_DEPTH_MAX && program_map(path, &file) == 0; depth++) {
         is_script = elf_read_script(file.bytes, file.length, ret_interpreter, SHEBANG_LINE_BYTES);
         program_unmap(&file);
         if (is_script && program_check(ret_interpreter) < 0)

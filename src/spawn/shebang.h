@@ -16,6 +16,8 @@
 
 /* The kernel reads no more of a script to find its interpreter. */
 #define SHEBANG_LINE_BYTES 256
+/* Interpreters of interpreters, as many as the kernel follows. */
+#define SHEBANG_DEPTH_MAX 5
 
 struct shebang {
     char *path;  /* of the interpreter; NULL: it is no such script */

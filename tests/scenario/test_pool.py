@@ -76,18 +76,22 @@ def test_each_serves_one(start):
     assert len(set(pids)) == 40
 
 
-def test_more_wait_after_a_burst_but_not_too_many(start):
-    server = start("--pool-min", 1, "--pool-max", 6, worker=["cat"])
-    wait_for(server, 1)
-
+def let_grow(server, number):
+    """More come at once than wait, until so many wait."""
     def is_full():
-        clients = [server.connect() for _ in range(12)]
+        clients = [server.connect() for _ in range(2 * number)]
         for client in clients:
             client.close()
         forkport.until(lambda: not forkport.children(server.pid), "all to be served")
-        return len(waiting(server)) == 6
+        return len(waiting(server)) == number
 
     forkport.until(is_full, "the pool to grow")
+
+
+def test_more_wait_after_a_burst_but_not_too_many(start):
+    server = start("--pool-min", 1, "--pool-max", 6, worker=["cat"])
+    wait_for(server, 1)
+    let_grow(server, 6)
     assert server.stop() == 0
 
 
@@ -107,15 +111,7 @@ def test_fewer_wait_when_they_were_not_needed(serve):
     """Half of those that were not needed for ten seconds go, down to the least."""
     server = serve(HERE, *POOL, "--pool-min", 4, "--pool-max", 6, worker=["cat"])
     wait_for(server, 4)
-
-    def is_full():
-        clients = [server.connect() for _ in range(12)]
-        for client in clients:
-            client.close()
-        forkport.until(lambda: not forkport.children(server.pid), "all to be served")
-        return len(waiting(server)) == 6
-
-    forkport.until(is_full, "the pool to grow")
+    let_grow(server, 6)
     forkport.until(lambda: len(waiting(server)) < 6, "some to go", seconds=30)
     wait_for(server, 4)
 

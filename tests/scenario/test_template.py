@@ -535,9 +535,9 @@ def test_a_worker_that_cannot_be_ended(serve, traced):
     server = serve("127.0.0.1:0", worker=[TRACED, "worker", traced])
     with server.connect() as client:
         assert forkport.read_line(client) == "held\n"
-        for _ in range(3):
+        for event, fields in [("drain", {}), ("hurry", {"signal": "TERM"}), ("hurry", {"signal": "KILL"})]:
             server.signal(signal.SIGTERM)
-            time.sleep(0.2)
+            server.log.wait(event, **fields)
         assert server.wait(15) == 71
     assert server.errors() == "forkport: cannot end all workers: SIGKILL did not end 1\n"
     assert "is left" in server.log.wait("notice")["error"]
