@@ -54,12 +54,12 @@ def network_isolate():
 
 
 class Cgroup:
-    """A cgroup of this run; `path` is None where none can be made."""
+    """A cgroup of this run, one for each name; `path` is None where none can be made."""
 
-    def __init__(self):
+    def __init__(self, name=""):
         self.path, self.version = None, 0
         for version, parent in self._parents():
-            path = os.path.join(parent, f"forkport-bench-{os.getpid()}")
+            path = os.path.join(parent, f"forkport-bench-{os.getpid()}{name}")
             try:
                 os.mkdir(path)
             except OSError:

@@ -92,19 +92,29 @@ static void keep_own_preload(char *last)
     gate.text_bytes -= length + strlen(OWN_PRELOAD);
 }
 
-/* From the first variable that keeps room to the last of all they follow each other in memory, or the kernel is another one. */
-static bool find_room(char **variables)
+/*
+ * From the first variable that keeps room to the last of all they follow each other in memory, or the kernel is another one.
+ * So does the C library's before them, of which it may have put a copy of its own in the place.
+ */
+static bool find_room(char **variables, bool is_tuned)
 {
+    static const char tunables[] = TEMPLATE_TUNABLES;
     char **at = variables;
 
     for (; at[1] != NULL; at++) {
         if (at[1] != at[0] + strlen(at[0]) + 1)
             return false;
     }
+    gate.text = variables[0];
+    if (is_tuned) {
+        variables--;
+        gate.text -= sizeof(tunables);
+        if (memcmp(gate.text, tunables, sizeof(tunables)) != 0)
+            return false;
+    }
     gate.variables = variables;
     gate.variable_count = (uint32_t)(at - variables) + 1;
-    gate.text = variables[0];
-    gate.text_bytes = (size_t)(at[0] + strlen(at[0]) + 1 - variables[0]);
+    gate.text_bytes = (size_t)(at[0] + strlen(at[0]) + 1 - gate.text);
     keep_own_preload(at[0]);
     memset(gate.text, 0, gate.text_bytes);
     /* The program's constructors see none of them. */
@@ -163,7 +173,7 @@ void gate_open(void)
     gate.peer = move_up((int)marker.peer);
     gate.control_inode = standard_socket(gate.control);
     gate.peer_inode = standard_socket(gate.peer);
-    if (!find_room(room))
+    if (!find_room(room, marker.is_tuned))
         leave(TEMPLATE_REFUSAL_LAYOUT);
     standard_begin();
     gate.random = (unsigned char *)getauxval(AT_RANDOM);
@@ -554,5 +564,6 @@ void gate_pass(bool before_main)
     /* Where functions are on the stack that will return, it must stay what they found. */
     if (before_main)
         set_canary(canary);
-    errno = saved;
+    if (errno != saved)
+        errno = saved;
 }

@@ -21,6 +21,7 @@
 /* Control socket, board, library, and the socket that stands for the connection. */
 #define OWN_FDS     4
 #define PRELOAD     "LD_PRELOAD="
+#define TUNABLES    "GLIBC_TUNABLES="
 #define PRELOAD_MAX 64
 /* So many that did not come to their gate, one after the other, are enough. */
 #define STILLBORN_MAX 2
@@ -80,9 +81,19 @@ static struct template_pad *pad_new(const struct spawn_plan *plan)
     return NULL;
 }
 
+static bool has_variable(const struct environment *environment, const char *name)
+{
+    for (size_t i = 0; i < environment->count; i++) {
+        if (strncmp(environment->inherited[i], name, strlen(name)) == 0)
+            return true;
+    }
+    return false;
+}
+
 /*
  * The environment has as many variables as a worker's, so that what the kernel puts behind them lies where it would: the
- * server's, then some that keep room for the connection's texts, then the two that are for our library.
+ * server's, then one for the C library, then some that keep room for the connection's texts, then the two that are for
+ * our library.
  */
 static bool fill_environment(struct template_pad *pad, const struct template_marker *marker)
 {
@@ -100,6 +111,8 @@ static bool fill_environment(struct template_pad *pad, const struct template_mar
     if (own != NULL && strlen(own) == 0)
         own = NULL;
     snprintf(pad->room, sizeof(pad->room), "%s%*s", TEMPLATE_ROOM, TEMPLATE_TEXT_BYTES, "");
+    if (marker->is_tuned)
+        pad->envp[at++] = (char *)TEMPLATE_TUNABLES;
     pad->envp[at++] = pad->room;
     while (at < total - 2)
         pad->envp[at++] = (char *)TEMPLATE_ROOM;
@@ -187,7 +200,8 @@ static int start_process(struct template *template, const struct spawn_plan *pla
                                      .library = (uint32_t)library_fd,
                                      .peer = (uint32_t)peer,
                                      .gate = (uint32_t)plan->gate,
-                                     .is_worker = is_worker};
+                                     .is_worker = is_worker,
+                                     .is_tuned = !is_worker && !has_variable(&plan->environment, TUNABLES)};
     if (!fill_environment(pad, &marker))
         return -1;
     fill_setup(pad, stand_in);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "wire/template_message.h"
 
-#define NUMBERS 6
+#define NUMBERS 7
 
 static char *put_number(char *at, uint32_t number)
 {
@@ -18,8 +18,8 @@ static char *put_number(char *at, uint32_t number)
 
 void template_marker_format(const struct template_marker *marker, char *text, size_t size)
 {
-    const uint32_t numbers[NUMBERS] = {marker->control, marker->board, marker->library,
-                                       marker->peer,    marker->gate,  marker->is_worker};
+    const uint32_t numbers[NUMBERS] = {marker->control, marker->board,     marker->library, marker->peer,
+                                       marker->gate,    marker->is_worker, marker->is_tuned};
 
     if (size < NUMBERS * 11)
         return;
@@ -57,8 +57,9 @@ bool template_marker_parse(const char *text, struct template_marker *ret_marker)
                                            .library = numbers[2],
                                            .peer = numbers[3],
                                            .gate = numbers[4],
-                                           .is_worker = numbers[5]};
-    return numbers[4] <= TEMPLATE_GATE_READ && numbers[5] <= 1;
+                                           .is_worker = numbers[5],
+                                           .is_tuned = numbers[6]};
+    return numbers[4] <= TEMPLATE_GATE_READ && numbers[5] <= 1 && numbers[6] <= 1;
 }
 
 size_t template_order_bytes(const struct template_order_head *head)

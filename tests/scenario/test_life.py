@@ -96,6 +96,14 @@ def test_a_handler_prints_in_wide_characters(serve):
     assert serve("127.0.0.1:0", handler="wide").ask() == b"in wide characters\n"
 
 
+@pytest.mark.no_program
+@pytest.mark.skipif(forkport.SANITIZED, reason="the sanitizer's memory of a thread comes before it too")
+def test_what_each_switch_writes_is_on_one_page_of_a_handler(serve):
+    """As of a template's worker (test_template.py)."""
+    assert serve("127.0.0.1:0", handler="thread").ask() in (b"one page\n", b"unknown\n")
+
+
+
 def test_bytes_of_a_handler_that_ends_its_direction_first(serve):
     server = serve("127.0.0.1:0", handler="farewell")
     with server.connect() as client:

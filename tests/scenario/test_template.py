@@ -201,6 +201,17 @@ def test_nothing_of_an_earlier_connection_is_in_a_worker(serve):
     assert names[0] == names[1] and said[1][-1] == "FORKPORT_CONNECTION=2"
 
 
+def test_what_each_switch_writes_is_on_one_page(serve):
+    """A page that the kernel writes to in each process is copied for each; which of the C library's settings does that is not seen."""
+    assert ready(serve, *FORK, worker=[forkport.WORKER, "thread"]).ask() in (b"one page\n", b"unknown\n")
+
+
+def test_tunables_of_ones_own_are_kept(serve):
+    env = {**os.environ, "GLIBC_TUNABLES": "glibc.malloc.perturb=0"}
+    server = ready(serve, *FORK, worker=["sh", "-c", "tr '\\0' '\\n' </proc/$$/environ | grep TUNABLES; echo $GLIBC_TUNABLES"], env=env)
+    assert server.ask() == b"GLIBC_TUNABLES=glibc.malloc.perturb=0\nglibc.malloc.perturb=0\n"
+
+
 @pytest.mark.skipif(forkport.SANITIZED, reason="the sanitizer wants to be the first library of the server")
 def test_a_preload_of_ones_own_is_kept(serve):
     server = ready_with_env(serve, {**os.environ, "LD_PRELOAD": "libm.so.6"})

@@ -12,8 +12,13 @@
 
 static void test_marker(void **state)
 {
-    const struct template_marker marker = {
-        .control = 5, .board = 4294967, .library = 0, .peer = 12, .gate = TEMPLATE_GATE_READ, .is_worker = 1};
+    const struct template_marker marker = {.control = 5,
+                                           .board = 4294967,
+                                           .library = 0,
+                                           .peer = 12,
+                                           .gate = TEMPLATE_GATE_READ,
+                                           .is_worker = 1,
+                                           .is_tuned = 1};
     struct template_marker back = {0};
     char text[TEMPLATE_MARKER_BYTES];
 
@@ -27,15 +32,16 @@ static void test_marker_refused(void **state)
 {
     static const char *const wrong[] = {"",
                                         "1",
-                                        "1,2,3,4,1",
-                                        "1,2,3,4,1,",
-                                        "1,2,3,4,9,0",
-                                        "1,2,3,4,1,2",
+                                        "1,2,3,4,1,0",
                                         "1,2,3,4,1,0,",
-                                        "1,2,,4,1,0",
-                                        "1,-2,3,4,1,0",
-                                        "1,2,3,4,1,0x",
-                                        "99999999999,2,3,4,1,0"};
+                                        "1,2,3,4,9,0,0",
+                                        "1,2,3,4,1,2,0",
+                                        "1,2,3,4,1,0,2",
+                                        "1,2,3,4,1,0,0,",
+                                        "1,2,,4,1,0,0",
+                                        "1,-2,3,4,1,0,0",
+                                        "1,2,3,4,1,0,0x",
+                                        "99999999999,2,3,4,1,0,0"};
     struct template_marker marker;
 
     (void)state;
