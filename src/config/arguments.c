@@ -98,6 +98,30 @@ static enum fp_status check_without_program(const struct config *config, struct 
     return FP_OK;
 }
 
+/* An option that an engine makes nothing of is more likely meant for another one than left over. */
+static enum fp_status check_engine(const struct config *config, struct fp_error *err)
+{
+    static const struct {
+        const char *name;
+        bool of_pool_alone;
+    } options[] = {{"templates", false},    {"template-connections", false},
+                   {"template-age", false}, {"template-start", false},
+                   {"pool-start", true},    {"pool-min", true},
+                   {"pool-max", true}};
+
+    if (config->gate == GATE_READ && config->engine == ENGINE_EXEC)
+        return usage(err, "with --gate read", "it is for --engine fork or pool");
+    for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
+        if (!option_is_given(config, options[i].name) || config->engine == ENGINE_POOL ||
+            (config->engine == ENGINE_FORK && !options[i].of_pool_alone))
+            continue;
+        enum fp_status status = error_set(err, FP_USAGE, 0, "serve", "with --%s", options[i].name);
+        return error_reason(err, status, "it is for --engine %s",
+                            options[i].of_pool_alone ? "pool" : "fork or pool");
+    }
+    return FP_OK;
+}
+
 enum fp_status options_check(const struct config *config, bool has_handler, struct fp_error *err)
 {
     if (config->addresses.count == 0)
@@ -105,10 +129,10 @@ enum fp_status options_check(const struct config *config, bool has_handler, stru
     enum fp_status status = check_served(config, has_handler, err);
     if (status == FP_OK && config->program == NULL)
         status = check_without_program(config, err);
+    if (status == FP_OK)
+        status = check_engine(config, err);
     if (status != FP_OK)
         return status;
-    if (config->gate == GATE_READ && config->engine == ENGINE_EXEC)
-        return usage(err, "with --gate read", "it is for --engine fork or pool");
     if (config->log_format == LOG_NONE && config->log_file != NULL)
         return usage(err, "with --log none and --log-file", "there would be nothing in the file");
     if (option_is_given(config, "pool-min") && option_is_given(config, "pool-max") &&

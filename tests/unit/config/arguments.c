@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#define WORDS_MAX 10
+#define WORDS_MAX 16
 
 /* argv of "serve" and the words up to NULL. */
 static enum fp_status parse(const char *const words[], struct config *ret_config, struct fp_error *err)
@@ -153,7 +153,23 @@ static void test_contradictions(void **state)
          "cannot serve with --gate read: it is for --engine fork or pool"},
         {{"21", "--log", "none", "--log-file", "log", "--", "/bin/cat"},
          "cannot serve with --log none and --log-file: there would be nothing in the file"},
-        {{"21", "--pool-min", "5", "--pool-max", "4", "--", "/bin/cat"},
+        {{"21", "--templates", "1", "--", "/bin/cat"},
+         "cannot serve with --templates: it is for --engine fork or pool"},
+        {{"21", "--template-connections", "9", "--engine", "exec", "--", "/bin/cat"},
+         "cannot serve with --template-connections: it is for --engine fork or pool"},
+        {{"21", "--template-age", "9", "--", "/bin/cat"},
+         "cannot serve with --template-age: it is for --engine fork or pool"},
+        {{"21", "--template-start", "9", "--", "/bin/cat"},
+         "cannot serve with --template-start: it is for --engine fork or pool"},
+        {{"21", "--pool-start", "exec", "--engine", "fork", "--", "/bin/cat"},
+         "cannot serve with --pool-start: it is for --engine pool"},
+        {{"21", "--pool-min", "5", "--", "/bin/cat"},
+         "cannot serve with --pool-min: it is for --engine pool"},
+        {{"21", "--engine", "fork", "--pool-max", "5", "--", "/bin/cat"},
+         "cannot serve with --pool-max: it is for --engine pool"},
+        {{"21", "--builtin", "echo", "--pool-max", "5"},
+         "cannot serve with --pool-max: it is for --engine pool"},
+        {{"21", "--engine", "pool", "--pool-min", "5", "--pool-max", "4", "--", "/bin/cat"},
          "cannot serve with --pool-min above --pool-max: a minimum up to the maximum is expected"},
     };
 
@@ -171,13 +187,19 @@ static void test_what_goes_together(void **state)
     config_done(&config);
     GOOD(&config, "21", "--engine", "pool", "--gate", "read", "--stderr", "socket", "--", "/bin/cat");
     config_done(&config);
-    GOOD(&config, "21", "--pool-min", "100", "--", "/bin/cat");
+    GOOD(&config, "21", "--engine", "fork", "--templates", "2", "--template-connections", "9",
+         "--template-age", "9", "--template-start", "9", "--", "/bin/cat");
+    config_done(&config);
+    GOOD(&config, "21", "--engine", "pool", "--templates", "2", "--pool-start", "exec", "--", "/bin/cat");
+    config_done(&config);
+    GOOD(&config, "21", "--engine", "pool", "--pool-min", "100", "--", "/bin/cat");
     assert_true(option_is_given(&config, "pool-min"));
     assert_false(option_is_given(&config, "pool-max"));
     config_done(&config);
-    GOOD(&config, "21", "--pool-max", "4", "--", "/bin/cat");
+    GOOD(&config, "21", "--pool-max", "4", "--engine", "pool", "--", "/bin/cat");
     config_done(&config);
-    GOOD(&config, "21", "--pool-max", "4", "--pool-min", "4", "--log", "none", "--", "/bin/cat");
+    GOOD(&config, "21", "--engine", "pool", "--pool-max", "4", "--pool-min", "4", "--log", "none", "--",
+         "/bin/cat");
     assert_true(option_is_given(&config, "pool-max"));
     config_done(&config);
     /* A handler, which only the library has. */
