@@ -113,4 +113,4 @@ clean:
 	rm -rf $(BUILD) build-asan build-clang build-fuzz
 
 .NOTPARALLEL:
-.PHONY: all help run test test-long test-asan gates format bench bench-template bench-idle bench-100k bench-million bench-demux bench-capture fuzz install clean
+.PHONY: all help run test test-long test-asan gates format bench bench-template bench-latency bench-idle bench-100k bench-million bench-demux bench-capture fuzz install clean
