@@ -65,6 +65,8 @@ static const struct {
     {"[fe80::1%lo]:21", "[fe80::1%lo]:21", "fe80::1%lo", AF_INET6, 21, ""},
     {"[fe80::1%1]:21", "[fe80::1%lo]:21", "fe80::1%lo", AF_INET6, 21, ""},
     {"[fe80::1%4294967295]:21", "[fe80::1%4294967295]:21", "fe80::1%4294967295", AF_INET6, 21, ""},
+    {"[febf::1%lo]:21", "[febf::1%lo]:21", "febf::1%lo", AF_INET6, 21, ""}, /* the last that is link-local */
+    {"[ff01::1%lo]:21", "[ff01::1%lo]:21", "ff01::1%lo", AF_INET6, 21, ""},
     {"[ff02::1%lo]:21", "[ff02::1%lo]:21", "ff02::1%lo", AF_INET6, 21, ""},
     {"[fe80::1]:21", "[fe80::1]:21", "fe80::1", AF_INET6, 21, ""},
     {"192.0.2.1%eth0:21", "192.0.2.1%eth0:21", "192.0.2.1", AF_INET, 21, "eth0"},
@@ -193,6 +195,11 @@ static const struct {
     {"1.2.3.4%:21", "expected ':' and a port, or '%' and the name of a device, at column 8", ""},
     {"1.2.3.4%a%b:21", "expected ':' and a port, or '%' and the name of a device, at column 8", ""},
     {"*%abcdefghijklmnop:21", "expected ':' and a port, or '%' and the name of a device, at column 2", ""},
+    {"*%a,b:21", "expected ':' and a port, or '%' and the name of a device, at column 2", ""},
+    {"*%a{b:21", "expected ':' and a port, or '%' and the name of a device, at column 2", ""},
+    {"*%a}b:21", "expected ':' and a port, or '%' and the name of a device, at column 2", ""},
+    {"*%a*b:21", "expected ':' and a port, or '%' and the name of a device, at column 2", ""},
+    {"*%a\\b:21", "expected ':' and a port, or '%' and the name of a device, at column 2", ""},
     {"%eth0:21", "expected an address or '*' before the device, at column 1", ""},
     {"[fe80::1%]:21", "expected the name of a device behind '%', at column 10", ""},
     {"[fe80::1%a%b]:21", "expected the name of a device behind '%', at column 10", ""},
@@ -201,6 +208,10 @@ static const struct {
     {"[fe80::1%4294967296]:21", "there is no device 4294967296, at column 10", ""},
     {"[2001:db8::1%eth0]:21", "only a link-local address has a scope, at column 13",
      "to bind to a device, write [2001:db8::1]%eth0:PORT"},
+    {"[fec0::1%lo]:21", "only a link-local address has a scope, at column 9",
+     "to bind to a device, write [fec0::1]%lo:PORT"},
+    {"[ff05::1%lo]:21", "only a link-local address has a scope, at column 9",
+     "to bind to a device, write [ff05::1]%lo:PORT"},
     {"[::%eth0]:21", "only a link-local address has a scope, at column 4",
      "to bind to a device, write [::]%eth0:PORT"},
     {"[::ffff:1.2.3.4%eth0]:21", "only a link-local address has a scope, at column 16",
@@ -212,6 +223,7 @@ static const struct {
     {"1.2.3.4.:21", "an IPv4 address has four numbers from 0 to 255, at column 1", ""},
     {"127.1:21", "an IPv4 address has four numbers from 0 to 255, at column 1", ""},
     {"0x7f000001:21", "an IPv4 address has four numbers from 0 to 255, at column 1", ""},
+    {"0X7F000001:21", "an IPv4 address has four numbers from 0 to 255, at column 1", ""},
     {"21:21", "an IPv4 address has four numbers from 0 to 255, at column 1", ""},
     {" 21", "there is a space in it, at column 1", ""},
     {"21 ", "there is a space in it, at column 3", ""},
@@ -289,6 +301,9 @@ static void test_bounds_lengths(void **state)
     struct fp_error err;
     assert_int_equal(address_parse(string, &(struct address){0}, NULL, &err), FP_DATA);
     assert_string_equal(err.reason, "no name of a host is longer than 253, at column 1");
+    bool is_name = false;
+    assert_int_equal(address_parse(string + 1, &(struct address){0}, &is_name, &err), FP_DATA);
+    assert_true(is_name);
 }
 
 static void test_equal_looks_at_every_field(void **state)

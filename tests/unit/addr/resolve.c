@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include <cmocka.h>
 
@@ -80,6 +81,7 @@ static void test_says_what_is_wrong_with_a_list(void **state)
         {"127.0.0.1:21,[::ffff:127.0.0.1]:ftp", "[::ffff:127.0.0.1]:ftp",
          "it is in the list already, at column 14", ""},
         {"*:*", "*:*", "one port is expected, not every one, at column 3", "port 0 takes a free one"},
+        {"*:*1", "*:*1", "*1 is neither a port nor a TCP service of services(5), at column 3", ""},
         {"[fe80::1]:21", "[fe80::1]:21",
          "fe80::1 is on every link, so it needs the scope of one, at column 1",
          "write [fe80::1%eth0]:21, with its device for eth0"},
@@ -153,6 +155,25 @@ static void test_unknown_name_is_no_host(void **state)
     assert_string_equal(err.operation, "look up");
     assert_string_equal(err.what, "no..such");
     assert_string_not_equal(err.reason, "");
+}
+
+/* Without a descriptor nothing is known of the device: that it does not exist would be a lie. */
+static void test_a_device_that_cannot_be_asked_for_is_not_said_to_be_none(void **state)
+{
+    struct address_list list = {.count = 4711};
+    struct rlimit before;
+    struct fp_error err;
+
+    (void)state;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    struct rlimit none = {.rlim_cur = 0, .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    enum fp_status status = address_list_parse("*%lo:21", &list, &err);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_int_equal(status, FP_SYSTEM);
+    assert_int_equal(list.count, 4711);
+    assert_string_equal(err.what, "the device lo");
+    assert_string_equal(err.reason, "no socket can be made to ask with");
 }
 
 static void test_list_is_bounded(void **state)
@@ -238,6 +259,7 @@ int main(void)
         cmocka_unit_test(test_names_give_each_address_once),
         cmocka_unit_test(test_name_and_number_cannot_be_both),
         cmocka_unit_test(test_unknown_name_is_no_host),
+        cmocka_unit_test(test_a_device_that_cannot_be_asked_for_is_not_said_to_be_none),
         cmocka_unit_test(test_list_is_bounded),
         cmocka_unit_test(test_resolves_a_server),
         cmocka_unit_test(test_says_what_no_server_can_be),

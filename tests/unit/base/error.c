@@ -163,6 +163,11 @@ static void test_a_message_is_cut_between_escapes(void **state)
     }
     assert_int_equal(fp_error_format(&err, buffer, sizeof(whole)), sizeof(whole) - 1);
     assert_string_equal(buffer, whole);
+    /* Room for the dots alone, and for less. */
+    fp_error_format(&err, buffer, 4);
+    assert_string_equal(buffer, "...");
+    fp_error_format(&err, buffer, 3);
+    assert_string_equal(buffer, "ca");
 }
 
 static void test_null_is_not_written(void **state)
@@ -194,14 +199,22 @@ static void test_classes(void **state)
     } rows[] = {
         {EACCES, FP_NOT_PERMITTED, 77},
         {EPERM, FP_NOT_PERMITTED, 77},
+        {EROFS, FP_NOT_PERMITTED, 77},
         {ENOENT, FP_NO_INPUT, 66},
         {ENOTDIR, FP_NO_INPUT, 66},
+        {EISDIR, FP_NO_INPUT, 66},
         {ENOEXEC, FP_NO_INPUT, 66},
+        {ELOOP, FP_NO_INPUT, 66},
+        {ELIBBAD, FP_NO_INPUT, 66},
         {EADDRINUSE, FP_UNAVAILABLE, 69},
         {EADDRNOTAVAIL, FP_UNAVAILABLE, 69},
         {ECONNREFUSED, FP_UNAVAILABLE, 69},
+        {ENODEV, FP_UNAVAILABLE, 69},
+        {ENXIO, FP_UNAVAILABLE, 69},
         {ENETUNREACH, FP_NO_HOST, 68},
         {EHOSTUNREACH, FP_NO_HOST, 68},
+        {EHOSTDOWN, FP_NO_HOST, 68},
+        {ENETDOWN, FP_NO_HOST, 68},
         {ETIMEDOUT, FP_TIMED_OUT, 75},
         {EMFILE, FP_SYSTEM, 71},
         {ENOMEM, FP_SYSTEM, 71},
@@ -221,6 +234,19 @@ static void test_classes(void **state)
     assert_int_equal(fp_status_exit_code((enum fp_status)99), 70);
 }
 
+/* What may pass by itself, so that the one who asked may come again. */
+static void test_shortages(void **state)
+{
+    static const int shortages[] = {EMFILE, ENFILE, ENOMEM, ENOBUFS};
+    static const int others[] = {0, EAGAIN, ENOSPC, EACCES, ENOENT, EADDRINUSE};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(shortages) / sizeof(shortages[0]); i++)
+        assert_true(error_is_shortage(shortages[i]));
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+        assert_false(error_is_shortage(others[i]));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -236,6 +262,7 @@ int main(void)
         cmocka_unit_test(test_null_is_not_written),
         cmocka_unit_test(test_errno_is_kept),
         cmocka_unit_test(test_classes),
+        cmocka_unit_test(test_shortages),
     };
 
     return cmocka_run_group_tests_name("error", tests, NULL, NULL);

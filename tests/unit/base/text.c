@@ -95,6 +95,56 @@ static void test_escapes(void **state)
     }
 }
 
+static size_t encode(uint32_t code, unsigned char bytes[4])
+{
+    size_t length = code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
+
+    for (size_t i = length - 1; i > 0; i--, code >>= 6)
+        bytes[i] = (unsigned char)(0x80 | (code & 0x3f));
+    bytes[0] = (unsigned char)(length == 1 ? code : (0xf00U >> length & 0xff) | code);
+    return length;
+}
+
+/* U+200B to U+200F, U+2028 to U+202E, U+2060 to U+2069, the Arabic letter mark and the byte order mark. */
+static bool is_unseen(uint32_t code)
+{
+    return (code >= 0x200b && code <= 0x200f) || (code >= 0x2028 && code <= 0x202e) ||
+           (code >= 0x2060 && code <= 0x2069) || code == 0x61c || code == 0xfeff;
+}
+
+/* Of every character there is: it has its length, and is shown as it stands unless it moves what is seen. */
+static void test_every_character(void **state)
+{
+    (void)state;
+    for (uint32_t code = 0; code < 0x110000; code++) {
+        unsigned char bytes[4];
+        size_t length = encode(code, bytes);
+        bool is_character = code < 0xd800 || code > 0xdfff;
+        bool is_plain =
+            is_character && code >= ' ' && (code < 0x7f || code > 0x9f) && code != '\\' && !is_unseen(code);
+        char buffer[20];
+        struct text text;
+        text_init(&text, buffer, sizeof(buffer));
+        text_escape(&text, (const char *)bytes, length);
+        if (text_utf8_length(bytes, length) != (is_character ? length : 0) ||
+            text_end(&text) != (is_plain ? length : 4 * length))
+            fail_msg("U+%04X", code);
+    }
+}
+
+/* What was escaped before stays as it is; what was not does not come through by that. */
+static void test_escapes_again(void **state)
+{
+    char buffer[64];
+    struct text text;
+
+    (void)state;
+    text_init(&text, buffer, sizeof(buffer));
+    text_escape_again(&text, "a\\x0a\n\xff\xe2\x80\xae", 10);
+    text_end(&text);
+    assert_string_equal(buffer, "a\\x0a\\x0a\\xff\\xe2\\x80\\xae");
+}
+
 static void test_escapes_nul(void **state)
 {
     char buffer[16];
@@ -197,6 +247,8 @@ int main(void)
         cmocka_unit_test(test_appends_and_terminates),
         cmocka_unit_test(test_cuts_at_every_size),
         cmocka_unit_test(test_escapes),
+        cmocka_unit_test(test_every_character),
+        cmocka_unit_test(test_escapes_again),
         cmocka_unit_test(test_escapes_nul),
         cmocka_unit_test(test_escaped_is_printable),
         cmocka_unit_test(test_words),

@@ -35,7 +35,7 @@ static void test_ends(void **state)
     } rows[] = {
         {"{192.0.2.1:21, 198.51.100.7:1500}",
          ":21 21 ftp :ftp :1500 local::21 local:21 foreign:1500 192.0.2.1 198.51.100.0/24 192.0.2.1:21 *:21 "
-         "0.0.0.0/0 :20-22 192.0.2.0/31:21 ::ffff:192.0.2.1 ::ffff:192.0.2.0/120 "
+         "0.0.0.0/0 :20-22 192.0.2.0/31:21 ::ffff:192.0.2.1 ::ffff:192.0.2.0/120 ::ffff:203.0.113.1/90 "
          "local:192.0.2.1 foreign:198.51.100.7:* {192.0.2.1:21,198.51.100.7:1500} 192.0.2.1/31 tcp4 uid:33 "
          "cookie:1f cookie:1F inode:4711 established connected",
          ":22 foreign::21 local:1500 192.0.2.2 192.0.2.1:1500 192.0.2.0:21 192.0.2.2/31 ::/0 :22-30 :1-20 "
@@ -44,7 +44,10 @@ static void test_ends(void **state)
          "2001:db8::1 2001:db8::/32 [2001:db8::1]:21 ::/0 local:2001:db8::1 "
          "[2001:db8::/32]:9 foreign:[2001:db8::2] 2001:db8::3/127 tcp6",
          "2001:db8::3 [2001:db8::1]:9 2001:db9::/32 0.0.0.0/0 foreign:2001:db8::1 tcp4"},
-        {"{*:21, *:*}", ":21 local::21 {*:21,*:*} :1-65535", "192.0.2.1 :22 0.0.0.0/1 foreign::21 :1-20"},
+        {"{*:21, *:*}", ":21 local::21 {*:21,*:*} :1-65535",
+         "192.0.2.1 :22 0.0.0.0/1 foreign::21 :1-20 {*%eth0:21,*:*}"},
+        {"{*%eth0:21, *:*}", ":21 device:eth0 {*%eth0:21,*:*}",
+         "device:eth1 device:eth {*:21,*:*} {*%eth1:21,*:*}"},
     };
 
     (void)state;
@@ -77,6 +80,62 @@ static void test_states(void **state)
     assert_int_equal(filter_add(&filter, "established", NULL), FP_OK);
     /* What waits is accepted by those that listen, so their sockets are always asked for. */
     assert_int_equal(filter_states(&filter), DIAG_STATE_BIT(DIAG_ESTABLISHED) | DIAG_STATE_BIT(DIAG_LISTEN));
+}
+
+/* Each word is of its own states and no others. */
+static void test_every_state(void **state)
+{
+    static const struct {
+        const char *word;
+        uint8_t states[2];
+    } rows[] = {
+        {"listening", {DIAG_LISTEN}},
+        {"listen", {DIAG_LISTEN}},
+        {"established", {DIAG_ESTABLISHED}},
+        {"syn-sent", {DIAG_SYN_SENT}},
+        {"syn-received", {DIAG_SYN_RECEIVED, DIAG_NEW_SYN_RECEIVED}},
+        {"fin-wait-1", {DIAG_FIN_WAIT_1}},
+        {"fin-wait-2", {DIAG_FIN_WAIT_2}},
+        {"close-wait", {DIAG_CLOSE_WAIT}},
+        {"last-ack", {DIAG_LAST_ACK}},
+        {"closing", {DIAG_CLOSING}},
+        {"time-wait", {DIAG_TIME_WAIT}},
+        {"bound", {DIAG_BOUND}},
+    };
+    struct diag_socket socket = socket_of("{192.0.2.1:21, 192.0.2.2:9}", AF_INET, 0);
+    struct filter filter = {.count = 0};
+
+    (void)state;
+    for (socket.state = DIAG_ESTABLISHED; socket.state <= DIAG_BOUND; socket.state++) {
+        for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+            bool is_of_it = socket.state == rows[i].states[0] || socket.state == rows[i].states[1];
+            if (matches(rows[i].word, &socket) != is_of_it)
+                fail_msg("%s: %s", rows[i].word, diag_state_name(socket.state));
+        }
+        assert_int_equal(matches("connected", &socket), socket.state != DIAG_LISTEN &&
+                                                            socket.state != DIAG_BOUND &&
+                                                            socket.state != DIAG_CLOSED);
+    }
+    /* A kernel before Linux 6.8 calls closed what is bound. */
+    assert_int_equal(filter_add(&filter, "bound", NULL), FP_OK);
+    assert_int_equal(filter_states(&filter),
+                     DIAG_STATE_BIT(DIAG_BOUND) | DIAG_STATE_BIT(DIAG_CLOSED) | DIAG_STATE_BIT(DIAG_LISTEN));
+}
+
+/* The kernel says 0 for what it does not know: nobody asks for that. */
+static void test_what_is_not_known_matches_nothing(void **state)
+{
+    struct diag_socket socket = socket_of("{192.0.2.1:21, 192.0.2.2:9}", AF_INET, DIAG_TIME_WAIT);
+    struct pairs_table table = {.count = 0};
+    struct pairs_row row = {.connection = 0};
+    struct filter filter = {.count = 0};
+
+    (void)state;
+    socket.inode = 0;
+    socket.uid = 0;
+    assert_false(matches("uid:0", &socket));
+    assert_int_equal(filter_add(&filter, "connection:0", NULL), FP_OK);
+    assert_false(filter_matches_owner(&filter, &table, &row));
 }
 
 static void test_all_terms_must_match(void **state)
@@ -148,6 +207,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ends),
         cmocka_unit_test(test_states),
+        cmocka_unit_test(test_every_state),
+        cmocka_unit_test(test_what_is_not_known_matches_nothing),
         cmocka_unit_test(test_all_terms_must_match),
         cmocka_unit_test(test_bad_terms),
     };

@@ -97,11 +97,57 @@ static void test_another_namespace(void **state)
     fp_pairs_free(NULL);
 }
 
+/* Of a connection bound to a device: each end as the sockets themselves have it, and what each has sent. */
+static void test_a_connection(void **state)
+{
+    struct sockaddr_in in = {.sin_family = AF_INET,
+                             .sin_port = htons(PORT),
+                             .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    struct sockaddr_storage foreign = {.ss_family = AF_UNSPEC};
+    socklen_t length = sizeof(foreign);
+    struct fp_error err;
+    struct fp_pair pair;
+    char bytes[5];
+
+    (void)state;
+    int listening_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int client_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(setsockopt(listening_fd, SOL_SOCKET, SO_BINDTODEVICE, "lo", sizeof("lo")), 0);
+    assert_int_equal(bind(listening_fd, (struct sockaddr *)&in, sizeof(in)), 0);
+    assert_int_equal(listen(listening_fd, 7), 0);
+    assert_int_equal(connect(client_fd, (struct sockaddr *)&in, sizeof(in)), 0);
+    int fd = accept(listening_fd, (struct sockaddr *)&foreign, &length);
+    assert_int_equal(send(client_fd, "12345", 5, 0), 5);
+    assert_int_equal(recv(fd, bytes, sizeof(bytes), MSG_WAITALL), 5);
+    assert_int_equal(send(fd, "123", 3, 0), 3);
+    assert_int_equal(recv(client_fd, bytes, 3, MSG_WAITALL), 3);
+    struct fp_pairs *pairs = fp_pairs_new(&err);
+    fp_pairs_count_bytes(pairs, true);
+    assert_int_equal(fp_pairs_filter(pairs, "local::21", &err), FP_OK);
+    assert_int_equal(fp_pairs_filter(pairs, "established", &err), FP_OK);
+    assert_int_equal(fp_pairs_read(pairs, &err), FP_OK);
+    assert_true(fp_pairs_get(pairs, 0, &pair));
+    assert_false(fp_pairs_get(pairs, 1, &pair));
+    assert_memory_equal(&pair.local, &in, sizeof(in));
+    assert_memory_equal(&pair.foreign, &foreign, sizeof(in));
+    assert_string_equal(pair.device, "lo");
+    assert_int_equal(pair.uid, getuid());
+    assert_int_equal(pair.bytes_received, 5);
+    assert_int_equal(pair.bytes_sent, 3);
+    assert_int_equal(pair.bytes_resent, 0);
+    assert_true(pair.rtt_us > 0);
+    close(fd);
+    close(client_fd);
+    close(listening_fd);
+    fp_pairs_free(pairs);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_listening_socket_and_what_waits),
         cmocka_unit_test(test_another_namespace),
+        cmocka_unit_test(test_a_connection),
     };
 
     return cmocka_run_group_tests(tests, netns_set_up, NULL);

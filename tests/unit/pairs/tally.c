@@ -3,6 +3,7 @@
 
 #include "sys/socket.h"
 
+#include <arpa/inet.h>
 #include <linux/filter.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -12,6 +13,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 
 #include <cmocka.h>
@@ -357,6 +359,88 @@ static void test_unheard_reply(void **state)
 }
 
 /* What is not read in time is lost, and that is counted; later announcements come again. */
+/* By itself nothing has a link-local address here. */
+static void add_link_local(void)
+{
+    struct {
+        struct in6_addr address;
+        uint32_t prefix;
+        int interface;
+    } wanted = {.prefix = 64, .interface = 1};
+    struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons(9), .sin6_scope_id = 1};
+
+    inet_pton(AF_INET6, "fe80::1", &wanted.address);
+    in6.sin6_addr = wanted.address;
+    int fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(ioctl(fd, SIOCSIFADDR, &wanted), 0);
+    /* The kernel takes its time to be sure that the address is nobody else's. */
+    for (int waited = 0; bind(fd, (struct sockaddr *)&in6, sizeof(in6)) < 0; waited += 5) {
+        assert_in_range(waited, 0, PATIENCE_MS);
+        poll(NULL, 0, 5);
+    }
+    close(fd);
+}
+
+static int state_of(int fd)
+{
+    struct tcp_info info = {0};
+    socklen_t length = sizeof(info);
+
+    assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length), 0);
+    return info.tcpi_state;
+}
+
+/*
+ * A client that hears nothing more once the connection is there: the process has gone, and TCP waits for the client to
+ * acknowledge that. The client's end has come and was read, before ours or behind it: it does not count.
+ */
+static void run_unheard_end(int family, const char *host, const struct exchange *exchange)
+{
+    struct sock_filter drop = BPF_STMT(BPF_RET | BPF_K, 0);
+    struct sock_fprog program = {.len = 1, .filter = &drop};
+    const uint16_t port = PORT;
+    struct sockaddr_storage sa;
+    struct tally_bytes counted;
+    struct tally tally;
+
+    int listening_fd = open_listening(family, host, PORT, &sa);
+    assert_int_equal(tally_open(&tally, &port, 1), 0);
+    int client_fd = socket(sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(client_fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
+    struct served served = take(listening_fd);
+    assert_int_equal(setsockopt(client_fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        close(client_fd);
+        run_worker(served.fd, exchange);
+    }
+    write_bytes(client_fd, exchange->request);
+    while (exchange->worker == REPLY_AND_WAIT && state_of(served.fd) != TCP_FIN_WAIT1)
+        poll(NULL, 0, 5);
+    close(served.fd);
+    shutdown(client_fd, SHUT_WR);
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    assert_true(tally_ask(&tally, &served.pair, 0, served.cookie, &counted));
+    check(exchange, host, &counted);
+    tally_close(&tally);
+    close(client_fd);
+    close(listening_fd);
+}
+
+static void test_unheard_ends(void **state)
+{
+    static const struct exchange first = {
+        "the server ends first", REPLY_AND_WAIT, HALF_CLOSE, 12, 12, 12, 12};
+    static const struct exchange last = {"the server ends last", READ_TO_END, HALF_CLOSE, 12, 12, 12, 12};
+
+    (void)state;
+    run_unheard_end(AF_INET, "127.0.0.1", &first);
+    run_unheard_end(AF_INET, "127.0.0.1", &last);
+    /* The kernel looks for such an address only on the interface of its scope. */
+    add_link_local();
+    run_unheard_end(AF_UNSPEC, "fe80::1%lo", &last);
+}
+
 static void test_overrun(void **state)
 {
     static const struct exchange exchange = {"", READ_NOTHING, RESET, 1, 1, 0, 1};
@@ -395,6 +479,7 @@ int main(void)
         cmocka_unit_test(test_ipv4_on_an_ipv6_socket),
         cmocka_unit_test(test_other_ports_are_not_announced),
         cmocka_unit_test(test_unheard_reply),
+        cmocka_unit_test(test_unheard_ends),
         cmocka_unit_test(test_overrun),
     };
 

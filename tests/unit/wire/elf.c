@@ -63,6 +63,26 @@ static void test_kinds(void **state)
     free(bytes);
 }
 
+/* A name that goes on is another, and headers of another size than ours are read by nobody here. */
+static void test_what_is_like_ours(void **state)
+{
+    size_t length;
+    char *bytes = read_self(&length);
+    Elf64_Ehdr *header = (Elf64_Ehdr *)(void *)bytes;
+    char *name = bytes;
+
+    (void)state;
+    while ((name = memmem(name + 1, length - (size_t)(name + 1 - bytes), "__libc_start_main", 18)) != NULL)
+        name[17] = 'x';
+    assert_int_equal(elf_read(bytes, length), ELF_NO_START);
+    header->e_phentsize = sizeof(Elf32_Phdr);
+    assert_int_equal(elf_read(bytes, length), ELF_FOREIGN);
+    header->e_phentsize = sizeof(Elf64_Phdr);
+    header->e_ident[EI_CLASS] = ELFCLASS32;
+    assert_int_equal(elf_read(bytes, length), ELF_FOREIGN);
+    free(bytes);
+}
+
 /* Cut anywhere in its front, and with each byte of its headers changed, it is read within its bounds (the sanitizer sees to that). */
 static void test_broken(void **state)
 {
@@ -110,6 +130,7 @@ static void test_arguments_of_scripts(void **state)
     check_argument("#!/bin/sh\n", 64, NULL);
     check_argument("#!/bin/sh  \t\n-x\n", 64, NULL);
     check_argument("#!/bin/sh -x\n", 64, "-x");
+    check_argument("#!/bin/sh\t-x\n", 64, "-x");
     check_argument("#! /usr/bin/env -S a\tb  c \t\n", 64, "-S a\tb  c");
     check_argument("#!/bin/sh -x", 64, NULL);
     check_argument("#!/bin/sh 123\n", 4, "123");
@@ -124,6 +145,7 @@ static void test_scripts(void **state)
     check_script("#!/bin/sh\n", 64, "/bin/sh");
     check_script("#! /usr/bin/env python3\n", 64, "/usr/bin/env");
     check_script("#!\t/bin/x -a\n", 64, "/bin/x");
+    check_script("#!/bin/x\t-a\n", 64, "/bin/x");
     check_script("#!/bin/sh", 64, NULL); /* no end of line: not whole, for all we know */
     check_script("#!/bin/sh\n", 8, "/bin/sh");
     check_script("#!/bin/sh\n", 7, NULL);
@@ -137,6 +159,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_kinds),
+        cmocka_unit_test(test_what_is_like_ours),
         cmocka_unit_test(test_broken),
         cmocka_unit_test(test_scripts),
         cmocka_unit_test(test_arguments_of_scripts),

@@ -94,6 +94,32 @@ static void test_a_segment(void **state)
     assert_int_equal(segment.length, 3);
     assert_int_equal(segment.direction, PACKET_UNKNOWN);
     assert_false(segment.more);
+    /* It says 0x1234, which tells of no other fragment where there is none. */
+    assert_int_equal(segment.identification, 0);
+}
+
+/* The ninth flag (AE, once NS) stands beside the length of the header. */
+static void test_all_the_flags(void **state)
+{
+    struct frame frame = frame_of(IPV4, "05dc 0015 01020304 05060708 51ff ffdc 0000 0000 616263", "");
+
+    (void)state;
+    assert_int_equal(segment_of(PACKET_LINK_RAW, &frame).flags, 0x1ff);
+}
+
+/* A file that says that a frame was shorter than what it holds of it: what is there counts. */
+static void test_a_length_below_what_was_captured(void **state)
+{
+    struct frame frame = frame_of(ETHERNET_4, IPV4, TCP);
+    struct segment segment = {.length = 0};
+    const char *reason;
+    uint32_t captured = frame.length;
+
+    (void)state;
+    for (frame.length = 0; frame.length < captured; frame.length++) {
+        assert_int_equal(parse(PACKET_LINK_ETHERNET, &frame, captured, &segment, &reason), PACKET_SEGMENT);
+        assert_int_equal(segment.length, 3);
+    }
 }
 
 /* Every link, each with IPv4 or IPv6 behind it. */
@@ -110,6 +136,8 @@ static void test_links(void **state)
         {PACKET_LINK_ETHERNET, ETHERNET_6, true, PACKET_UNKNOWN, 0},
         {PACKET_LINK_ETHERNET, "020000000001 020000000002 8100 0005 0800", false, PACKET_UNKNOWN, 0},
         {PACKET_LINK_ETHERNET, "020000000001 020000000002 88a8 0005 8100 0006 86dd", true, PACKET_UNKNOWN, 0},
+        {PACKET_LINK_ETHERNET, "020000000001 020000000002 9100 0005 8100 0006 0800", false, PACKET_UNKNOWN,
+         0},
         {PACKET_LINK_RAW, "", false, PACKET_UNKNOWN, 0},
         {PACKET_LINK_RAW_OPENBSD, "", true, PACKET_UNKNOWN, 0},
         {PACKET_LINK_RAW_FILE, "", true, PACKET_UNKNOWN, 0},
@@ -118,6 +146,8 @@ static void test_links(void **state)
         {PACKET_LINK_NULL, "02000000", false, PACKET_UNKNOWN, 0},
         {PACKET_LINK_NULL, "00000002", false, PACKET_UNKNOWN, 0},
         {PACKET_LINK_NULL, "1e000000", true, PACKET_UNKNOWN, 0},
+        {PACKET_LINK_NULL, "18000000", true, PACKET_UNKNOWN, 0},
+        {PACKET_LINK_NULL, "0a000000", true, PACKET_UNKNOWN, 0},
         {PACKET_LINK_LOOP, "0000001c", true, PACKET_UNKNOWN, 0},
         {PACKET_LINK_COOKED, "0000 0001 0006 0200000000010000 0800", false, PACKET_INCOMING, 0},
         {PACKET_LINK_COOKED, "0001 0001 0006 0200000000010000 0800", false, PACKET_BROADCAST, 0},
@@ -165,6 +195,10 @@ static void test_what_is_between(void **state)
         /* a jumbogram, whose option says less than the frame has; and one without the option */
         {"60000000 0000 00 40 " IPV6_ENDS, "06 00 c204 0000001f " TCP " 7878", 3},
         {"60000000 0000 06 40 " IPV6_ENDS, TCP " 7878", 5},
+        /* that option behind two of padding; and one cut by the end of the options, which is none */
+        {"60000000 0000 00 40 " IPV6_ENDS, "06 01 00 0103ffffff c20400000027 0000 " TCP " 7878", 3},
+        {"60000000 002f 00 40 " IPV6_ENDS, "00 00 01020000c204 00 00 000102000000 06 00 010400000000 " TCP,
+         3},
     };
 
     (void)state;
@@ -184,6 +218,9 @@ static void test_fragments(void **state)
     struct frame later = frame_of("4500 001c 1234 0003 40 06 0000 c6336407 c0000201", "4142434445464748", "");
     struct frame later_6 =
         frame_of("60000000 0010 2c 40 " IPV6_ENDS, "06 00 0018 00000007", "4142434445464748");
+    struct frame first_6 = frame_of("60000000 001f 2c 40 " IPV6_ENDS, "06 00 0001 00000007", TCP);
+    struct frame middle_6 =
+        frame_of("60000000 0010 2c 40 " IPV6_ENDS, "06 00 0019 00000007", "4142434445464748");
     struct frame udp = frame_of("4500 001c 1234 0003 40 11 0000 c6336407 c0000201", "4142434445464748", "");
     struct segment segment = segment_of(PACKET_LINK_RAW, &first);
     const char *reason;
@@ -201,6 +238,13 @@ static void test_fragments(void **state)
     assert_int_equal(segment.identification, 7);
     assert_int_equal(segment.offset, 24);
     assert_int_equal(segment.length, 8);
+    assert_false(segment.more);
+    assert_int_equal(parse(PACKET_LINK_RAW, &middle_6, middle_6.length, &segment, &reason), PACKET_FRAGMENT);
+    assert_int_equal(segment.offset, 24);
+    assert_true(segment.more);
+    segment = segment_of(PACKET_LINK_RAW, &first_6);
+    assert_int_equal(segment.identification, 7);
+    assert_true(segment.more);
     assert_int_equal(parse(PACKET_LINK_RAW, &udp, udp.length, &segment, &reason), PACKET_OTHER);
 }
 
@@ -309,9 +353,14 @@ static void test_flags(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_a_segment),       cmocka_unit_test(test_links),
-        cmocka_unit_test(test_what_is_between), cmocka_unit_test(test_fragments),
-        cmocka_unit_test(test_what_is_none),    cmocka_unit_test(test_cut_anywhere),
+        cmocka_unit_test(test_a_segment),
+        cmocka_unit_test(test_all_the_flags),
+        cmocka_unit_test(test_a_length_below_what_was_captured),
+        cmocka_unit_test(test_links),
+        cmocka_unit_test(test_what_is_between),
+        cmocka_unit_test(test_fragments),
+        cmocka_unit_test(test_what_is_none),
+        cmocka_unit_test(test_cut_anywhere),
         cmocka_unit_test(test_flags),
     };
 

@@ -78,6 +78,10 @@ static struct tcp_info info_of(uint64_t received, uint64_t sent, uint64_t again)
         .tcpi_bytes_retrans = again,
         .tcpi_bytes_acked = 77,
         .tcpi_notsent_bytes = 5,
+        .tcpi_rtt = 1500,
+        .tcpi_rttvar = 700,
+        .tcpi_retransmits = 1,
+        .tcpi_total_retrans = 3,
     };
 }
 
@@ -139,6 +143,10 @@ static void test_a_connection(void **state)
     assert_int_equal(socket.bytes_sent, 4000);
     assert_int_equal(socket.bytes_acked, 77);
     assert_int_equal(socket.bytes_unsent, 5);
+    assert_int_equal(socket.bytes_resent, 1000);
+    assert_int_equal(socket.segments_resent, 3);
+    assert_int_equal(socket.rtt_us, 1500);
+    assert_int_equal(socket.rtt_variation_us, 700);
 }
 
 /* One message and how its pair is to be shown. */
@@ -489,11 +497,14 @@ static void test_filter(void **state)
 
 static void test_state_names(void **state)
 {
+    static const char *const names[] = {"UNKNOWN",      "ESTABLISHED", "SYN-SENT",  "SYN-RECEIVED",
+                                        "FIN-WAIT-1",   "FIN-WAIT-2",  "TIME-WAIT", "CLOSED",
+                                        "CLOSE-WAIT",   "LAST-ACK",    "LISTEN",    "CLOSING",
+                                        "SYN-RECEIVED", "BOUND"};
+
     (void)state;
-    assert_string_equal(diag_state_name(DIAG_ESTABLISHED), "ESTABLISHED");
-    assert_string_equal(diag_state_name(DIAG_NEW_SYN_RECEIVED), "SYN-RECEIVED");
-    assert_string_equal(diag_state_name(DIAG_BOUND), "BOUND");
-    assert_string_equal(diag_state_name(0), "UNKNOWN");
+    for (uint8_t number = 0; number < 14; number++)
+        assert_string_equal(diag_state_name(number), names[number]);
     for (int number = 14; number < 256; number++)
         assert_string_equal(diag_state_name((uint8_t)number), "UNKNOWN");
 }

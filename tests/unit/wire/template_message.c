@@ -34,6 +34,7 @@ static void test_marker_refused(void **state)
                                         "1",
                                         "1,2,3,4,1,0",
                                         "1,2,3,4,1,0,",
+                                        "1,2,3,4,2,0,0",
                                         "1,2,3,4,9,0,0",
                                         "1,2,3,4,1,2,0",
                                         "1,2,3,4,1,0,2",
@@ -65,6 +66,11 @@ static void test_order(void **state)
     assert_false(template_order_check(&order.head, order.text, bytes));
     order.head = (struct template_order_head){.variables = 1, .text_length = 7};
     assert_false(template_order_check(&order.head, order.text, sizeof(order.head) + 7));
+    /* As much text as there is room for, and one byte more. */
+    memset(order.text, 'x', TEMPLATE_TEXT_BYTES - 1);
+    order.text[TEMPLATE_TEXT_BYTES - 1] = '\0';
+    order.head.text_length = TEMPLATE_TEXT_BYTES;
+    assert_true(template_order_check(&order.head, order.text, sizeof(order)));
     order.head.text_length = TEMPLATE_TEXT_BYTES + 1;
     assert_false(template_order_check(&order.head, order.text, sizeof(order.head) + TEMPLATE_TEXT_BYTES + 1));
 }
