@@ -144,6 +144,15 @@ def test_help_is_no_error(arguments):
     assert code == 0 and out != "" and errors == ""
 
 
+@pytest.mark.parametrize("failure, reason", [("ENFILE", "Too many open files in system"),
+                                             ("ENOMEM", "Cannot allocate memory")])
+def test_a_service_that_cannot_be_looked_up_is_not_said_to_be_none(strace, failure, reason):
+    result = subprocess.run(["strace", "-o", "/dev/null", "-P", "/etc/services", "-e", f"inject=openat:error={failure}",
+                             forkport.FORKPORT, "connect", "127.0.0.1:ftp"], capture_output=True, text=True,
+                            timeout=forkport.DEADLINE, check=False, env=forkport.TRACED)
+    assert (result.returncode, result.stderr) == (71, f"forkport: cannot look up the service ftp: {reason}\n")
+
+
 @pytest.fixture
 def stranger(root, public_forkport):
     """refused(), by somebody who may do nothing."""

@@ -450,6 +450,29 @@ def test_table_and_what_is_over(capture, table):
     assert forkport.run("demux", "--read", path, "--table", sockets)[0] == 0
 
 
+def test_table_of_every_state(capture, table):
+    """A row for each; a cookie tells one from another at the same pair, which makes two of them a group."""
+    states = ["ESTABLISHED", "SYN-SENT", "SYN-RECEIVED", "FIN-WAIT-1", "FIN-WAIT-2", "TIME-WAIT", "CLOSED", "CLOSE-WAIT",
+              "LAST-ACK", "CLOSING", "BOUND"]
+    path = capture([packets.Talk(CLIENT, SERVER).send(0, SYN)])
+    others = [row("tcp4", state, "{10.0.0.2:22, 10.0.0.1:%d}" % number, 7) for number, state in enumerate(states, 1)]
+    for cookies, certainty in (("a1", "b2"), "group"), (("a1", "a1"), "exact"):
+        [found] = lines(path, "--table", table(*others, *(
+            row("tcp4", "LISTEN", "{10.0.0.2:21, *:*}", 1) | {"cookie": cookie} for cookie in cookies)))
+        assert (found["answer"], found["certainty"]) == ("listening", certainty)
+
+
+def test_table_of_what_waits(capture, table):
+    """It is of those who listen at its address, and of the wildcard's where nobody does."""
+    path = capture([packets.Talk(CLIENT, SERVER).send(0)])
+    waiting = row("tcp4", "ESTABLISHED", PAIR, 3, owner="waiting")
+    exact, wildcard = (row(proto, "LISTEN", f"{{{end}:21, *:*}}", pid) for proto, end, pid in (
+        ("tcp4", "10.0.0.2", 3), ("tcp6", "*", 6)))
+    for listening, pid in ([exact, wildcard], 3), ([row("tcp4", "LISTEN", "{*:21, *:*}", 4)], 4):
+        [found] = lines(path, "--table", table(waiting, *listening))
+        assert (found["answer"], [process["pid"] for process in found["processes"]]) == ("connected", [pid])
+
+
 def test_table_of_ipv6(capture, table):
     """A socket for both families takes IPv4 and IPv6, one for IPv6 alone does not; scopes are another host's business."""
     frames = [packets.Talk(CLIENT, SERVER).send(0, SYN), packets.Talk(("2001:db8::1", 1), ("2001:db8::2", 21)).send(0, SYN),
@@ -467,6 +490,7 @@ def test_bad_tables(capture, tmp_path):
     for content, said in [("", "line 1: the file is empty"), ("{}\n", "line 1: it is not the head"),
                           ("\0\n", "line 1: it is not the head"), (head.replace("1}", "2}"), "line 1: the table is of a later"),
                           (head + "[]\n", "line 2: it is no JSON object"), (head + "{\n", "line 2: it is no JSON object"),
+                          (head + '{"proto":"tcp4","proto":"tcp4"}\n', "line 2: it is no JSON object"),
                           (head + '{"proto":"tcp4","state":"LISTEN","pair":"{*:21}"}\n', "line 2: it is no socket")]:
         (tmp_path / "table").write_text(content)
         status, out, error = forkport.run("demux", "--read", path, "--table", tmp_path / "table")

@@ -1,17 +1,23 @@
 """forkport pairs: every socket pair of the host, and who holds it."""
 import contextlib
+import fcntl
 import json
 import os
+import pty
 import re
 import resource
 import shutil
+import select
 import socket
+import struct
 import subprocess
+import termios
 import threading
+import time
 
 import pytest
 
-from forkport import DEADLINE, FORKPORT, NOBODY, children, until
+from forkport import DEADLINE, FORKPORT, NOBODY, TRACED, children, until
 
 CONNECTIONS = 5000
 COMMON = ["proto", "state", "local", "foreign", "pair", "cookie", "inode", "uid", "device", "processes"]
@@ -140,6 +146,83 @@ def test_what_waits_does_so_for_the_socket_that_the_kernel_chose():
             assert sorted(holders(row)) == sorted((os.getpid(), made.fileno()) for made in wanted), host
 
 
+def test_what_waits_does_not_do_so_for_a_socket_of_a_device_that_did_not_take_it():
+    with contextlib.ExitStack() as open_ones:
+        port, made = 0, []
+        for device in (b"lo", b""):  # the last to listen takes it
+            made.append(open_ones.enter_context(socket.socket()))
+            made[-1].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            made[-1].setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device)
+            made[-1].bind(("0.0.0.0", port))
+            made[-1].listen()
+            port = made[0].getsockname()[1]
+        open_ones.enter_context(socket.create_connection(("127.0.0.1", port)))
+        [row] = rows(f"local::{port}", "waiting").values()
+        assert holders(row) == [(os.getpid(), made[1].fileno())]
+
+
+def test_a_half_open_connection_waits_as_well(listening, port):
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 30)
+    with socket.create_connection(("127.0.0.1", port)):
+        [row] = rows(f"local::{port}", "syn-received").values()
+        assert (row["owner"], holders(row)) == ("waiting", [(os.getpid(), listening.fileno())])
+
+
+def test_a_process_of_another_pid_namespace_is_not_seen(root, listening, port):
+    """Which is another thing than not being permitted to look."""
+    inside = ["unshare", "--pid", "--fork", "--mount-proc", FORKPORT, "pairs", "--json", f":{port}"]
+    result = subprocess.run(inside, capture_output=True, text=True, timeout=DEADLINE, check=False)
+    if "unshare" in result.stderr:
+        pytest.skip(result.stderr.strip())
+    row = json.loads(result.stdout)
+    assert (row["owner"], row["processes"]) == ("unseen", [])
+
+
+def test_a_scope_is_no_device_and_a_device_that_is_gone_has_no_name(network):
+    host = network.host("one")
+    host.run("ip", "-6", "address", "add", "fe80::1/64", "dev", "lo", "nodad")
+    host.run("ip", "link", "add", "eth0", "type", "veth", "peer", "name", "eth1")
+    with contextlib.ExitStack() as open_ones:
+        def listen(address, device=None):
+            made = open_ones.enter_context(host.socket(socket.AF_INET if device else socket.AF_INET6))
+            if device:
+                made.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device)
+            made.bind(address)
+            made.listen()
+
+        listen(("fe80::1", 20, 0, 1))
+        # In both orders, so that the kernel lists one that has a name just before one that has none.
+        for port, devices in (21, (b"lo", b"eth0")), (22, (b"eth0", b"lo")):
+            for device in devices:
+                listen(("", port), device)
+        host.run("ip", "link", "del", "eth0")
+        found = [json.loads(line) for line in host.run(FORKPORT, "pairs", "--json").splitlines()]
+        assert [(row["pair"], row["device"]) for row in found] == [
+            ("{[fe80::1%lo]:20, *:*}", None), ("{*:21, *:*}", None), ("{*%lo:21, *:*}", "lo"),
+            ("{*:22, *:*}", None), ("{*%lo:22, *:*}", "lo")]
+
+
+def test_a_device_whose_name_would_break_the_notation_has_its_number(network):
+    host = network.host("one")
+    for step in "set lo down", "set lo name a]b", "set a]b up":
+        host.run("ip", "link", *step.split())
+    host.run("ip", "-6", "address", "add", "fe80::1/64", "dev", "a]b", "nodad")
+    with host.socket(socket.AF_INET6) as made:
+        made.bind(("fe80::1", 20, 0, 1))
+        made.listen()
+        assert json.loads(host.run(FORKPORT, "pairs", "--json"))["pair"] == "{[fe80::1%1]:20, *:*}"
+
+
+@pytest.mark.parametrize("failure, reason", [
+    ("socket:error=EPROTONOSUPPORT", "Protocol not supported"), ("sendto:error=ENOENT", "No such file or directory")])
+def test_a_kernel_that_does_not_tell_is_said(strace, failure, reason):
+    result = subprocess.run(["strace", "-o", "/dev/null", "-e", f"inject={failure}", FORKPORT, "pairs"],
+                            capture_output=True, text=True, timeout=DEADLINE, check=False, env=TRACED)
+    assert (result.stdout, result.stderr) == (
+        "", f"forkport: cannot read the kernel's table of sockets: {reason} (the kernel lacks the modules tcp_diag and "
+            "inet_diag)\n")
+
+
 def test_time_wait_and_orphans_have_no_process(listening, port):
     with connected(listening) as (client, accepted):
         pair = pair_of(accepted)
@@ -229,11 +312,39 @@ def test_filters(listening, port, terms, expected):
     (["--frob"], 64, "there is no such option"),
     (["--namespace"], 64, "NAME|PID is expected behind it"),
     (["--interval", "0"], 64, "cannot set --interval to 0: a whole number from 1"),
+    (["--watch", "--save", "table"], 64, "--watch and --save do not go together"),
+    (["--save", "/dev/full"], 71, "cannot save the table in /dev/full: No space left on device"),
+    (["--save", "/there/is/none"], 66, "cannot save the table in /there/is/none: No such file or directory"),
     (["--namespace", "there-is-no-such"], 66, "cannot enter the network namespace there-is-no-such: No such file"),
 ])
 def test_bad_arguments_get_one_line(arguments, code, message):
     text = run(*arguments, code=code)
     assert message in text and text.count("\n") == 1
+
+
+def test_a_table_that_cannot_be_printed_is_said(listening, port):
+    with open("/dev/full", "w") as full:
+        result = subprocess.run([FORKPORT, "pairs", f":{port}"], stdout=full, stderr=subprocess.PIPE, text=True,
+                                timeout=DEADLINE, check=False)
+    assert (result.returncode, result.stderr) == (71, "forkport: cannot print the table: No space left on device\n")
+
+
+def test_a_disk_that_fails_at_the_end_of_a_table_is_said(strace, listening, port, tmp_path):
+    path = tmp_path / "table"
+    path.touch()
+    result = subprocess.run(["strace", "-o", "/dev/null", "-P", path, "-e", "inject=close:error=EIO", FORKPORT, "pairs",
+                             "--save", path, f":{port}"], capture_output=True, text=True, timeout=DEADLINE, check=False,
+                            env=TRACED)
+    assert (result.returncode, result.stderr) == (
+        71, f"forkport: cannot save the table in {path}: Input/output error\n")
+
+
+def test_what_was_asked_for_is_saved_and_nothing_else(listening, port, tmp_path):
+    with connected(listening):
+        assert run("--save", tmp_path / "table", f":{port}", "listening") == ""
+        head, *saved = map(json.loads, (tmp_path / "table").read_text().splitlines())
+        assert head["table"] == 1 and re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", head["time"])
+        assert [row["pair"] for row in saved] == [notation(listening.getsockname())]
 
 
 def test_nothing_that_matches_is_1_and_prints_nothing():
@@ -293,6 +404,95 @@ def test_service_and_connection_of_a_running_server(serve):
         worker = found[wanted[0]]["processes"][0]["pid"]
         assert rows(f"pid:{worker}")[wanted[0]]["connection"] == 1
         assert "service" not in rows(f"foreign::{server.port}")[pair_of(first)]
+
+
+def test_service_of_a_copy_of_the_server_and_of_what_waits_for_it(serve):
+    """A worker of a builtin has no environment that tells its number, and what waits has no worker yet."""
+    server = serve("127.0.0.1:0", "--builtin", "echo", "--max", 1)
+    with server.connect() as first, server.connect() as second:
+        until(lambda: len(children(server.pid)) == 1)
+        found = until(lambda: (lambda r: r if [row["owner"] for row in r.values()].count("waiting") == 1 else None)(
+            rows(f"local::{server.port}")))
+        assert {row.get("service") for row in found.values()} == {"echo"}
+        assert not any("connection" in row for row in found.values())
+        assert found[notation(second.getpeername(), second.getsockname())]["owner"] == "waiting"
+        assert found[notation(first.getpeername(), first.getsockname())]["owner"] == "held"
+
+
+def test_a_program_that_only_listens_is_no_service(listening, port):
+    assert "service" not in rows(f":{port}")[notation(("127.0.0.1", port))]
+
+
+def test_watch_marks_its_lines(listening, port):
+    with subprocess.Popen([FORKPORT, "pairs", "--watch", f"local::{port}"], stdout=subprocess.PIPE, text=True) as watch:
+        try:
+            assert re.match(r"\+ tcp4 +LISTEN +0 ", watch.stdout.readline())
+            with connected(listening) as (client, accepted):
+                # It may have been looked at before it was accepted.
+                until(lambda: re.match(rf"[+*] tcp4 +ESTABLISHED .*\(fd {accepted.fileno()}\)$", watch.stdout.readline()))
+                client.sendall(b"x")
+                assert re.match(r"\* tcp4 +ESTABLISHED +1 ", watch.stdout.readline())
+                # What is not read is lost when it is closed: by a reset, which leaves nothing.
+            assert re.match(r"- tcp4 +ESTABLISHED +1 ", watch.stdout.readline())
+        finally:
+            watch.kill()
+
+
+@contextlib.contextmanager
+def on_terminal(rows_shown, columns, *arguments):
+    """What the command writes to a terminal of this size: a function that reads until it has all that is given it."""
+    leader, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows_shown, columns, 0, 0))
+    text = ""
+
+    def read(wanted):
+        nonlocal text
+        while wanted not in text:
+            assert select.select([leader], [], [], DEADLINE)[0], text
+            text += os.read(leader, 65536).decode()
+        found, text = text.split(wanted, 1)
+        return found
+
+    with subprocess.Popen([FORKPORT, "pairs", *arguments], stdout=terminal) as process:
+        try:
+            yield read
+        finally:
+            process.kill()
+            os.close(terminal)
+            os.close(leader)
+
+
+def test_lines_end_at_the_edge_of_the_terminal(listening, port):
+    whole = run(f":{port}").splitlines()
+    with on_terminal(24, 40, f":{port}") as read:
+        assert [read("\r\n") for _ in whole] == [line[:40] for line in whole]
+
+
+def test_watch_draws_a_screen(listening, port):
+    """The first table has no marks; what comes later is marked once. A look a second, unless told otherwise."""
+    with on_terminal(24, 200, "--watch", f"local::{port}") as read:
+        assert read("\033[H") == "\033[2J"
+        first = read("\033[J")
+        assert re.match(r"  PROTO .*\033\[K\r\n  tcp4 +LISTEN .*\033\[m\033\[K\r\n$", first), first
+        began = time.monotonic()
+        with socket.create_connection(("127.0.0.1", port)):
+            second = until(lambda: (lambda drawn: drawn if "ESTABLISHED" in drawn else None)(read("\033[J")))
+            third = read("\033[J")
+            assert time.monotonic() - began > 1
+            assert "\033[33m* tcp4   LISTEN" in second and "\033[32m+ tcp4   ESTABLISHED" in second, second
+            assert "\n  tcp4   LISTEN" in third and "\n  tcp4   ESTABLISHED" in third, third
+
+
+def test_watch_says_how_many_have_no_room(listening, port):
+    """On five rows: the heading, two sockets, how many more, and the line of the cursor."""
+    with contextlib.ExitStack() as clients:
+        for _ in range(3):
+            clients.enter_context(socket.create_connection(("127.0.0.1", port)))
+        with on_terminal(5, 60, "--watch", f"local::{port}") as read:
+            drawn, more = read("\033[J"), read("\r\n")
+            assert (drawn.count("\r\n"), more) == (3, "  and 2 more"), drawn
+            lines = [re.sub(r"\033\[[0-9]*[A-Za-z]", "", line) for line in drawn.splitlines()]
+            assert max(map(len, lines)) == 60, lines
 
 
 def test_watch_says_what_came_changed_and_went(listening, port):
