@@ -321,6 +321,29 @@ static void test_connects_from(void **state)
     close(listening);
 }
 
+/* What became of an address that could be tried is told, and not that another one could not; a hint stays. */
+static void test_tells_what_was_tried_of_several(void **state)
+{
+    struct address items[2] = {parsed("127.0.0.1:0"), parsed("[::1]:9")};
+    struct address_list servers = {.items = items, .count = 2};
+    struct address choice = parsed("127.0.0.9:0");
+    struct address_list from = {.items = &choice, .count = 1};
+    struct fp_error err;
+    struct pair pair;
+    int fd;
+
+    (void)state;
+    int bound = refuse_at(&items[0]);
+    assert_int_equal(open_one(&servers, &from, 0, &fd, &pair, &err), FP_UNAVAILABLE);
+    assert_int_equal(err.errnum, ECONNREFUSED);
+    assert_string_equal(err.reason, "Connection refused");
+    assert_string_equal(err.hint, "the server has 2 addresses, this one got furthest");
+    choice = parsed("192.0.2.1:0");
+    assert_int_equal(open_one(&servers, &from, 0, &fd, &pair, &err), FP_UNAVAILABLE);
+    assert_string_equal(err.hint, "no interface of this host has that address");
+    close(bound);
+}
+
 /* The port is in use, by a socket that listens: nothing else can have it. */
 static void test_from_port_in_use(void **state)
 {
@@ -370,6 +393,7 @@ int main(void)
         cmocka_unit_test(test_times_out_for_the_one_that_is_silent),
         cmocka_unit_test(test_tells_the_most_useful_error),
         cmocka_unit_test(test_connects_from),
+        cmocka_unit_test(test_tells_what_was_tried_of_several),
         cmocka_unit_test(test_from_port_in_use),
         cmocka_unit_test(test_classes),
     };

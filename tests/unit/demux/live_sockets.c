@@ -86,6 +86,8 @@ static void test_a_handshake(void **state)
     add(&sockets, 2, 1500, 20 * SECOND + 90000)->passive = true;
     assert_int_equal(cookie_of_syn(&sockets, 1500, 20 * SECOND), 2);
     assert_int_equal(cookie_of_syn(&sockets, 1500, 10 * SECOND - 9000), 1);
+    /* Two clocks: its SYN may seem to be a little later than it. */
+    assert_int_equal(cookie_of_syn(&sockets, 1500, 10 * SECOND + 9000), 1);
     assert_int_equal(cookie_at(&sockets, 1500, 20 * SECOND), 1);
 
     add(&sockets, 3, 1501, 10 * SECOND)->active = true;
@@ -93,6 +95,10 @@ static void test_a_handshake(void **state)
     add(&sockets, 4, 1501, 20 * SECOND + 50000)->active = true;
     assert_int_equal(cookie_of_syn(&sockets, 1501, 10 * SECOND + 9000), 3);
     assert_int_equal(cookie_of_syn(&sockets, 1501, 20 * SECOND + 60000), 4);
+    /* What connected and has ended has no handshake any more. */
+    live_sockets_end(&sockets, live_sockets_by_cookie(&sockets, 4), 25 * SECOND);
+    add(&sockets, 5, 1501, 30 * SECOND + 90000)->passive = true;
+    assert_int_equal(cookie_of_syn(&sockets, 1501, 30 * SECOND), 5);
     live_sockets_done(&sockets);
 }
 
@@ -100,7 +106,9 @@ static void test_what_is_known_better_replaces(void **state)
 {
     static const struct live_process first = {.pid = 7, .name = "first"};
     static const struct live_process two[] = {{.pid = 8, .name = "second"}, {.pid = 9, .name = "third"}};
+    static const struct live_process many[LIVE_PROCESSES + 3] = {{.pid = 10}};
     struct live_socket socket = {.way = LIVE_UNKNOWN};
+    struct live_socket shared = {.way = LIVE_UNKNOWN};
 
     (void)state;
     live_socket_name(&socket, LIVE_HELD, &first, 0);
@@ -116,6 +124,10 @@ static void test_what_is_known_better_replaces(void **state)
     live_socket_name(&socket, LIVE_USED, two, 1);
     live_socket_name(&socket, LIVE_CONNECTED, two, 1);
     assert_int_equal(socket.processes[0].pid, 7);
+    /* Of many some are kept, and the rest is counted. */
+    live_socket_name(&shared, LIVE_HELD, many, LIVE_PROCESSES + 3);
+    assert_int_equal(shared.process_count, LIVE_PROCESSES);
+    assert_int_equal(shared.more, 3);
 }
 
 /* Full, given back, full again; whatever the order, each is found and no other. */
@@ -154,6 +166,12 @@ static void test_room(void **state)
         count++;
     }
     assert_int_equal(count, 300);
+    /* All that had ended are gone, and those that end now are given back like them. */
+    for (uint64_t i = 1001; i <= 1002; i++) {
+        live_sockets_end(&sockets, live_sockets_by_cookie(&sockets, i), 6000);
+        assert_true(live_sockets_expire(&sockets, LIVE_FOREVER, &expired));
+        assert_int_equal(expired.cookie, i);
+    }
     live_sockets_done(&sockets);
 }
 

@@ -123,6 +123,24 @@ static void test_reserve_keeps_what_is_there(void **state)
     tuples_done(&tuples);
 }
 
+/* Room for fewer than there are is no reason to stop growing. */
+static void test_a_small_reserve_does_not_end_growth(void **state)
+{
+    struct tuples tuples;
+    unsigned char key[TUPLES_KEY_MAX];
+
+    (void)state;
+    tuples_init(&tuples, 12, &secret);
+    for (uint32_t n = 0; n < 20000; n++) {
+        key_make(key, 12, n);
+        assert_int_equal(tuples_add(&tuples, key, n), TUPLES_ADDED);
+        if (n == 2000)
+            assert_true(tuples_reserve(&tuples, 1));
+        assert_true(tuples.count * 8 <= tuples.buckets * 4 * 5);
+    }
+    tuples_done(&tuples);
+}
+
 /*
  * Keys that differ in few bits, as pairs do and as who attacks would choose: consecutive ports, multiples of powers of
  * two, one network's addresses. The sum over buckets of (keys choose 2) is what look-ups pay, and stays near chance.
@@ -182,6 +200,7 @@ int main(void)
         cmocka_unit_test(test_many_of_every_length),
         cmocka_unit_test(test_growth_is_in_small_steps),
         cmocka_unit_test(test_reserve_keeps_what_is_there),
+        cmocka_unit_test(test_a_small_reserve_does_not_end_growth),
         cmocka_unit_test(test_what_cannot_be_reserved_is_refused),
         cmocka_unit_test(test_hash_spreads_chosen_keys),
     };

@@ -112,6 +112,9 @@ static void test_the_first_that_is_shared_and_better_ends_the_search(void **stat
     listen_at(&table, AF_INET, "0.0.0.0", 0);
     listen_at(&table, AF_INET, "0.0.0.0", ETH0);
     assert_string_equal(order_of(&table, &four, &known), "2 3 1");
+    /* One that has taken it back is in no group, though it has the same address. */
+    table.rows[2].socket.interface = 0;
+    assert_string_equal(order_of(&table, &four, &known), "2 3 1");
     pairs_done(&table);
 }
 
@@ -187,7 +190,9 @@ static void test_what_each_state_does_with_each_segment(void **state)
         {DIAG_SYN_SENT, "SYN,ACK", ANSWER_CONNECTED, REPLY_ACK},
         {DIAG_SYN_SENT, "ACK", ANSWER_CONNECTED, REPLY_RESET},
         {DIAG_SYN_SENT, "RST", ANSWER_CONNECTED, REPLY_NOTHING},
+        {DIAG_SYN_SENT, "none", ANSWER_CONNECTED, REPLY_NOTHING},
         {DIAG_SYN_RECEIVED, "SYN", ANSWER_NOBODY, REPLY_RESET}, /* nobody listens any more */
+        {DIAG_SYN_RECEIVED, "RST,ACK", ANSWER_NOBODY, REPLY_NOTHING},
         {DIAG_TIME_WAIT, "ACK", ANSWER_TIME_WAIT, REPLY_NOTHING},
         {DIAG_TIME_WAIT, "SYN", ANSWER_TIME_WAIT, REPLY_ACK},
         {DIAG_TIME_WAIT, "FIN", ANSWER_TIME_WAIT, REPLY_ACK},
@@ -208,6 +213,98 @@ static void test_what_each_state_does_with_each_segment(void **state)
         assert_int_equal(answer.certainty, CERTAINTY_EXACT);
         answer_done(&answer);
     }
+}
+
+static void test_what_the_sender_is_said_to_see(void **state)
+{
+    static const struct {
+        uint8_t state;
+        const char *flags;
+        enum answer_way way;
+        const char *words; /* how they begin */
+    } cases[] = {
+        {DIAG_LISTEN, "SYN", WAY_HERE, "SYN,ACK"},
+        {DIAG_LISTEN, "ACK", WAY_HERE, "RST"},
+        {DIAG_LISTEN, "FIN", WAY_HERE, "nothing: a listening socket drops it"},
+        {DIAG_LISTEN, "RST", WAY_HERE, "nothing: a reset is never answered"},
+        {DIAG_LISTEN, "SYN", WAY_FOREIGN, "nothing from here"},
+        {DIAG_LISTEN, "SYN", WAY_MARTIAN, "nothing: the segment is dropped before TCP"},
+        {DIAG_ESTABLISHED, "SYN", WAY_HERE, "ACK of the connection that is there"},
+        {DIAG_ESTABLISHED, "PSH,ACK", WAY_HERE, "ACK"},
+        {DIAG_ESTABLISHED, "ACK", WAY_HERE, "nothing, where there is nothing new in it"},
+        {DIAG_ESTABLISHED, "none", WAY_HERE, "nothing: a segment without ACK is dropped"},
+        {DIAG_TIME_WAIT, "none", WAY_HERE, "nothing, where there is nothing new in it"},
+        {DIAG_TIME_WAIT, "SYN", WAY_HERE, "ACK, where the SYN is not taken for a new connection's"},
+        {DIAG_TIME_WAIT, "FIN", WAY_HERE, "ACK"},
+        {DIAG_FIN_WAIT_2, "ACK", WAY_HERE, "nothing, where the sequence number is one that is awaited"},
+        {DIAG_FIN_WAIT_2, "SYN", WAY_HERE, "ACK, or RST where the sequence number is"},
+        {DIAG_FIN_WAIT_2, "PSH,ACK", WAY_HERE, "RST, where the data is new"},
+    };
+    char room[256];
+    struct text text;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct segment asked = segment("10.0.0.2", "10.0.0.1");
+        struct pairs_table table = {.count = 0};
+        assert_int_equal(packet_parse_flags(cases[i].flags, &asked.flags, NULL), FP_OK);
+        if (cases[i].state == DIAG_LISTEN)
+            listen_at(&table, AF_INET, "0.0.0.0", 0);
+        else
+            connect_at(&table, &asked.pair, cases[i].state, 0);
+        struct answer answer = answer_of(&table, &asked, 0);
+        answer.way = cases[i].way;
+        judge(&answer);
+        text_init(&text, room, sizeof(room));
+        explain_sender(&answer, &text);
+        text_end(&text);
+        print_message("%s in state %u\n", cases[i].flags, cases[i].state);
+        size_t length = strlen(cases[i].words);
+        assert_memory_equal(room, cases[i].words, length);
+        /* One word by itself is all. */
+        assert_true(strpbrk(cases[i].words, " ") != NULL || room[length] == '\0');
+        answer_done(&answer);
+    }
+}
+
+static const char *why(const struct answer *answer, size_t place)
+{
+    static char room[256];
+    struct text text;
+
+    text_init(&text, room, sizeof(room));
+    explain_candidate(answer, &answer->model.items[place], &text);
+    text_end(&text);
+    return room;
+}
+
+static void test_why_a_candidate_stands_where_it_does(void **state)
+{
+    struct segment four = segment("10.0.0.2", "10.0.0.1");
+    struct segment six = segment("fd00::2", "fd00::1");
+    struct pairs_table table = {.count = 0};
+
+    (void)state;
+    listen_at(&table, AF_INET, "10.0.0.1", 0);
+    listen_at(&table, AF_INET, "0.0.0.0", 0);
+    listen_at(&table, AF_INET6, "::", 0);
+    struct answer answer = answer_of(&table, &four, 0);
+    assert_string_equal(why(&answer, 0), "listens on the segment's own address");
+    assert_string_equal(why(&answer, 1), "listens on any address, and the kernel prefers it to the next");
+    assert_string_equal(why(&answer, 2), "listens on any address, being an IPv6 socket that takes IPv4 too, "
+                                         "but the kernel prefers the one before");
+    model_done(&answer.model);
+    answer.segment = six;
+    assert_true(model_find(&answer.table, &six, &unknown, &answer.model));
+    assert_string_equal(why(&answer, 0), "listens on any address");
+    model_done(&answer.model);
+    listen_at(&answer.table, AF_INET, "10.0.0.1", 0);
+    assert_true(model_find(&answer.table, &four, &unknown, &answer.model));
+    answer.segment = four;
+    assert_string_equal(why(&answer, 0),
+                        "listens on the segment's own address, in a group of 2 that share it "
+                        "(SO_REUSEPORT)");
+    answer_done(&answer);
 }
 
 static void add_line(void *data, const char *line)
@@ -308,6 +405,78 @@ static void test_a_program_of_one_alone_can_only_refuse(void **state)
     answer_done(&answer);
 }
 
+static size_t count_of(const char *text, const char *what)
+{
+    size_t count = 0;
+
+    for (const char *at = text; (at = strstr(at, what)) != NULL; at++)
+        count++;
+    return count;
+}
+
+/* Of many only some are told, and how many there are besides. */
+static void test_more_than_anybody_reads(void **state)
+{
+    struct segment asked = segment("10.0.0.2", "10.0.0.1");
+    struct pairs_table table = {.count = 0};
+
+    (void)state;
+    for (int i = 0; i < 16; i++)
+        listen_at(&table, AF_INET, "10.0.0.3", 0);
+    struct answer answer = answer_of(&table, &asked, ANSWER_NONE);
+    judge(&answer);
+    assert_int_equal(count_of(reasons_of(&answer), " has another address\n"), 16);
+    assert_null(strstr(reasons_of(&answer), "more"));
+    for (int i = 0; i < 4; i++)
+        listen_at(&answer.table, AF_INET, "10.0.0.3", 0);
+    assert_int_equal(count_of(reasons_of(&answer), " has another address\n"), 16);
+    assert_non_null(strstr(reasons_of(&answer), "\nand 4 more at this port\n"));
+    answer.elsewhere = (struct elsewhere){.looked = true, .permitted = true, .count = ELSEWHERE_MAX + 3};
+    assert_int_equal(count_of(reasons_of(&answer), "in the network namespace "), ELSEWHERE_MAX);
+    assert_non_null(strstr(reasons_of(&answer), "\nand so it is in 3 more network namespaces\n"));
+    answer_done(&answer);
+}
+
+/* While somebody listens a request is answered like a connection, but for its SYN, which is answered again. */
+static void test_what_a_request_answers(void **state)
+{
+    struct segment asked = segment("10.0.0.2", "10.0.0.1");
+    struct pairs_table table = {.count = 0};
+
+    (void)state;
+    connect_at(&table, &asked.pair, DIAG_SYN_RECEIVED, 0);
+    listen_at(&table, AF_INET, "0.0.0.0", 0);
+    struct answer answer = answer_of(&table, &asked, 0);
+    judge(&answer);
+    assert_int_equal(answer.kind, ANSWER_SYN_RECEIVED);
+    assert_int_equal(answer.reply, REPLY_SYN_ACK);
+    answer.segment.flags = SEGMENT_ACK;
+    judge(&answer);
+    assert_int_equal(answer.reply, REPLY_NOTHING);
+    answer.segment.flags = SEGMENT_PSH | SEGMENT_ACK;
+    judge(&answer);
+    assert_int_equal(answer.reply, REPLY_ACK);
+    answer_done(&answer);
+}
+
+/* As many may wait as the backlog says, and one more. */
+static void test_when_a_queue_is_full(void **state)
+{
+    struct segment asked = segment("10.0.0.2", "10.0.0.1");
+    struct pairs_table table = {.count = 0};
+
+    (void)state;
+    listen_at(&table, AF_INET, "0.0.0.0", 0);
+    struct answer answer = answer_of(&table, &asked, 0);
+    answer.table.rows[0].socket.receive_queue = answer.table.rows[0].socket.send_queue;
+    judge(&answer);
+    assert_int_equal(answer.reply, REPLY_SYN_ACK);
+    answer.table.rows[0].socket.receive_queue++;
+    judge(&answer);
+    assert_int_equal(answer.reply, REPLY_NOTHING);
+    answer_done(&answer);
+}
+
 /* With a descriptor it is a socket like any other in that state. */
 static void test_what_is_left_in_fin_wait_2(void **state)
 {
@@ -367,9 +536,14 @@ int main(void)
         cmocka_unit_test(test_groups_are_the_kernels_where_it_tells),
         cmocka_unit_test(test_connected_comes_first_and_must_match_whole),
         cmocka_unit_test(test_what_each_state_does_with_each_segment),
+        cmocka_unit_test(test_what_the_sender_is_said_to_see),
+        cmocka_unit_test(test_why_a_candidate_stands_where_it_does),
         cmocka_unit_test(test_a_difference_is_shown_and_never_exact),
         cmocka_unit_test(test_what_is_certain_of_a_group),
         cmocka_unit_test(test_a_program_of_one_alone_can_only_refuse),
+        cmocka_unit_test(test_more_than_anybody_reads),
+        cmocka_unit_test(test_what_a_request_answers),
+        cmocka_unit_test(test_when_a_queue_is_full),
         cmocka_unit_test(test_what_is_left_in_fin_wait_2),
         cmocka_unit_test(test_what_never_comes_to_tcp),
     };

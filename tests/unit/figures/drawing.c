@@ -143,6 +143,35 @@ static void test_a_picture_has_the_same_and_words_for_it(void **state)
     assert_non_null(strstr(drawn, ">{*:21, *:*}</text>"));
 }
 
+static size_t count_of(const char *drawn, const char *what)
+{
+    size_t count = 0;
+
+    for (const char *at = drawn; (at = strstr(at, what)) != NULL; at++)
+        count++;
+    return count;
+}
+
+/* A connection has a head at both ends, a request at one, and is in no socket's hands; a fork has its own. */
+static void test_a_picture_has_its_arrows(void **state)
+{
+    struct story story;
+    char drawn[SIZE];
+
+    (void)state;
+    tell_true_story(&story);
+    draw(&story, SCENE_SECOND, true, drawn);
+    assert_int_equal(count_of(drawn, ">connection</text>"), 2);
+    assert_int_equal(count_of(drawn, ">fork</text>"), 2);
+    assert_int_equal(count_of(drawn, "class=\"head\""), 2 * 2 + 2);
+    assert_int_equal(count_of(drawn, "class=\"box queue\""), 0);
+    draw(&story, SCENE_REQUEST, true, drawn);
+    assert_int_equal(count_of(drawn, "> request</text>"), 1);
+    assert_int_equal(count_of(drawn, ">fork</text>"), 0);
+    assert_int_equal(count_of(drawn, "class=\"head\""), 1);
+    assert_int_equal(count_of(drawn, "class=\"box queue\""), 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -152,6 +181,7 @@ int main(void)
         cmocka_unit_test(test_a_request_points_to_the_queue),
         cmocka_unit_test(test_a_full_scene_fits),
         cmocka_unit_test(test_a_picture_has_the_same_and_words_for_it),
+        cmocka_unit_test(test_a_picture_has_its_arrows),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -63,6 +63,7 @@ static void test_lines(void **state)
     struct event end = end_event();
     struct event lost = {.kind = EVENT_LOST};
     struct event reopen = {.kind = EVENT_REOPEN};
+    struct event notice = {.kind = EVENT_NOTICE};
 
     (void)state;
     assert_line(&end, EVENT_FORM_TEXT,
@@ -77,6 +78,15 @@ static void test_lines(void **state)
         "\"cpu_user_us\":300,\"cpu_system_us\":41,\"bytes_in\":0,\"bytes_out\":5000000000}\n");
     EVENT_SET(&lost, COUNT, count, 3);
     assert_line(&lost, EVENT_FORM_COLOUR, "2026-11-22T22:30:47.123Z \033[31mlost\033[0m   count 3\n");
+    /* What an error names was escaped when it was made; the words of a program were not. */
+    EVENT_SET(&notice, ERROR, error, "cannot run a\\x09b: \n");
+    EVENT_SET(&notice, TEXT, text, ((struct event_bytes){"a\\b", 3}));
+    assert_line(&notice, EVENT_FORM_COLOUR,
+                "2026-11-22T22:30:47.123Z \033[33mnotice\033[0m cannot run a\\x09b: \\x0a a\\x5cb\n");
+    assert_line(
+        &end, EVENT_FORM_COLOUR,
+        "2026-11-22T22:30:47.123Z \033[1mend\033[0m    #17 {192.0.2.1:21, 198.51.100.7:1500} pid 812 signal "
+        "SEGV after 12.3 ms cpu 300 + 41 us in 0 out 5000000000\n");
     assert_line(&reopen, EVENT_FORM_TEXT, "2026-11-22T22:30:47.123Z reopen\n");
     assert_line(&reopen, EVENT_FORM_JSON, "{\"time\":\"2026-11-22T22:30:47.123Z\",\"event\":\"reopen\"}\n");
 }

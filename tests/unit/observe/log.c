@@ -269,6 +269,8 @@ static void test_a_full_ring(void **state)
     assert_int_equal(log.lost, log.lost_ever);
     assert_int_equal(log.lost + log.written, 5000);
     assert_true(log.written > 1000);
+    /* Room is left for the longest line, whatever the next one is, besides that of the "lost" before it. */
+    assert_true((1 << 20) - (log.head - log.tail) > EVENT_LINE_SIZE);
     catch_up(&log, &reading, fds[0], 5000);
     assert_int_equal(log.lost, 0);
     log_close(&log, NULL);

@@ -106,6 +106,40 @@ static void test_reopen_before_anything_is_written(void **state)
     unlink(path);
 }
 
+/* Standard error in a file: others write there too, by the same description, and nobody over what another wrote. */
+static void test_a_file_that_others_write_to(void **state)
+{
+    const char *folder = *state;
+    char path[256];
+    char content[4096] = "";
+    struct log log;
+
+    snprintf(path, sizeof(path), "%s/shared", folder);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    int next = dup(fd);
+    close(next);
+    assert_int_equal(log_open_fd(&log, fd, EVENT_FORM_TEXT, NULL), FP_OK);
+    for (uint64_t number = 0; number < 2; number++) {
+        assert_int_equal(write(fd, "another\n", 8), 8);
+        log_number(&log, number);
+        log_flush(&log);
+    }
+    log_close(&log, NULL);
+    assert_true(pread(fd, content, sizeof(content) - 1, 0) > 0);
+    char *second = strstr(content + 1, "another\n");
+    assert_memory_equal(content, "another\n2026-", 13);
+    assert_non_null(second);
+    assert_memory_equal(second, "another\n2026-", 13);
+    assert_non_null(strstr(content, " notice #0 "));
+    assert_non_null(strstr(second, " notice #1 "));
+    /* A number of its own is given back. */
+    assert_int_equal(dup(fd), next);
+    close(next);
+    close(fd);
+    unlink(path);
+}
+
 /* Its disk was full in the middle of a line, as a FIFO is here: each file has whole lines but that one. */
 static void test_reopen_in_a_line(void **state)
 {
@@ -131,6 +165,7 @@ static void test_reopen_in_a_line(void **state)
     assert_true(log_has_unwritten(&log));
     unlink(path);
     assert_int_equal(log_reopen(&log, NULL), FP_OK);
+    assert_int_equal(log.lost_ever, 1);
     log_finish(&log);
     log_close(&log, NULL);
     while ((got = read(fd, bytes, sizeof(bytes))) > 0) {
@@ -183,6 +218,7 @@ int main(void)
         cmocka_unit_test(test_reopen_after_rename),
         cmocka_unit_test(test_a_file_that_is_made),
         cmocka_unit_test(test_reopen_before_anything_is_written),
+        cmocka_unit_test(test_a_file_that_others_write_to),
         cmocka_unit_test(test_reopen_in_a_line),
         cmocka_unit_test(test_reopen_fails),
     };
