@@ -293,7 +293,9 @@ def test_device(server, connect, of_server, arguments):
     ask = "import os, socket; os.write(7, socket.socket(fileno=0).getsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, 16))"
     client = connect(*arguments, f"127.0.0.1{of_server}:{server.port}", program=[sys.executable, "-c", ask])
     assert read_all(server.accept()) == b"lo\0"
-    assert finish(client)[0] == 0
+    code, _, error = finish(client)
+    # A device is no part of a pair.
+    assert code == 0 and re.fullmatch(rf"connected \{{127\.0\.0\.\d:\d+, 127\.0\.0\.1:{server.port}\}}\n", error), error
 
 
 # ---- the relay
@@ -710,7 +712,9 @@ def test_the_program_gets_the_connection(server, connect):
 
     # -S and -E: without the site's files, which open descriptors; SIGPIPE and SIGXFSZ are ignored by Python itself.
     program = [sys.executable, "-S", "-E", "-c", DUMP % NAMES]
-    outer = {**dict.fromkeys(UNKNOWN, "9"), "KEPT": "yes"}
+    # What is there is of another connection: it goes, or is replaced.
+    outer = {**dict.fromkeys([*UNKNOWN, "PROTO", "TCPLOCALIP", "TCPLOCALPORT", "TCPREMOTEIP", "TCPREMOTEPORT", "FORKPORT_PAIR"],
+                             "9"), "KEPT": "yes"}
     client = connect(server.address, program=program, env=dict(os.environ, **outer), preexec_fn=spoil,
                      restore_signals=False)
     connection = server.accept()
@@ -864,6 +868,32 @@ def test_the_most_useful_error_of_a_name_is_told(host):
             "(the server has 2 addresses, this one got furthest)\n")
 
 
+def test_silence_says_more_than_no_route(host):
+    """Somebody may be there: the error is that of the address that was sent to, though the other comes first."""
+    done = host("""
+        ip link add name v0 type veth peer name v1 || exit 200
+        ip addr add 192.0.2.1/24 dev v0; ip link set v0 up; ip link set v1 up
+        ip neigh add 192.0.2.2 lladdr 02:00:00:00:00:02 dev v0; ip route add unreachable 198.51.100.0/24
+        "$1" connect --timeout 1 both.example:21""", names="198.51.100.1 both.example\n192.0.2.2 both.example\n")
+    if done.returncode == 200:
+        pytest.skip(f"no veth: {done.stderr.strip()}")
+    assert (done.returncode, done.stderr) == (
+        75, "forkport: cannot connect to 192.0.2.2:21: Connection timed out "
+            "(the server has 2 addresses, this one got furthest)\n")
+
+
+def test_no_port_left_is_no_pair_that_exists(host):
+    """The one port is the first client's, who becomes the second: no pair was asked for, so none is named."""
+    done = host("""
+        echo "40000 40000" >/proc/sys/net/ipv4/ip_local_port_range
+        "$1" serve 127.0.0.1:21 --builtin echo --ready-fd 3 3>&1 >/dev/null 2>&1 |
+            { read ready; "$1" connect --quiet 127.0.0.1:21 -- "$1" connect --from 127.0.0.1:0 127.0.0.1:21; echo "exit $?"
+              kill "$(cat /proc/$$/task/$$/children | cut -d' ' -f1)"; }
+        """)
+    assert done.stderr == "forkport: cannot connect to 127.0.0.1:21: Cannot assign requested address\n"
+    assert "exit 69" in done.stdout
+
+
 def test_an_address_that_a_name_has_twice_is_tried_once(host):
     done = host('"$1" connect twice.example:21', names="127.0.0.1 twice.example\n" * 2)
     assert (done.returncode, done.stderr) == (69, "forkport: cannot connect to 127.0.0.1:21: Connection refused\n")
@@ -873,6 +903,14 @@ def test_a_connection_with_itself_is_refused(host):
     """The only port that the kernel can choose is the one that is asked for: TCP would connect the socket to itself."""
     done = host('echo "40000 40000" >/proc/sys/net/ipv4/ip_local_port_range\n"$1" connect 127.0.0.1:40000')
     assert (done.returncode, done.stderr) == (69, "forkport: cannot connect to 127.0.0.1:40000: Connection refused\n")
+
+
+def test_a_connection_with_itself_that_was_asked_for_is_made(listen, connect):
+    """Both ends were named: what is sent comes back."""
+    free = listen()
+    free.close()
+    assert finish(connect("--from", free.address, free.address), b"to myself") == (
+        0, b"to myself", f"connected {{{free.address}, {free.address}}}\n")
 
 
 def test_link_local_addresses_have_their_scope(host):

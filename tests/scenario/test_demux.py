@@ -260,6 +260,13 @@ def test_a_name_has_an_answer_for_each_of_its_addresses(place, tmp_path):
     answers = place.ask("localhost:1500", "localhost:21", prefix=inside)
     assert {(answer["segment"]["local"], answer["cookie"]) for answer in answers} == {
         ("127.0.0.1:21", cookie_of(four)), ("[::1]:21", cookie_of(six))}
+    # In text a blank line stands between them; one that receives it is enough for the exit code.
+    text = place.run("localhost:1500", "localhost:21", prefix=inside).stdout
+    assert text.startswith("SYN from ") and text.count("\n\nSYN from ") == 1, text
+    for made, other in (four, six), (six, four):
+        made.close()
+        result = place.run("localhost:1500", "localhost:21", prefix=inside)
+        assert result.returncode == (0 if other.fileno() >= 0 else 1), result
 
 
 # Cases 10 to 13 and 36: groups.
@@ -398,6 +405,8 @@ def test_segments_of_the_host_itself_come_in_by_the_device_that_owns_the_address
     reasons = place.nobody("10.0.1.1:1500", "10.0.1.1:21")
     assert any(reason.startswith("{*%eth0:21, *:*} is bound to eth0, and the segment comes in by eth1")
                for reason in reasons)
+    # Nothing comes from outside by the loopback device, so its own address is no reason to drop it there.
+    assert place.receiver("10.0.0.1:1500", "10.0.0.1:21", "--interface", "lo") == cookie_of(lo)
     six = place.listen("::", 22, device="eth1")
     assert place.receiver("[fd00:1::1]:1500", "[fd00:1::1]:22") == cookie_of(six)
 
@@ -422,6 +431,23 @@ def test_where_the_interface_decides_each_is_named(wired):
     for name, made in (("eth0", first), ("eth1", second)):
         assert place.receiver("10.0.0.2:1500", "10.0.0.1:21", "--interface", name) == cookie_of(made)
         assert place.receiver("10.0.0.2:1500", f"10.0.0.1%{name}:21") == cookie_of(made)
+        # What the address itself says goes before the option, which is for all.
+        assert place.receiver("10.0.0.2:1500", f"10.0.0.1%{name}:21", "--interface", "lo") == cookie_of(made)
+
+
+def test_where_no_route_leads_back_it_comes_in_from_outside(wired):
+    """By the first interface that is up, and not by the loopback device, which would make it another segment."""
+    place, _ = wired
+    ours = place.listen("0.0.0.0", 21, device="eth0")
+    [answer] = place.ask("198.51.100.9:1500", "10.0.0.1:21")
+    assert (answer["segment"]["interface"], answer["cookie"]) == ("eth0", cookie_of(ours)), answer
+
+
+def test_where_there_is_no_interface_to_come_in_by_it_is_said(place):
+    place.host.run("ip", "addr", "add", "192.0.2.77/32", "dev", "lo")
+    place.listen("0.0.0.0", 21, device="lo")
+    reasons = place.nobody("198.51.100.9:1500", "192.0.2.77:21")
+    assert reasons[0].startswith("{*%lo:21, *:*} is bound to lo, and the segment comes in by none that is up"), reasons
 
 
 def test_a_connection_bound_to_its_device_is_found(wired):
@@ -923,6 +949,15 @@ def test_nothing_is_changed_by_asking(place):
     (["127.0.0.1:1500", "127.0.0.1"], 65, "cannot understand"),
     (["127.0.0.1:1500"], 64, "FOREIGN and LOCAL"),
     (["127.0.0.1:1500", "127.0.0.1:21", "--namespace", "nosuch"], 66, "cannot enter the network namespace"),
+    (["127.0.0.1:1500", "127.0.0.1:21", "127.0.0.1:22"], 64, "two ends are expected"),
+    *[(["127.0.0.1:1500", "127.0.0.1:21", *option], 64, "they go with --read or --live")
+      for option in (["--count", "3"], ["--summary"], ["--write", "x"], ["--table", "x"])],
+    (["--read", "x", "--live", "lo"], 64, "--read and --live do not go together"),
+    (["--read", "x", "--namespace", "1"], 64, "a file is read, and no namespace is asked"),
+    (["--live", "lo", "--table", "x"], 64, "it goes with --read"),
+    *[([*form, *more], 64, said) for form in (["--read", "x"], ["--live", "lo"]) for more, said in (
+        (["127.0.0.1:1500"], "have their segments already"), (["--flags", "SYN"], "a capture's segments have their own"),
+        (["--interface", "lo"], "a capture's segments have their own"))],
 ])
 def test_what_cannot_be_asked_is_said(arguments, code, message):
     result = subprocess.run([FORKPORT, "demux", *arguments], capture_output=True, text=True, timeout=DEADLINE,

@@ -378,6 +378,82 @@ def test_what_was_there_before(network, watch, serve, events):
     live.stop()
 
 
+def test_one_that_waited_before(network, watch, seeing):
+    """A connection that was in the queue when it began is of those that may accept it; of two that share it, a group."""
+    host = network.host("host")
+    first, port = listen(host)
+    with first, host.connect("127.0.0.1", port) as client:
+        live = watch(host, "--json")
+        client.send(b"xyz")
+        line = live.wait(lambda line: line["segment"]["length"] == 3)[0]
+        assert (pids(line), line["waiting"], line["known_by"]) == ([os.getpid()], True, "listening"), line
+        live.stop()
+
+
+def test_two_that_share_an_end(network, watch, events):
+    host = network.host("host")
+    (first, port), live = listen(host), watch(host, "--json")
+    second, _ = listen(host, port)
+    with first, second, host.connect("127.0.0.1", port) as client:
+        line = opening(live, client.getsockname()[1], port)
+        assert (line["answer"], line["certainty"], pids(line)) == ("listening", "group", [os.getpid()]), line
+    live.stop()
+
+
+def test_a_socket_that_connects_to_itself(network, watch, events):
+    """Its SYN comes to a socket that has sent one: that is its receiver, and nobody need listen."""
+    host = network.host("host")
+    live = watch(host, "--json")
+    with host.socket() as both:
+        both.bind(("127.0.0.1", 0))
+        both.connect(both.getsockname())
+        port = both.getsockname()[1]
+        line = opening(live, port, port)
+        assert (pids(line), pids(line, "senders"), line["certainty"]) == ([os.getpid()], [os.getpid()], "exact"), line
+    live.stop()
+
+
+def test_sockets_that_have_ended_make_room(network, watch, events):
+    """They are kept for their last segments, but not where there is no room for those to come."""
+    host = network.host("host")
+    (first, port), live = listen(host), watch(host, "--json", "--max-pairs", 16)
+    with first:
+        for length in range(1, 41):
+            time_module.sleep(0.05)  # in which what has ended is told of
+            with host.connect("127.0.0.1", port) as client:
+                accepted, _ = first.accept()
+                client.sendall(bytes(length))
+                assert len(accepted.recv(100)) == length
+                accepted.close()
+    live.wait(lambda line: line["segment"]["length"] == 40)
+    data = [line for line in map(json.loads, live.told()) if line["segment"]["length"]]
+    named = [pids(line) == pids(line, "senders") == [os.getpid()] for line in data]
+    # On a machine that is busy some may come too early.
+    assert len(named) == 40 and sum(named) >= 20, data
+    live.stop()
+
+
+def test_who_may_not_be_seen(network, watch, seeing):
+    """Then it says so, of a listening socket and of a connection, and names nobody."""
+    if not shutil.which("setpriv"):
+        pytest.skip("there is no program setpriv to give up capabilities with")
+    host = network.host("host")
+    first, port = listen(host)
+    with first:
+        live = watch(host, prefix=["setpriv", "--bounding-set", "-bpf,-perfmon,-sys_admin,-sys_ptrace"])
+        with host.connect("127.0.0.1", port) as client:
+            accepted, _ = first.accept()
+
+            def said(what):
+                client.send(b"x")
+                return [line for line in live.told() if f":{port}, " in line and what in line]
+            assert forkport.until(lambda: said(" connected: not permitted to see"), "a connection")
+            assert said("{127.0.0.1:%d, *:*}: not permitted to see" % port)
+            assert not said(str(os.getpid()))
+            accepted.close()
+        live.stop()
+
+
 def test_a_wire(network, watch, serve, events):
     """On a real interface one end is elsewhere: what comes is told by its receiver, what goes by its sender."""
     one, two = network.host("one"), network.host("two")
@@ -444,8 +520,9 @@ def test_a_file_is_kept(network, watch, serve, tmp_path, events):
     server = serve("127.0.0.1:0", "--builtin", "echo", prefix=host.prefix)
     kept = tmp_path / "kept.pcapng"
     live = watch(host, "--write", kept)
-    assert server_answers(host, server)
+    assert server_answers(host, server) and server_answers(host, server, bytes(1000) + b"whole")
     lines, _ = live.stop()
+    assert kept.read_bytes().count(bytes(1000) + b"whole") == 2
     assert kept.stat().st_mode & 0o777 == 0o600
     comments = re.findall(rb"\{127\.0\.0\.1:\d+, 127\.0\.0\.1:\d+\} [ -~]+", kept.read_bytes())
     told = [line.split("-> #")[0].split(maxsplit=2)[2][:46].strip() for line in lines]
@@ -456,11 +533,11 @@ def test_a_file_is_kept(network, watch, serve, tmp_path, events):
     assert (code, errors, len(output.splitlines())) == (0, "", len(lines))
 
 
-def server_answers(host, server):
+def server_answers(host, server, said=b"hello\n"):
     with host.connect("127.0.0.1", server.port) as client:
-        client.sendall(b"hello\n")
+        client.sendall(said)
         client.shutdown(socket.SHUT_WR)
-        return forkport.read_to_end(client) == b"hello\n"
+        return forkport.read_to_end(client) == said
 
 
 def test_a_summary_and_an_end(network, watch, serve, tmp_path):
@@ -483,6 +560,29 @@ def test_a_summary_and_an_end(network, watch, serve, tmp_path):
     named = {pid for line in mine for pid in pids(line)}
     assert named <= worker | {server.pid}
     assert json.loads(lines[-1])["segments"] == 30
+
+
+def test_a_summary_of_more_than_is_kept(network, watch):
+    """A connection that makes room for another is told of then."""
+    host = network.host("host")
+    lines = watch(host, "--summary", "--json", "--max-pairs", 1, "--count", 8).end()
+    ends = [line for line in map(json.loads, lines) if line.get("endpoint") == "connected"]
+    # It may have begun in the middle of one, and ended in the middle of another.
+    assert len({line["connection"] for line in ends}) >= 3 and json.loads(lines[-1])["segments"] == 8
+
+
+def test_an_output_that_cannot_be_written(network):
+    """It ends by itself, as soon as there is something to say."""
+    host = network.host("host")
+    with open("/dev/full", "wb") as full, subprocess.Popen(
+            [*host.prefix, forkport.FORKPORT, "demux", "--live", "lo"], stdin=subprocess.DEVNULL, stdout=full,
+            stderr=subprocess.PIPE, text=True) as live:
+        try:
+            forkport.until(lambda: live.poll() is not None or knock(host), "its end")
+        finally:
+            live.kill()
+        assert "forkport: cannot print the segments: No space left on device\n" in live.stderr.read()
+    assert live.returncode == 71
 
 
 def test_a_summary_and_a_file(network, watch, tmp_path):

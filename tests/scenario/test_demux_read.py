@@ -122,14 +122,72 @@ def test_summary(capture):
 
 
 @pytest.mark.parametrize("order,repeated", [
-    ("abcd", 0), ("dabc", 0), ("dcba", 0), ("dbac", 0), ("adcb", 0), ("aabcd", 1), ("adbcb", 1), ("adcbc", 1), ("abdcbd", 2)])
+    ("abcd", 0), ("dabc", 0), ("dcba", 0), ("dbac", 0), ("adcb", 0), ("aabcd", 1), ("adbcb", 1), ("adcbc", 1), ("abdcbd", 2),
+    ("acebd", 0)])
 def test_repeated_is_what_was_seen_before(capture, order, repeated):
     """In whatever order segments come; sequence numbers go round on the way."""
     talk = packets.Talk(CLIENT, SERVER, (2**32 - 5, 7))
     frames = talk.open()
-    sent = {name: talk.send(0, ACK, name.encode() * 3) for name in "abcd"}
+    sent = {name: talk.send(0, ACK, name.encode() * 3) for name in "abcde"}
     endpoints, _, _ = summary(capture(frames + [sent[name] for name in order]))
     assert (endpoints[PAIR]["repeated"], endpoints[PAIR]["bytes"]) == (repeated, 3 * len(order))
+
+
+def test_summary_in_text(capture):
+    """The same as the objects say, in their columns: the ends that were asked, then connections as they began."""
+    talk, refused = packets.Talk(CLIENT, SERVER), packets.Talk(("10.0.0.3", 9), ("10.0.0.2", 23))
+    silent = packets.Talk(("10.0.0.4", 4), ("10.0.0.2", 24))
+    frames = [refused.send(0, SYN), refused.send(1, RST | ACK), silent.send(0, SYN), silent.send(0, SYN, sequence=100)]
+    frames += talk.open() + [talk.send(0, PSH | ACK, b"12345"), talk.send(0, PSH | ACK, b"12345", sequence=101)]
+    frames += [talk.send(1, RST)]
+    path = capture([(5 + number / 2, frame) for number, frame in enumerate(frames)])
+    head, *told = [line.split() for line in forkport.run("demux", "--read", path, "--summary")[1].splitlines()]
+    assert head == "PAIR CONNECTION SEGMENTS BYTES REPEATED HANDSHAKE FIRST LAST END".split()
+    assert told == [line.split() for line in (
+        "{10.0.0.2:23, *:*} - 1 - - - 0.000000 0.000000 nobody, accepted 0, refused 1",
+        "{10.0.0.2:24, *:*} - 2 - - - 1.000000 1.500000 never answered",
+        "{10.0.0.2:21, *:*} - 1 - - - 2.000000 2.000000 listening, accepted 1, refused 0",
+        "{10.0.0.3:9, 10.0.0.2:23} 0 1 0 0 partly 0.000000 0.500000 refused",
+        "{10.0.0.2:21, 10.0.0.1:1500} 2 3 10 1 seen 2.000000 4.500000 reset by local",
+        "{10.0.0.1:1500, 10.0.0.2:21} 2 2 0 0 seen 2.000000 4.500000 reset by foreign",
+        "10 frames: 10 segments of 3 connections")]
+    # One that had to make room is said to.
+    told = forkport.run("demux", "--read", capture(frames[4:7] + packets.Talk(("10.0.0.5", 5), SERVER).open()), "--summary",
+                        "--max-pairs", 1)[1]
+    assert [line.split("0.002000")[1].strip() for line in told.splitlines() if "0.002000" in line] == ["open, given up"] * 2
+    # A clock may be set back.
+    told = forkport.run("demux", "--read", capture([(5, frames[4]), (3.5, frames[5]), (6, frames[6])]))[1]
+    assert [line.split()[1] for line in told.splitlines()] == ["0.000000", "-1.500000", "1.000000"]
+
+
+def test_what_became_of_what_never_was_a_connection(capture):
+    """Refused, taken back by who asked, reset before it was confirmed, opened by both at once."""
+    refused = packets.Talk(CLIENT, ("10.0.0.2", 23))
+    # Who asks has been asked for connections itself: that it takes its own back refuses nobody.
+    asked, asks = packets.Talk(("10.0.0.4", 1), ("10.0.0.3", 9)), packets.Talk(("10.0.0.3", 9), ("10.0.0.5", 5))
+    reset, both = packets.Talk(("10.0.0.6", 6), ("10.0.0.7", 7)), packets.Talk(("10.0.0.8", 8), ("10.0.0.9", 9))
+    frames = [refused.send(0, SYN), refused.send(1, RST | ACK), asked.send(0, SYN), asks.send(0, SYN), asks.send(0, RST)]
+    frames += reset.open()[:2] + [reset.send(0, RST | ACK), both.send(0, SYN), both.send(1, SYN)]
+    endpoints, _, _ = summary(capture(frames))
+    def of(pair, *keys):
+        return [endpoints[pair][key] for key in keys]
+    assert of("{10.0.0.2:23, *:*}", "endpoint", "accepted", "refused") == ["nobody", 0, 1]
+    assert of("{10.0.0.1:1500, 10.0.0.2:23}", "end", "handshake") == ["refused", "partly"]
+    assert of("{10.0.0.3:9, *:*}", "endpoint", "accepted", "refused") == [None, 0, 0]
+    assert of("{10.0.0.6:6, 10.0.0.7:7}", "end", "handshake") == ["reset by local", "partly"]
+    assert of("{10.0.0.8:8, 10.0.0.9:9}", "end", "handshake") == ["open", "partly"]
+    assert answers(capture(frames[-2:])) == [("listening", "{10.0.0.9:9, *:*}"), ("connected", "{10.0.0.8:8, 10.0.0.9:9}")]
+
+
+@pytest.mark.parametrize("client, server", [(CLIENT, SERVER), (SERVER, CLIENT)])
+def test_a_syn_that_is_sent_again_after_a_refusal(capture, client, server):
+    """With the same number it is of the same connection, which may still come to be."""
+    talk = packets.Talk(client, server)
+    frames = [talk.send(0, SYN), talk.send(1, RST | ACK), talk.send(0, SYN, sequence=100)]
+    talk.next[1] = 500
+    found = lines(capture(frames + [talk.send(1, SYN | ACK), talk.send(0), talk.send(1, PSH | ACK, b"x")]))
+    assert [line["answer"] for line in found] == ["listening", "connected", "nobody", "connected", "syn-received", "connected"]
+    assert {line["connection"] for line in found} == {0}
 
 
 def numbers_of_tshark(path):
@@ -236,6 +294,21 @@ def test_a_fragment_that_comes_before_its_first(capture):
     assert (endpoints[PAIR]["bytes"], counts["fragments"], counts["fragments_without_first"]) == (20, 0, 1)
 
 
+def test_fragments_of_many_datagrams_at_once(capture):
+    """Each finds its first, and is the last of its connection; after the end of that it is for nobody."""
+    segment = packets.tcp(1500, 21, 101, 501, ACK, b"a" * 60)
+    first, rest = ([packets.ip("10.0.0.1", "10.0.0.2", part, field, number) for number in range(20)]
+                   for part, field in ((segment[:40], 0x2000), (segment[40:], 5)))
+    talk = packets.Talk(CLIENT, SERVER)
+    opened = [frame[14:] for frame in talk.open()]
+    endpoints, counts, _ = summary(capture([(0, frame) for frame in opened + first] + [(2, frame) for frame in rest],
+                                           link=packets.RAW))
+    assert (endpoints[PAIR]["bytes"], endpoints[PAIR]["last"]) == (1200, "1970-01-01T00:00:02.000000000Z")
+    assert (counts["fragments"], counts["fragments_without_first"]) == (20, 0)
+    found = answers(capture(opened + [first[0], talk.send(0, RST)[14:], rest[0]], link=packets.RAW))
+    assert found[3:] == [("connected", PAIR), ("connected", PAIR), ("nobody", None)]
+
+
 def test_what_is_for_many_is_for_nobody(capture):
     """TCP takes neither broadcast nor multicast, whether the link says so or the address."""
     def syn(target, mac="020000000001"):
@@ -323,6 +396,14 @@ def test_memory_is_bounded(capture):
             most_memory("demux", "--read", path, "--max-pairs", 100) + 512
 
 
+def test_ends_that_make_room_are_told_too(capture):
+    """Whoever scans a network asks more ends than are kept."""
+    frames = [packets.Talk((f"10.0.0.{i}", 5), (f"10.0.1.{i}", 21)).send(0, SYN) for i in range(1, 8)]
+    endpoints, _, _ = summary(capture(frames), "--max-pairs", 2)
+    assert {pair: line["segments"] for pair, line in endpoints.items()} == {
+        f"{{10.0.1.{i}:21, *:*}}": 1 for i in range(1, 8)}
+
+
 def test_the_idlest_makes_room(capture):
     talks = [packets.Talk((f"10.0.1.{i}", 5), SERVER) for i in range(4)]
     frames = [frame for talk in talks[:3] for frame in talk.open()]
@@ -350,6 +431,19 @@ def test_write(capture, tmp_path):
     assert "2027-01-15T08:00:01.000000000Z" in before[1]
     assert forkport.run("demux", "--json", "--read", kept) == before
     assert forkport.run("demux", "--read", path, "--write", tmp_path / "no" / "folder")[0] == 66
+    # Also where it shows at the end.
+    for size in 0, 50000:
+        path = capture([*frames[:3], bytes(size)])
+        assert forkport.run("demux", "--summary", "--read", path, "--write", "/dev/full")[::2] == (
+            71, "forkport: cannot write /dev/full: No space left on device\n")
+
+
+def test_count(capture):
+    """So many segments, and no more of the file: frames that are none do not count."""
+    path = capture([b"\xff" * 60, *packets.Talk(CLIENT, SERVER).open()])
+    assert [line["number"] for line in lines(path, "--count", 2)] == [2, 3]
+    _, counts, _ = summary(path, "--count", 2)
+    assert (counts["frames"], counts["segments"], counts["other"]) == (3, 2, 1)
 
 
 @pytest.mark.parametrize("name", ["capture", "link", "symbolic", "-"])
@@ -437,6 +531,24 @@ def test_table(capture, table):
     assert found[5]["pair"] == "{*:21, *:*}"
 
 
+def test_table_of_a_group(capture, table):
+    """The first of those that share an end stands for them, and which of them it is is said not to be known."""
+    def told(*names):
+        rows = [{**row("tcp4", "LISTEN", "{*:21, *:*}", number, name), "cookie": f"{number}"}
+                for number, name in enumerate(names, 1)]
+        return forkport.run("demux", "--read", path, "--summary", "--table", table(*rows))[1], lines(path, "--table", table(*rows))
+    path = capture(packets.Talk(CLIENT, SERVER).open())
+    for names, certainty in (("first",), "exact"), (("first", "second"), "group"), (("first", "second", "third"), "group"):
+        text, found = told(*names)
+        assert [process["name"] for process in found[0]["processes"]] == ["first"]
+        assert (found[0]["answer"], found[0]["certainty"]) == ("listening", certainty), names
+        end, connection = text.splitlines()[1:3]
+        assert end.endswith("listening, accepted 1, refused 0 {*:21, *:*}: first 1 (fd 3)"), end
+        assert connection.endswith("open, accepted from {*:21, *:*}: first 1 (fd 3)"), connection
+    endpoints, _, _ = summary(path, "--table", table(row("tcp4", "LISTEN", "{*:21, *:*}", 1)))
+    assert endpoints["{*:21, *:*}"]["accepted"] == 1
+
+
 def test_table_and_what_is_over(capture, table):
     """A segment that comes after the end is nobody's, whoever listens; and a SYN that was refused before is not now."""
     talk, refused = packets.Talk(CLIENT, SERVER), packets.Talk(("10.0.0.3", 9), SERVER)
@@ -448,6 +560,12 @@ def test_table_and_what_is_over(capture, table):
         ("nobody", None, 0), ("listening", "{*:21, *:*}", 1), ("connected", "{10.0.0.3:9, 10.0.0.2:21}", 0),
         ("listening", "{*:21, *:*}", 1), ("nobody", None, 0)]
     assert forkport.run("demux", "--read", path, "--table", sockets)[0] == 0
+    # So it is of a connection that is older than the capture, though its socket is in the table.
+    old = packets.Talk(CLIENT, SERVER)
+    path = capture([old.send(0, PSH | ACK, b"x"), old.send(0, RST), old.send(0)])
+    found = lines(path, "--table", table(row("tcp4", "ESTABLISHED", PAIR, 4, "child")))
+    assert [(line["answer"], line["certainty"]) for line in found] == [
+        ("connected", "exact"), ("connected", "exact"), ("nobody", "depends")]
 
 
 def test_table_of_every_state(capture, table):
@@ -496,6 +614,8 @@ def test_bad_tables(capture, tmp_path):
         status, out, error = forkport.run("demux", "--read", path, "--table", tmp_path / "table")
         assert (status, out) == (65, "") and said in error, (content, error)
     assert forkport.run("demux", "--read", path, "--table", tmp_path / "none")[0] == 66
+    assert forkport.run("demux", "--read", path, "--table", tmp_path) == (
+        71, "", f"forkport: cannot read the table {tmp_path}: Is a directory\n")
 
 
 def test_real_traffic(network, serve, capture, tmp_path):

@@ -55,13 +55,16 @@ def left():
 
 def check_story(story):
     assert story["failed"] == 0, [claim for claim in story["claims"] if not claim["holds"]]
-    assert len(story["claims"]) == 21 and all(claim["holds"] and claim["proof"] for claim in story["claims"])
+    assert len({claim["says"] for claim in story["claims"]}) == 21
+    assert all(claim["holds"] and claim["proof"] for claim in story["claims"])
     assert list(story["figures"]) == SCENES
     counts = [(len(story["figures"][scene]["server"]), len(story["figures"][scene]["client"])) for scene in SCENES]
     assert counts == [(1, 0), (2, 1), (2, 1), (3, 2), (4, 3)]
     for scene in SCENES:
         listening = story["figures"][scene]["server"][0]
         assert listening["state"] == "LISTEN" and len(listening["processes"]) == 1
+    waiting = [[row["waiting"] for row in story["figures"][scene]["server"]] for scene in SCENES]
+    assert waiting == [[False], [False, True], [False, False], [False] * 3, [False, False, False, True]]
     children_of_2_14 = [row["processes"] for row in story["figures"]["2.14"]["server"][1:]]
     assert [[process["role"] for process in row] for row in children_of_2_14] == [["child 1"], ["child 2"]]
 
@@ -78,6 +81,8 @@ def check_segments(story, port):
         else:
             assert receiver["pair"] == segment["pair"]
     assert len([segment for segment in story["segments"] if segment["flags"] == "SYN"]) == 3
+    answer = len(f"process {story['figures']['2.14']['server'][1]['processes'][0]['pid']} has read it\n")
+    assert [segment["bytes"] for segment in story["segments"] if segment["bytes"]][:2] == [len("from port 1500\n"), answer]
     assert {int(re.search(r":(\d+)", segment["pair"])[1]) for segment in story["segments"]} == {port, 1500, 1501, 1502}
 
 
@@ -116,7 +121,8 @@ def test_on_the_loopback_device(own_loopback):
     # Nothing waits in TIME-WAIT, so it can be played again at once.
     left = subprocess.run([*own_loopback, "cat", "/proc/net/tcp"], capture_output=True, text=True, check=True).stdout
     assert len(left.splitlines()) == 1, left
-    assert run("--loopback", prefix=own_loopback).endswith("21 claims, 0 failed\n")
+    text = run("--loopback", prefix=own_loopback)
+    assert text.endswith("21 claims, 0 failed\n") and "with port 2121 in place of 21" in words(text)
 
 
 def test_on_the_loopback_device_without_any_privilege(own_loopback, public_forkport):
@@ -155,6 +161,19 @@ def test_text_fits_the_terminal_in_the_locale_s_characters(network, locale, draw
                        ("2.13", "Concurrent server has child handle client"),
                        ("2.14", "Second client connection with same server")]
     assert len(re.findall(r"^holds  (?:2\.1[1-4]|end ) ", text, re.MULTILINE)) == 21
+
+
+def test_each_segment_is_told_with_its_receiver(network):
+    """Of a handshake the request is the server's, and its last segment comes while the connection is in the queue."""
+    del network
+    text = run("--ascii")
+    told = re.findall(r"^ *(\d+) to (\d+) +(\S+) +(\d+)  (\S+(?: \d)?) +\{", text, re.MULTILINE)
+    assert told[:3] == [("1500", "21", "SYN", "0", "server"), ("21", "1500", "SYN,ACK", "0", "client 1"),
+                        ("1500", "21", "ACK", "0", "queue")]
+    assert [(source, receiver) for source, _, _, length, receiver in told if length != "0"] == [
+        ("1500", "child 1"), ("21", "client 1"), ("1501", "child 2"), ("21", "client 2")]
+    assert told[-1] == ("1502", "21", "ACK", "0", "queue")
+    assert not re.search(r"^and \d+ more$", text, re.MULTILINE) and "in place of" not in text
 
 
 def test_output_is_the_same_but_for_processes_and_cookies(network):
@@ -203,6 +222,8 @@ def test_pictures_that_cannot_be_written(network, tmp_path):
     del network
     missing = tmp_path / "missing"
     assert f"cannot write {missing}/figure-2.11.svg: No such file or directory" in run("--svg", missing, code=66)
+    (tmp_path / "figure-2.12.svg").symlink_to("/dev/full")
+    assert f"cannot write {tmp_path}/figure-2.12.svg: No space left on device" in run("--svg", tmp_path, code=71)
 
 
 @pytest.mark.parametrize("arguments", [["what"], ["--svg"], ["--what"]])
