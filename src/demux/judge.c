@@ -147,10 +147,10 @@ static enum answer_reply reply_of_connected(const struct segment *segment)
     return (segment->flags & (SEGMENT_FIN | SEGMENT_PSH)) != 0 ? REPLY_ACK : REPLY_NOTHING;
 }
 
-/* New data is for nobody, and answered by RST; what is outside of the window by ACK, as a SYN mostly is. */
+/* New data is for nobody, with or without a FIN, and answered by RST; what is outside of the window by ACK, as a SYN mostly is. */
 static enum answer_reply reply_of_orphan(const struct segment *segment)
 {
-    if ((segment->flags & (SEGMENT_RST | SEGMENT_SYN | SEGMENT_FIN)) == 0 &&
+    if ((segment->flags & (SEGMENT_RST | SEGMENT_SYN)) == 0 &&
         (segment->flags & (SEGMENT_PSH | SEGMENT_ACK)) == (SEGMENT_PSH | SEGMENT_ACK))
         return REPLY_RESET;
     return reply_of_connected(segment);

@@ -188,6 +188,8 @@ static void match_known(const struct known *known, bool is_new, struct replay_re
     if (result->receiver != NULL) {
         if (result->answer == STREAM_CONNECTED)
             result->certainty = REPLAY_EXACT;
+        else if (result->answer == STREAM_NOBODY)
+            result->receiver = NULL;
         return;
     }
     result->receiver = known_listening(known, pair, &group);
@@ -334,22 +336,14 @@ static bool receive_segment(struct replay *replay, int64_t time_ns, struct repla
     return true;
 }
 
-static void note_time(struct replay_counts *counts, int64_t time_ns)
-{
-    if (counts->frames == 0)
-        counts->first_ns = counts->last_ns = time_ns;
-    if (time_ns > counts->last_ns)
-        counts->last_ns = time_ns;
-    counts->frames++;
-}
-
 enum fp_status replay_frame(struct replay *replay, int link, const uint8_t *bytes, uint32_t captured,
                             uint32_t length, int64_t time_ns, struct replay_result *ret_result,
                             struct fp_error *err)
 {
     struct replay_counts *counts = &replay->counts;
 
-    note_time(counts, time_ns);
+    if (counts->frames++ == 0)
+        counts->first_ns = time_ns;
     ret_result->has_answer = ret_result->has_ended = ret_result->has_dropped = false;
     ret_result->is_accepted = ret_result->is_given_up = false;
     ret_result->receiver = ret_result->sender = NULL;

@@ -49,8 +49,7 @@ struct replay_counts {
     uint64_t cut;       /* frames of which too little was captured */
     uint64_t malformed;
     uint64_t given_up; /* connections that were not over */
-    int64_t first_ns;  /* of frames */
-    int64_t last_ns;
+    int64_t first_ns;  /* of the first frame */
 };
 
 struct replay_result {

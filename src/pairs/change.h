@@ -4,7 +4,8 @@
  *
  * Walks over two sorted tables of the same question at once, in the order of both, and gives each shown row with what
  * happened to it: it is as before, new, gone, or changed in its state, its queues or its owners. A socket is the same
- * where the cookie is, so one that took another's pair is new, and the other gone. The tables stay the caller's.
+ * where the cookie is, so one that took another's pair is new, and the other gone. One that begins to listen or connects moves to
+ * another place of the order, where it is new. The tables stay the caller's.
  */
 #ifndef PAIRS_CHANGE_H
 #define PAIRS_CHANGE_H

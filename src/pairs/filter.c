@@ -256,30 +256,19 @@ uint32_t filter_states(const struct filter *filter)
     return states | BIT(LISTEN);
 }
 
-bool filter_needs_owners(const struct filter *filter)
-{
-    for (size_t i = 0; i < filter->count; i++) {
-        switch (filter->terms[i].kind) {
-        case FILTER_PID:
-        case FILTER_NAME:
-        case FILTER_SERVICE:
-        case FILTER_CONNECTION:
-        case FILTER_OWNER:
-            return true;
-        default:
-            break;
-        }
-    }
-    return false;
-}
-
 pid_t filter_pid(const struct filter *filter)
 {
+    pid_t pid = 0;
+
     for (size_t i = 0; i < filter->count; i++) {
-        if (filter->terms[i].kind == FILTER_PID)
-            return (pid_t)filter->terms[i].number;
+        const struct filter_term *term = &filter->terms[i];
+        if (term->kind != FILTER_PID && term->kind != FILTER_NAME)
+            continue;
+        if (pid != 0 || term->kind == FILTER_NAME)
+            return 0;
+        pid = (pid_t)term->number;
     }
-    return 0;
+    return pid;
 }
 
 static bool prefix_matches(const struct address *prefix, unsigned bits, const struct address *address)

@@ -64,9 +64,7 @@ enum fp_status filter_add(struct filter *filter, const char *string, struct fp_e
 
 /* The states to ask the kernel for: those of the terms, and listening ones, which connections may wait for. */
 uint32_t filter_states(const struct filter *filter);
-/* Has it a term about processes (pid, name, service, connection, waiting, orphan)? */
-bool filter_needs_owners(const struct filter *filter);
-/* The process whose descriptors alone matter; 0: all processes' do. */
+/* The process whose descriptors alone matter; 0: all processes' do, as where two are asked for that share a socket. */
 pid_t filter_pid(const struct filter *filter);
 /* Do the terms match that are about the socket? Those about processes are left out. */
 bool filter_matches_socket(const struct filter *filter, const struct diag_socket *socket);

@@ -11,7 +11,11 @@ static bool can_wait(const struct diag_socket *socket)
             socket->state == DIAG_SYN_RECEIVED || socket->state == DIAG_NEW_SYN_RECEIVED);
 }
 
-/* Could this listening socket have taken the segments of the connection? 0: no; 2: better than 1. */
+/*
+ * Could this listening socket have taken the segments of the connection? 0: no; else the better, the more: the address is
+ * looked at before the device. A connection has its listening socket's device; to a scope it belongs without one. In a saved table
+ * no interface has a number.
+ */
 static int rank_listening(const struct diag_socket *listening, const struct diag_socket *waiting)
 {
     const struct address *bound = &listening->pair.local;
@@ -20,17 +24,19 @@ static int rank_listening(const struct diag_socket *listening, const struct diag
     /* The child is a socket of the same family as its parent. */
     if (listening->family != waiting->family)
         return 0;
-    if (listening->interface != 0 && waiting->interface != listening->interface)
+    bool is_bound = listening->interface != 0 || bound->device[0] != '\0';
+    if (is_bound && (waiting->interface != listening->interface ||
+                     (strcmp(bound->device, local->device) != 0 && !address_needs_scope(local))))
         return 0;
     if (address_is_wildcard(bound))
-        return bound->family == AF_UNSPEC || bound->family == local->family ? 1 : 0;
+        return bound->family == AF_UNSPEC || bound->family == local->family ? 1 + is_bound : 0;
     return bound->family == local->family && memcmp(bound->bytes, local->bytes, sizeof(bound->bytes)) == 0
-               ? 2
+               ? 3 + is_bound
                : 0;
 }
 
 /* Listening rows at a port stand together, and those with the same address in it next to each other. */
-static void find_listening(const struct pairs_table *table, struct pairs_row *row)
+void owner_find_listening(const struct pairs_table *table, struct pairs_row *row)
 {
     const struct diag_socket *waiting = &row->socket;
     int best = 0;
@@ -57,7 +63,7 @@ static void find_owner(struct pairs_table *table, struct pairs_row *row)
     if (row->socket.inode == 0) {
         row->owner = can_wait(&row->socket) ? OWNER_WAITING : OWNER_NONE;
         if (row->owner == OWNER_WAITING)
-            find_listening(table, row);
+            owner_find_listening(table, row);
         return;
     }
     const struct descriptor *first = descriptors_find(&table->descriptors, row->socket.inode, &count);

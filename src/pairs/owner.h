@@ -14,6 +14,8 @@
 #include "base/error.h"
 #include "pairs/pairs.h"
 
+/* For a row that waits: the listening rows whose queue it may be in, one or a group that shares the port. */
+void owner_find_listening(const struct pairs_table *table, struct pairs_row *row);
 /* `pid` 0: all processes. */
 enum fp_status owner_find(struct pairs_table *table, pid_t pid, struct fp_error *err);
 

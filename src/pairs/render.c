@@ -133,7 +133,7 @@ static void format_counts(const struct diag_socket *socket, struct text *text)
     text_printf(text, " %*u.%03u", COUNT_WIDTH - 4, socket->rtt_us / 1000, socket->rtt_us % 1000);
     text_printf(text, " %*llu", COUNT_WIDTH, (unsigned long long)socket->bytes_received);
     text_printf(text, " %*llu", COUNT_WIDTH, (unsigned long long)socket->bytes_sent);
-    text_printf(text, " %*llu", COUNT_WIDTH - 1, (unsigned long long)socket->bytes_resent);
+    text_printf(text, " %*llu", COUNT_WIDTH, (unsigned long long)socket->bytes_resent);
 }
 
 static size_t pair_width(const struct pair *pair)

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "pairs/save.h"
 
+#include "pairs/owner.h"
+
 #include "version.h"
 
 #include <errno.h>
 #include <jansson.h>
+#include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -71,25 +74,50 @@ static bool parse_protocol(const char *name, struct diag_socket *socket)
     return strcmp(name, "tcp4") == 0 || strcmp(name, "tcp6") == 0 || strcmp(name, "tcp46") == 0;
 }
 
+/* Where a device stands in a pair, "%NAME:", and how much of it is to be left out; NULL: nowhere. */
+static const char *find_device(const char *notation, const char *device, size_t *ret_length)
+{
+    char shown[4 * IF_NAMESIZE + 2];
+    struct text text;
+
+    if (device[0] == '\0' || strlen(device) >= IF_NAMESIZE)
+        return NULL;
+    text_init(&text, shown, sizeof(shown));
+    text_string(&text, "%");
+    text_escape(&text, device, strlen(device));
+    *ret_length = text.length;
+    text_string(&text, ":");
+    text_end(&text);
+    return strstr(notation, shown);
+}
+
 /*
- * An interface's index is of the host that was looked at: a scope is left out, as a capture has none either. A device is
- * in the notation of the pair as well, and is taken from there; names that the notation cannot have are lost.
+ * An interface's index is of the host that was looked at: a scope is left out, as a capture has none either. A device has a
+ * field of its own, since it may have a name that the notation cannot have.
  */
-static bool parse_pair(const char *notation, struct diag_socket *socket)
+static bool parse_pair(const char *notation, const char *device, struct diag_socket *socket)
 {
     char plain[PAIR_TEXT_SIZE];
     size_t at = 0;
+    size_t device_length = 0;
     bool in_brackets = false;
     bool in_scope = false;
+    const char *named = find_device(notation, device, &device_length);
 
     for (; *notation != '\0' && at + 1 < sizeof(plain); notation++) {
+        if (notation == named)
+            notation += device_length;
         in_brackets = (in_brackets || *notation == '[') && *notation != ']';
         in_scope = in_brackets && (in_scope || *notation == '%');
         if (!in_scope)
             plain[at++] = *notation;
     }
     plain[at] = '\0';
-    return *notation == '\0' && pair_parse(plain, &socket->pair, NULL) == FP_OK;
+    if (*notation != '\0' || pair_parse(plain, &socket->pair, NULL) != FP_OK)
+        return false;
+    if (named != NULL)
+        memcpy(socket->pair.local.device, device, strlen(device) + 1);
+    return true;
 }
 
 /* The notation has one wildcard for all families. */
@@ -111,7 +139,7 @@ static bool parse_row(const json_t *object, struct diag_socket *ret_socket)
 
     if (!parse_protocol(string_of(object, "proto"), &socket) ||
         !parse_state(string_of(object, "state"), &socket.state) ||
-        !parse_pair(string_of(object, "pair"), &socket))
+        !parse_pair(string_of(object, "pair"), string_of(object, "device"), &socket))
         return false;
     set_wildcard(&socket);
     socket.cookie = strtoull(string_of(object, "cookie"), NULL, 16);
@@ -202,23 +230,6 @@ enum fp_status save_line(struct save_reader *reader, const char *line, size_t le
     return status;
 }
 
-/* The first listening row that a row may wait for: of its address, else of the wildcard. */
-static void find_queue(const struct pairs_table *table, struct pairs_row *row)
-{
-    const struct address *local = &row->socket.pair.local;
-
-    for (size_t i = pairs_find_port(table, local->port); i < table->count; i++) {
-        const struct diag_socket *other = &table->rows[i].socket;
-        if (other->pair.local.port != local->port || other->state != DIAG_LISTEN)
-            return;
-        if (address_equal(&other->pair.local, local) ||
-            (row->listening_count == 0 && address_is_wildcard(&other->pair.local))) {
-            row->listening = (uint32_t)i;
-            row->listening_count = 1;
-        }
-    }
-}
-
 enum fp_status save_end(struct save_reader *reader, struct fp_error *err)
 {
     struct pairs_table *table = reader->table;
@@ -230,7 +241,7 @@ enum fp_status save_end(struct save_reader *reader, struct fp_error *err)
     pairs_sort(table);
     for (size_t i = 0; i < table->count; i++) {
         if (table->rows[i].owner == OWNER_WAITING)
-            find_queue(table, &table->rows[i]);
+            owner_find_listening(table, &table->rows[i]);
     }
     return pairs_list_processes(table) ? FP_OK : fail_memory(reader, err);
 }

@@ -222,8 +222,6 @@ enum diag_item diag_reader_next(struct diag_reader *reader, struct diag_socket *
         int step = (int)NLMSG_ALIGN(message->nlmsg_len);
         reader->at = (const char *)reader->at + step;
         reader->left -= step;
-        if ((message->nlmsg_flags & NLM_F_DUMP_INTR) != 0)
-            reader->interrupted = true;
         /* Each form of request is answered under its own number. */
         if ((message->nlmsg_type == SOCK_DIAG_BY_FAMILY || message->nlmsg_type == TCPDIAG_GETSOCK) &&
             read_socket(message, ret_socket))

@@ -101,7 +101,6 @@ struct diag_reader {
     const void *at;
     int left;
     int errnum;
-    bool interrupted; /* sockets came or went while a dump was made: some may be missing or twice in it */
 };
 
 void diag_reader_init(struct diag_reader *reader, const void *bytes, size_t length);

@@ -282,6 +282,10 @@ def test_restart_while_old_connections_linger(serve, network):
     held.sendall(b"x")
     assert held.recv(1) == b"x"
     worker = first.log.wait("start", connection=1)["pid"]
+    # Until it has been executed a worker has the listening socket too.
+    first.log.wait("start", connection=2)
+    brief.sendall(b"x")
+    assert brief.recv(1) == b"x"
     first.process.kill()
     first.process.wait()
     second = serve("127.0.0.1:21", worker=WHOAMI, prefix=host.prefix)

@@ -540,7 +540,7 @@ def test_a_syn_for_a_time_wait_depends_on_its_sequence_number(place):
 @pytest.mark.parametrize("flags, offset, payload, reply", [
     ("ACK", 0, b"", "nothing"), ("ACK", 200000, b"", "ack"), ("PSH,ACK", 0, b"x", "reset"), ("PSH,ACK", -1, b"x", "ack"),
     ("SYN", 0, b"", "reset"), ("SYN", 200000, b"", "ack"), ("FIN,ACK", 0, b"", "ack"), ("FIN", 0, b"", "nothing"),
-    ("RST", 0, b"", "nothing"), ("RST", 200000, b"", "ack")])
+    ("FIN,PSH,ACK", 0, b"x", "reset"), ("RST", 0, b"", "nothing"), ("RST", 200000, b"", "ack")])
 def test_what_is_left_in_fin_wait_2_answers_by_the_sequence_number(outsider, flags, offset, payload, reply):
     listening = outsider.place.listen("10.0.0.1", 21)
     following = outsider.close_first(listening)

@@ -564,8 +564,25 @@ def test_table_and_what_is_over(capture, table):
     old = packets.Talk(CLIENT, SERVER)
     path = capture([old.send(0, PSH | ACK, b"x"), old.send(0, RST), old.send(0)])
     found = lines(path, "--table", table(row("tcp4", "ESTABLISHED", PAIR, 4, "child")))
-    assert [(line["answer"], line["certainty"]) for line in found] == [
-        ("connected", "exact"), ("connected", "exact"), ("nobody", "depends")]
+    assert [(line["answer"], line["certainty"], len(line["processes"])) for line in found] == [
+        ("connected", "exact", 1), ("connected", "exact", 1), ("nobody", "depends", 0)]
+
+
+@pytest.mark.parametrize("others, pair", [
+    ([("tcp46", "{*:21, *:*}", {})], PAIR),
+    ([("tcp4", "{*:21, *:*}", {})], "{10.0.0.2%eth0:21, 10.0.0.1:1500}"),
+    ([("tcp4", "{*%eth1:21, *:*}", {"device": "eth1"})], PAIR),
+    ([("tcp4", "{10.0.0.3:21, *:*}", {}), ("tcp4", "{*%a{b:21, *:*}", {"device": "a{b"})], "{10.0.0.2%eth0:21, 10.0.0.1:1500}")])
+def test_table_of_what_waits_beside_others(capture, table, others, pair):
+    """It is the listening socket's of its own family and device; whatever names devices have, the table can be read."""
+    mine = {"device": "eth0"} if "%eth0" in pair else {}
+    listening = row("tcp4", "LISTEN", "{*%eth0:21, *:*}" if mine else "{*:21, *:*}", 2) | mine
+    before = [row(protocol, "LISTEN", at, 1) | more for protocol, at, more in others]
+    waiting = row("tcp4", "ESTABLISHED", pair, 2) | {"owner": "waiting"} | mine
+    path = capture([packets.Talk(CLIENT, SERVER).send(0, PSH | ACK, b"x")])
+    for rows in ([*before, listening], [listening, *before]):
+        [found] = lines(path, "--table", table(*rows, waiting))
+        assert [process["pid"] for process in found["processes"]] == [2], found
 
 
 def test_table_of_every_state(capture, table):

@@ -146,10 +146,11 @@ def test_what_waits_does_so_for_the_socket_that_the_kernel_chose():
             assert sorted(holders(row)) == sorted((os.getpid(), made.fileno()) for made in wanted), host
 
 
-def test_what_waits_does_not_do_so_for_a_socket_of_a_device_that_did_not_take_it():
+@pytest.mark.parametrize("devices", [(b"lo", b""), (b"", b"lo")])
+def test_what_waits_does_not_do_so_for_a_socket_of_a_device_that_did_not_take_it(devices):
     with contextlib.ExitStack() as open_ones:
         port, made = 0, []
-        for device in (b"lo", b""):  # the last to listen takes it
+        for device in devices:  # the last to listen takes it
             made.append(open_ones.enter_context(socket.socket()))
             made[-1].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             made[-1].setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device)

@@ -32,7 +32,9 @@ static struct pair pair_to(const char *host, uint16_t port)
 /* A socket that listens there; its cookie is its port. */
 static struct pairs_row *listen_at(struct pairs_table *table, const char *host, uint16_t port)
 {
-    struct diag_socket socket = {.pair.local = pair_to(host, port).local, .state = DIAG_LISTEN, .cookie = port};
+    struct diag_socket socket = {.pair.local = pair_to(host, port).local,
+                                 .state = DIAG_LISTEN,
+                                 .cookie = port};
 
     socket.family = socket.pair.local.family;
     assert_true(pairs_append(table, &socket));
@@ -52,8 +54,8 @@ static void hold(struct pairs_table *table, struct pairs_row *row, const pid_t *
 
 static void set(struct live_history *history, struct pairs_table *take_table, int64_t from_s)
 {
-    assert_int_equal(
-        live_history_set(history, take_table, from_s * SECOND, (from_s + 1) * SECOND, NULL), FP_OK);
+    assert_int_equal(live_history_set(history, take_table, from_s * SECOND, (from_s + 1) * SECOND, NULL),
+                     FP_OK);
 }
 
 static void change(struct live_history *history, uint64_t cookie, in_port_t port, int64_t time_s, bool began)

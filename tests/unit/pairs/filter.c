@@ -152,6 +152,29 @@ static void test_all_terms_must_match(void **state)
     assert_false(filter_matches_socket(&filter, &socket));
 }
 
+/* The descriptors of one process alone are enough only where no other is asked about. */
+static void test_whose_descriptors_matter(void **state)
+{
+    static const struct {
+        const char *terms[3];
+        pid_t pid;
+    } rows[] = {{{"pid:812"}, 812},
+                {{":21", "pid:812", "listening"}, 812},
+                {{"pid:812", "pid:813"}, 0},
+                {{"name:sshd", "pid:812"}, 0},
+                {{"pid:812", "name:sshd"}, 0},
+                {{"name:sshd"}, 0},
+                {{":21"}, 0}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct filter filter = {.count = 0};
+        for (size_t term = 0; term < 3 && rows[i].terms[term] != NULL; term++)
+            assert_int_equal(filter_add(&filter, rows[i].terms[term], NULL), FP_OK);
+        assert_int_equal(filter_pid(&filter), rows[i].pid);
+    }
+}
+
 static void test_bad_terms(void **state)
 {
     static const char *const terms[] = {
@@ -210,6 +233,7 @@ int main(void)
         cmocka_unit_test(test_every_state),
         cmocka_unit_test(test_what_is_not_known_matches_nothing),
         cmocka_unit_test(test_all_terms_must_match),
+        cmocka_unit_test(test_whose_descriptors_matter),
         cmocka_unit_test(test_bad_terms),
     };
 

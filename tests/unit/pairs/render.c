@@ -97,7 +97,10 @@ static void test_counts(void **state)
     char rtt[16];
 
     (void)state;
-    const char *line = strchr(shown((struct render){.with_counts = true}, &table), '\n');
+    const char *text = shown((struct render){.with_counts = true}, &table);
+    const char *line = strchr(text, '\n');
+    /* Each column stands below its heading, the last as well. */
+    assert_int_equal(strstr(line + 1, "{192") - (line + 1), strstr(text, "PAIR") - text);
     assert_int_equal(sscanf(line, " tcp4 ESTABLISHED 3 45678 %15s %u %u %u {", rtt, &in, &out, &resent), 4);
     assert_string_equal(rtt, "12.034");
     assert_int_equal(in, 101);
