@@ -439,6 +439,9 @@ class Network:
             # Without duplicate address detection an IPv6 address can be used at once.
             host.run("sysctl", "-qw", f"net.ipv6.conf.{device}.accept_dad=0")
             host.run("ip", "link", "set", device, "up")
+        for host in (one, two):
+            # The kernel makes its routes when it has heard of the carrier, a moment after the other end is up.
+            until(lambda host=host: "state UP" in host.run("ip", "link", "show", "dev", device), f"{device} is not up")
 
     def close(self):
         for host in self.hosts:
