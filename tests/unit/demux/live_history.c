@@ -8,6 +8,7 @@
 #include <arpa/inet.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -184,25 +185,32 @@ static const char *believed(struct live_holders *holders, const struct pairs_tab
     return room;
 }
 
-/* A child that is just being forked holds all that its parent does, and is not meant. */
+/* A child that is just being forked holds all that its parent does, and is not meant. Both are processes that there are. */
 static void test_who_is_believed_to_hold_it(void **state)
 {
+    const pid_t parent = getppid();
+    char alone[16];
+    char both[32];
     struct live_holders holders = {.count = 0};
     struct pairs_table server = {.count = 0};
     struct pairs_table later = {.count = 0};
 
     (void)state;
-    hold(&server, listen_at(&server, "127.0.0.1", 21), (pid_t[]){2, 2, 0});
-    hold(&later, listen_at(&later, "127.0.0.1", 21), (pid_t[]){2, 3, 3, 0});
-    assert_string_equal(believed(&holders, &server, 0), "2"); /* alone */
-    assert_string_equal(believed(&holders, &later, SECOND), "2");
-    assert_string_equal(believed(&holders, &later, 2 * SECOND - 1), "2");
-    assert_string_equal(believed(&holders, &later, 2 * SECOND), "23");
+    snprintf(alone, sizeof(alone), "%d", (int)parent);
+    const pid_t low = parent < getpid() ? parent : getpid();
+    const pid_t high = parent < getpid() ? getpid() : parent;
+    snprintf(both, sizeof(both), "%d%d", (int)low, (int)high);
+    hold(&server, listen_at(&server, "127.0.0.1", 21), (pid_t[]){parent, parent, 0});
+    hold(&later, listen_at(&later, "127.0.0.1", 21), (pid_t[]){low, high, high, 0});
+    assert_string_equal(believed(&holders, &server, 0), alone);
+    assert_string_equal(believed(&holders, &later, SECOND), alone);
+    assert_string_equal(believed(&holders, &later, 2 * SECOND - 1), alone);
+    assert_string_equal(believed(&holders, &later, 2 * SECOND), both);
     /* A connection is believed to be of whoever is seen with it twice. */
     later.rows[0].socket.cookie = 7;
     later.rows[0].socket.state = DIAG_ESTABLISHED;
     assert_string_equal(believed(&holders, &later, 3 * SECOND), "");
-    assert_string_equal(believed(&holders, &later, 3 * SECOND + 1), "23");
+    assert_string_equal(believed(&holders, &later, 3 * SECOND + 1), both);
     live_holders_done(&holders);
     pairs_done(&server);
     pairs_done(&later);
