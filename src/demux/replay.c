@@ -184,12 +184,13 @@ static void match_known(const struct known *known, bool is_new, struct replay_re
     bool group = false;
 
     result->sender = known_connected(known, &reverse);
+    /* What is over went to nobody, though a socket of that pair may be in the table, and its end may still listen. */
+    if (!is_new && result->answer == STREAM_NOBODY)
+        return;
     result->receiver = is_new ? NULL : known_connected(known, pair);
     if (result->receiver != NULL) {
         if (result->answer == STREAM_CONNECTED)
             result->certainty = REPLAY_EXACT;
-        else if (result->answer == STREAM_NOBODY)
-            result->receiver = NULL;
         return;
     }
     result->receiver = known_listening(known, pair, &group);
@@ -198,11 +199,6 @@ static void match_known(const struct known *known, bool is_new, struct replay_re
             result->answer = STREAM_NOBODY;
             result->certainty = REPLAY_EXACT;
         }
-        return;
-    }
-    /* What is over went to nobody, though its end still listens. */
-    if (!is_new && result->answer == STREAM_NOBODY) {
-        result->receiver = NULL;
         return;
     }
     result->is_accepted = !is_new;

@@ -14,11 +14,17 @@ static const char *const connection_names[] = {
     "TCPREMOTEHOST", "TCPREMOTEINFO", "TCPLOCALHOST", "FORKPORT_TEMPLATE", "FORKPORT_ROOM",
 };
 
+static bool is_named(const char *variable, const char *name)
+{
+    size_t length = strlen(name);
+
+    return strncmp(variable, name, length) == 0 && variable[length] == '=';
+}
+
 static bool is_of_connection(const char *variable)
 {
     for (size_t i = 0; i < sizeof(connection_names) / sizeof(connection_names[0]); i++) {
-        size_t length = strlen(connection_names[i]);
-        if (strncmp(variable, connection_names[i], length) == 0 && variable[length] == '=')
+        if (is_named(variable, connection_names[i]))
             return true;
     }
     return false;
@@ -49,6 +55,15 @@ void environment_done(struct environment *environment)
 {
     free(environment->inherited);
     *environment = (struct environment){0};
+}
+
+bool environment_has(const struct environment *environment, const char *name)
+{
+    for (size_t i = 0; i < environment->count; i++) {
+        if (is_named(environment->inherited[i], name))
+            return true;
+    }
+    return false;
 }
 
 size_t environment_size(const struct environment *environment)

@@ -27,6 +27,8 @@ enum fp_status environment_init(struct environment *environment, char *const inh
                                 struct fp_error *err);
 void environment_done(struct environment *environment);
 
+/* Has the server's a variable of this name? */
+bool environment_has(const struct environment *environment, const char *name);
 /* How many pointers environment_fill() writes, the NULL at the end included. */
 size_t environment_size(const struct environment *environment);
 /* Fills envp[] (of that size) and the texts its last entries point to. */

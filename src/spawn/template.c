@@ -21,7 +21,6 @@
 /* Control socket, board, library, and the socket that stands for the connection. */
 #define OWN_FDS     4
 #define PRELOAD     "LD_PRELOAD="
-#define TUNABLES    "GLIBC_TUNABLES="
 #define PRELOAD_MAX 64
 /* So many that did not come to their gate, one after the other, are enough. */
 #define STILLBORN_MAX 2
@@ -79,15 +78,6 @@ static struct template_pad *pad_new(const struct spawn_plan *plan)
     pad_free(pad);
     errno = ENOMEM;
     return NULL;
-}
-
-static bool has_variable(const struct environment *environment, const char *name)
-{
-    for (size_t i = 0; i < environment->count; i++) {
-        if (strncmp(environment->inherited[i], name, strlen(name)) == 0)
-            return true;
-    }
-    return false;
 }
 
 /*
@@ -201,7 +191,8 @@ static int start_process(struct template *template, const struct spawn_plan *pla
                                      .peer = (uint32_t)peer,
                                      .gate = (uint32_t)plan->gate,
                                      .is_worker = is_worker,
-                                     .is_tuned = !is_worker && !has_variable(&plan->environment, TUNABLES)};
+                                     .is_tuned = !is_worker &&
+                                                 !environment_has(&plan->environment, "GLIBC_TUNABLES")};
     if (!fill_environment(pad, &marker))
         return -1;
     fill_setup(pad, stand_in);

@@ -419,13 +419,13 @@ def test_sockets_that_have_ended_make_room(network, watch, events):
     (first, port), live = listen(host), watch(host, "--json", "--max-pairs", 16)
     with first:
         for length in range(1, 41):
-            time_module.sleep(0.05)  # in which what has ended is told of
             with host.connect("127.0.0.1", port) as client:
                 accepted, _ = first.accept()
                 client.sendall(bytes(length))
                 assert len(accepted.recv(100)) == length
                 accepted.close()
-    live.wait(lambda line: line["segment"]["length"] == 40)
+            # By then what has ended before is told of.
+            live.wait(lambda line, length=length: line["segment"]["length"] == length)
     data = [line for line in map(json.loads, live.told()) if line["segment"]["length"]]
     named = [pids(line) == pids(line, "senders") == [os.getpid()] for line in data]
     # On a machine that is busy some may come too early.

@@ -13,11 +13,32 @@
 
 #define PORT 21
 
+static struct sockaddr_in listening_at(void)
+{
+    return (struct sockaddr_in){.sin_family = AF_INET,
+                                .sin_port = htons(PORT),
+                                .sin_addr = {htonl(INADDR_LOOPBACK)}};
+}
+
+/* A socket that listens, on a device or on any (""), with one connection in its queue. */
+static int connect_one(const char *device, int *ret_client_fd)
+{
+    const struct sockaddr_in in = listening_at();
+
+    int listening_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    *ret_client_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(setsockopt(listening_fd, SOL_SOCKET, SO_BINDTODEVICE, device,
+                                (socklen_t)strlen(device) + 1),
+                     0);
+    assert_int_equal(bind(listening_fd, (struct sockaddr *)&in, sizeof(in)), 0);
+    assert_int_equal(listen(listening_fd, 7), 0);
+    assert_int_equal(connect(*ret_client_fd, (struct sockaddr *)&in, sizeof(in)), 0);
+    return listening_fd;
+}
+
 static void test_a_listening_socket_and_what_waits(void **state)
 {
-    struct sockaddr_in in = {.sin_family = AF_INET,
-                             .sin_port = htons(PORT),
-                             .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    const struct sockaddr_in in = listening_at();
     struct fp_pair_process process;
     struct fp_error err;
     struct fp_pair pair;
@@ -25,11 +46,8 @@ static void test_a_listening_socket_and_what_waits(void **state)
     char json[2048];
 
     (void)state;
-    int listening_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    int client_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_int_equal(bind(listening_fd, (struct sockaddr *)&in, sizeof(in)), 0);
-    assert_int_equal(listen(listening_fd, 7), 0);
-    assert_int_equal(connect(client_fd, (struct sockaddr *)&in, sizeof(in)), 0);
+    int client_fd;
+    int listening_fd = connect_one("", &client_fd);
     assert_int_equal(fstat(listening_fd, &about), 0);
     struct fp_pairs *pairs = fp_pairs_new(&err);
     assert_non_null(pairs);
@@ -100,9 +118,7 @@ static void test_another_namespace(void **state)
 /* Of a connection bound to a device: each end as the sockets themselves have it, and what each has sent. */
 static void test_a_connection(void **state)
 {
-    struct sockaddr_in in = {.sin_family = AF_INET,
-                             .sin_port = htons(PORT),
-                             .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    const struct sockaddr_in in = listening_at();
     struct sockaddr_storage foreign = {.ss_family = AF_UNSPEC};
     socklen_t length = sizeof(foreign);
     struct fp_error err;
@@ -110,12 +126,8 @@ static void test_a_connection(void **state)
     char bytes[5];
 
     (void)state;
-    int listening_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    int client_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_int_equal(setsockopt(listening_fd, SOL_SOCKET, SO_BINDTODEVICE, "lo", sizeof("lo")), 0);
-    assert_int_equal(bind(listening_fd, (struct sockaddr *)&in, sizeof(in)), 0);
-    assert_int_equal(listen(listening_fd, 7), 0);
-    assert_int_equal(connect(client_fd, (struct sockaddr *)&in, sizeof(in)), 0);
+    int client_fd;
+    int listening_fd = connect_one("lo", &client_fd);
     int fd = accept(listening_fd, (struct sockaddr *)&foreign, &length);
     assert_int_equal(send(client_fd, "12345", 5, 0), 5);
     assert_int_equal(recv(fd, bytes, sizeof(bytes), MSG_WAITALL), 5);

@@ -315,12 +315,19 @@ static void run_worker_unheard(int fd, size_t request, size_t reply)
     _exit(0);
 }
 
+/* From now on nothing that comes is heard. */
+static void deafen(int fd)
+{
+    struct sock_filter drop = BPF_STMT(BPF_RET | BPF_K, 0);
+    struct sock_fprog program = {.len = 1, .filter = &drop};
+
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)), 0);
+}
+
 /* A client that hears nothing for a while: what TCP sends again counts once, and the socket lives on to be asked for. */
 static void test_unheard_reply(void **state)
 {
     static const struct exchange exchange = {"unheard", READ_COUNT, STAY, 5000, 7001, 5000, 7001};
-    struct sock_filter drop = BPF_STMT(BPF_RET | BPF_K, 0);
-    struct sock_fprog program = {.len = 1, .filter = &drop};
     const uint16_t port = PORT;
     struct sockaddr_storage sa;
     struct tally_bytes counted;
@@ -334,7 +341,7 @@ static void test_unheard_reply(void **state)
     /* So that some of the reply cannot even be sent yet. */
     setsockopt(client_fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
     assert_int_equal(connect(client_fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
-    assert_int_equal(setsockopt(client_fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)), 0);
+    deafen(client_fd);
     struct served served = take(listening_fd);
     pid_t pid = fork();
     if (pid == 0)
@@ -349,7 +356,7 @@ static void test_unheard_reply(void **state)
     struct pair another = served.pair;
     another.foreign.port ^= 1;
     assert_false(tally_ask(&tally, &another, 0, served.cookie, &counted));
-    assert_int_equal(setsockopt(client_fd, SOL_SOCKET, SO_DETACH_FILTER, &program, sizeof(program)), 0);
+    assert_int_equal(setsockopt(client_fd, SOL_SOCKET, SO_DETACH_FILTER, &small, sizeof(small)), 0);
     assert_int_equal(read_bytes(client_fd, SIZE_MAX), exchange.reply);
     close(client_fd);
     await(&tally, served.cookie, &counted);
@@ -358,7 +365,6 @@ static void test_unheard_reply(void **state)
     close(listening_fd);
 }
 
-/* What is not read in time is lost, and that is counted; later announcements come again. */
 /* By itself nothing has a link-local address here. */
 static void add_link_local(void)
 {
@@ -396,8 +402,6 @@ static int state_of(int fd)
  */
 static void run_unheard_end(int family, const char *host, const struct exchange *exchange)
 {
-    struct sock_filter drop = BPF_STMT(BPF_RET | BPF_K, 0);
-    struct sock_fprog program = {.len = 1, .filter = &drop};
     const uint16_t port = PORT;
     struct sockaddr_storage sa;
     struct tally_bytes counted;
@@ -408,7 +412,7 @@ static void run_unheard_end(int family, const char *host, const struct exchange 
     int client_fd = socket(sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_int_equal(connect(client_fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
     struct served served = take(listening_fd);
-    assert_int_equal(setsockopt(client_fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)), 0);
+    deafen(client_fd);
     pid_t pid = fork();
     if (pid == 0) {
         close(client_fd);
@@ -441,6 +445,7 @@ static void test_unheard_ends(void **state)
     run_unheard_end(AF_UNSPEC, "fe80::1%lo", &last);
 }
 
+/* What is not read in time is lost, and that is counted; later announcements come again. */
 static void test_overrun(void **state)
 {
     static const struct exchange exchange = {"", READ_NOTHING, RESET, 1, 1, 0, 1};
