@@ -12,6 +12,9 @@ import shutil
 
 PROGRAM = "exec"  # group: a program for each connection
 PROGRAMS = {"dynamic": "program", "static": "program-static", "bare": "program-bare"}  # files in BUILD/bench
+# What a service manager gives (systemd.exec(5)), whoever runs the benchmark: how large the environment is moves what is on
+# the stack, and so what a program costs.
+ENVIRONMENT = {name: os.environ[name] for name in ("PATH", "LANG", "HOME") if name in os.environ}
 SCRIPTS = ("dash", "bash", "perl", "python")  # files in programs/; each is found by its #! line
 CHILD = "child"  # group: the server's own code answers, in a process for each connection or in one
 

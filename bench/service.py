@@ -12,6 +12,7 @@ import tempfile
 import time
 
 import account
+import contestants
 import report
 
 START_SECONDS = 60.0  # a template of many megabytes takes its time
@@ -81,7 +82,7 @@ class Service:
         self.engine, self.cgroup = engine, cgroup
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log,
                                         pass_fds=(ready_write,), preexec_fn=cgroup.enter,
-                                        env={**os.environ, **(environment or {})})
+                                        env={**contestants.ENVIRONMENT, **(environment or {})})
         os.close(ready_write)
         with open(ready_read, encoding="utf-8") as ready:
             pair = ready.readline()

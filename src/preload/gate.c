@@ -7,6 +7,7 @@
 #include "preload/image.h"
 #include "preload/standard.h"
 #include "preload/touch.h"
+#include "preload/variables.h"
 #include "sys/child.h"
 
 #include <errno.h>
@@ -26,9 +27,6 @@
 #define CONTROL_LEAST 56
 #define RETRY_NS      1000000
 #define FORK_TRIES    100
-#define OWN_PRELOAD   "LD_PRELOAD="
-
-extern char **environ;
 
 static struct {
     bool ahead;
@@ -42,13 +40,7 @@ static struct {
     int dumpable;
     struct template_board *board;
     struct image_thread thread;
-    char **variables; /* of the environment: those of a connection */
-    uint32_t variable_count;
-    char *text; /* and their texts, in the block that the kernel made */
-    size_t text_bytes;
-    char *own_preload;      /* "LD_PRELOAD=" as the worker shall have it, or NULL */
     struct itimerval alarm; /* what was left of it at the gate */
-    char **environ;         /* as it was when the program started */
     unsigned char *random;  /* 16 bytes that the kernel gave the program */
     uintptr_t probe; /* the handler of the probe's signal; 0: there is none, or the program has set its own */
 } gate;
@@ -56,6 +48,11 @@ static struct {
 bool gate_is_ahead(enum template_gate kind)
 {
     return gate.ahead && gate.kind == kind;
+}
+
+bool gate_can_fork(void)
+{
+    return gate.ahead && !gate.is_worker;
 }
 
 bool gate_is_behind(void)
@@ -76,59 +73,6 @@ static void leave(enum template_refusal refusal)
         __atomic_store_n(&gate.board->stand, TEMPLATE_REFUSES, __ATOMIC_RELEASE);
     }
     child_exit(0);
-}
-
-/* The last variable is LD_PRELOAD; what stood there before us goes to the end of the block. */
-static void keep_own_preload(char *last)
-{
-    char *theirs = strchr(last, ':');
-    char *end = last + strlen(last) + 1;
-
-    if (theirs == NULL)
-        return;
-    size_t length = (size_t)(end - theirs) - 1; /* with its zero, without the colon */
-    gate.own_preload = end - length - strlen(OWN_PRELOAD);
-    memcpy(gate.own_preload, OWN_PRELOAD, strlen(OWN_PRELOAD));
-    gate.text_bytes -= length + strlen(OWN_PRELOAD);
-}
-
-/*
- * From the first variable that keeps room to the last of all they follow each other in memory, or the kernel is another one.
- * So does the C library's before them, of which it may have put a copy of its own in the place.
- */
-static bool find_room(char **variables, bool is_tuned)
-{
-    static const char tunables[] = TEMPLATE_TUNABLES;
-    char **at = variables;
-
-    for (; at[1] != NULL; at++) {
-        if (at[1] != at[0] + strlen(at[0]) + 1)
-            return false;
-    }
-    gate.text = variables[0];
-    if (is_tuned) {
-        variables--;
-        gate.text -= sizeof(tunables);
-        if (memcmp(gate.text, tunables, sizeof(tunables)) != 0)
-            return false;
-    }
-    gate.variables = variables;
-    gate.variable_count = (uint32_t)(at - variables) + 1;
-    gate.text_bytes = (size_t)(at[0] + strlen(at[0]) + 1 - gate.text);
-    keep_own_preload(at[0]);
-    memset(gate.text, 0, gate.text_bytes);
-    /* The program's constructors see none of them. */
-    variables[0] = NULL;
-    return true;
-}
-
-static char **find_variable(const char *name)
-{
-    for (char **at = environ; at != NULL && *at != NULL; at++) {
-        if (strncmp(*at, name, strlen(name)) == 0)
-            return at;
-    }
-    return NULL;
 }
 
 static bool map_board(int fd)
@@ -157,12 +101,11 @@ static int move_up(int fd)
 void gate_open(void)
 {
     struct template_marker marker;
-    char **at = find_variable(TEMPLATE_MARKER);
-    char **room = find_variable(TEMPLATE_ROOM);
+    char **at = variables_find(TEMPLATE_MARKER);
+    char **room = variables_find(TEMPLATE_ROOM);
 
     if (at == NULL || room == NULL || !template_marker_parse(*at + strlen(TEMPLATE_MARKER), &marker))
         return;
-    gate.environ = environ;
     gate.kind = marker.gate;
     gate.is_worker = marker.is_worker;
     if (!map_board((int)marker.board))
@@ -173,47 +116,11 @@ void gate_open(void)
     gate.peer = move_up((int)marker.peer);
     gate.control_inode = standard_socket(gate.control);
     gate.peer_inode = standard_socket(gate.peer);
-    if (!find_room(room, marker.is_tuned))
+    if (!variables_begin(room, marker.is_tuned))
         leave(TEMPLATE_REFUSAL_LAYOUT);
     standard_begin();
-    gate.random = (unsigned char *)getauxval(AT_RANDOM);
     gate.pid = (int)child_call(__NR_getpid, 0, 0, 0, 0);
     gate.ahead = true;
-}
-
-/* The program has changed its environment, and so moved it away from where we fill it in. */
-static void set_variables(uint32_t count)
-{
-    char name[64];
-
-    for (uint32_t i = 0; i < count; i++) {
-        const char *equals = strchr(gate.variables[i], '=');
-        size_t length = equals != NULL ? (size_t)(equals - gate.variables[i]) : sizeof(name);
-        if (length >= sizeof(name))
-            continue;
-        memcpy(name, gate.variables[i], length);
-        name[length] = '\0';
-        setenv(name, equals + 1, 1);
-    }
-}
-
-/* The texts came to where the environment was from the first; what an earlier one left behind it is no worker's to read. */
-static void point_to_variables(const struct template_order_head *order, size_t *used)
-{
-    uint32_t i = 0;
-
-    for (size_t at = order->text_length; at < *used; at++)
-        ((volatile char *)gate.text)[at] = '\0';
-    *used = order->text_length;
-    for (size_t start = 0, at = 0; at < order->text_length; at++) {
-        if (gate.text[at] != '\0')
-            continue;
-        gate.variables[i++] = gate.text + start;
-        start = at + 1;
-    }
-    if (gate.own_preload != NULL)
-        gate.variables[i++] = gate.own_preload;
-    gate.variables[i] = NULL;
 }
 
 /*
@@ -244,20 +151,20 @@ static inline void set_canary(uint64_t canary)
 static bool look_at_order(struct template_order_head *order)
 {
     char fds[CMSG_SPACE(TEMPLATE_ORDER_FDS * sizeof(int))] __attribute__((aligned(sizeof(size_t))));
-    struct iovec parts[] = {{.iov_base = order, .iov_len = sizeof(*order)},
-                            {.iov_base = gate.text, .iov_len = gate.text_bytes}};
+    struct iovec parts[] = {{.iov_base = order, .iov_len = sizeof(*order)}, {0}};
     struct msghdr message = {.msg_iov = parts,
                              .msg_iovlen = 2,
                              .msg_control = fds,
                              .msg_controllen = sizeof(fds)};
     long result;
 
+    parts[1].iov_base = variables_text(&parts[1].iov_len);
     do
         result = child_call(__NR_recvmsg, gate.control, (long)&message, MSG_PEEK, 0);
     while (result == -EINTR);
     return result >= (long)sizeof(*order) && (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0 &&
-           message.msg_controllen == sizeof(fds) && order->variables < gate.variable_count + 1 &&
-           template_order_check(order, gate.text, (size_t)result);
+           message.msg_controllen == sizeof(fds) && variables_fit(order->variables) &&
+           template_order_check(order, parts[1].iov_base, (size_t)result);
 }
 
 /* An alarm that was set for a client that does not come: in the template it stands still, and goes on in each worker. */
@@ -293,7 +200,7 @@ static void take_order(void)
 
     if (!look_at_order(&order))
         child_exit(0);
-    point_to_variables(&order, &used);
+    variables_point(&order, &used);
     standard_restore();
     /* Epoll instances had what was 0 before; there are none before main() but those of libraries. */
     if (gate.kind == TEMPLATE_GATE_READ)
@@ -301,8 +208,7 @@ static void take_order(void)
     gate.ahead = false;
     if (gate.probe != 0)
         child_default_signal(TEMPLATE_PROBE_SIGNAL);
-    if (environ != gate.environ)
-        set_variables(order.variables);
+    variables_set(order.variables);
     child_call(__NR_prctl, PR_SET_DUMPABLE, gate.dumpable, 0, 0);
     continue_alarm();
     standard_forget();
@@ -342,8 +248,7 @@ static void become_worker(const struct template_order_head *order, bool before_m
     gate.ahead = false;
     if (gate.probe != 0)
         child_default_signal(TEMPLATE_PROBE_SIGNAL);
-    if (environ != gate.environ)
-        set_variables(order->variables);
+    variables_set(order->variables);
 }
 
 /*
@@ -372,7 +277,7 @@ static uint64_t serve_orders(bool before_main)
     size_t used = 0;
 
     while (look_at_order(&order)) {
-        point_to_variables(&order, &used);
+        variables_point(&order, &used);
         if (order.variables != 0)
             standard_restore();
         files_renew();
@@ -414,18 +319,6 @@ static void keep_own_handler(void)
         gate.probe = 0;
 }
 
-/* unsetenv(3) closes the gap in its place, so the environment may end before where it did. */
-static void follow_variables(void)
-{
-    char **end = environ;
-
-    if (environ != gate.environ)
-        return;
-    while (*end != NULL)
-        end++;
-    gate.variables = end;
-}
-
 /* What one waits with, and what it says before: the board is not to be in what becomes the worker. */
 static void arrive_as_worker(void)
 {
@@ -434,7 +327,7 @@ static void arrive_as_worker(void)
 
     if (refusal != TEMPLATE_REFUSAL_NONE)
         leave(refusal);
-    follow_variables();
+    variables_follow();
     keep_own_handler();
     stop_alarm();
     gate.dumpable = (int)child_call(__NR_prctl, PR_GET_DUMPABLE, 0, 0, 0);
@@ -519,7 +412,8 @@ static enum template_refusal try_fork(void)
 
 static void arrive(void)
 {
-    follow_variables();
+    variables_follow();
+    gate.random = (unsigned char *)getauxval(AT_RANDOM);
     image_thread(&gate.thread);
     if (gate.thread.tid == NULL)
         leave(TEMPLATE_REFUSAL_LIBRARY);
@@ -536,7 +430,7 @@ static void arrive(void)
     gate.dumpable = (int)child_call(__NR_prctl, PR_GET_DUMPABLE, 0, 0, 0);
     child_call(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0);
     move_memory();
-    touch_note();
+    touch_note(variables_written_end());
     child_call(__NR_close, gate.peer, 0, 0, 0);
     if (!standard_keep())
         leave(TEMPLATE_REFUSAL_CALLS);

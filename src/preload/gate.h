@@ -19,6 +19,8 @@
 
 /* Is this the process that shall wait, and at this kind of gate? */
 bool gate_is_ahead(enum template_gate kind);
+/* Is it one to fork from there, not a worker itself? */
+bool gate_can_fork(void);
 /* Is this a worker, that a gate was passed in? */
 bool gate_is_behind(void);
 /* The supervisor may ask by the signal, which has this handler. */

@@ -7,6 +7,7 @@
  */
 #include "preload/gate.h"
 #include "preload/reads.h"
+#include "preload/variables.h"
 #include "sys/child.h"
 
 #include <dlfcn.h>
@@ -54,6 +55,9 @@ int __libc_start_main(main_function *main, int argc, char **argv, void (*init)(v
         child_exit(70);
     loaded();
     memcpy(&real, &symbol, sizeof(real));
+    size_t block_bytes = gate_can_fork() ? variables_block_bytes(argc, argv, __builtin_alloca(16)) : 0;
+    if (block_bytes != 0)
+        argv = variables_move_block(argv, __builtin_alloca(block_bytes));
     if (gate_is_ahead(TEMPLATE_GATE_MAIN)) {
         program_main = main;
         main = gated_main;

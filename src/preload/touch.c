@@ -32,9 +32,7 @@ static void note(const char *line, void *data)
     if (*line++ != '-')
         return;
     uintptr_t bytes = lines_hexadecimal(&line) - start;
-    if (strstr(line, "[stack]") != NULL)
-        stack_end = start + bytes;
-    else if (strncmp(line, " rw-p ", 6) == 0 && bytes <= WRITTEN_BYTES_MAX)
+    if (strncmp(line, " rw-p ", 6) == 0 && bytes <= WRITTEN_BYTES_MAX && strstr(line, "[stack]") == NULL)
         advice = POPULATE_WRITE;
     else if (strncmp(line, " r-xp ", 6) == 0 && bytes <= CODE_BYTES_MAX && strchr(line, '/') != NULL)
         advice = POPULATE_READ;
@@ -45,16 +43,17 @@ static void note(const char *line, void *data)
     ranges[range_count++].advice = advice;
 }
 
-void touch_note(void)
+void touch_note(const void *written_end)
 {
     range_count = 0;
+    stack_end = (uintptr_t)written_end;
     lines_read("/proc/self/maps", note, NULL);
 }
 
 void touch_pages(void)
 {
     char here;
-    /* From below this function to the end, where arguments and environment are. */
+    /* From below this function to the environment's texts. */
     uintptr_t stack = ((uintptr_t)&here & ~(uintptr_t)(PAGE_BYTES - 1)) - STACK_BYTES;
     uintptr_t stack_bytes = stack_end - stack;
 

@@ -10,7 +10,8 @@
 #ifndef PRELOAD_TOUCH_H
 #define PRELOAD_TOUCH_H
 
-void touch_note(void);
+/* `written_end`: that of what is written on the stack, above all that main() is called with. */
+void touch_note(const void *written_end);
 void touch_pages(void);
 
 #endif
