@@ -141,7 +141,7 @@ __attribute__((noinline)) static void say_started(struct supervisor *supervisor,
 }
 
 /* Starts the connection's process; false: none can be made now. */
-static bool start(struct supervisor *supervisor, struct connection *connection, struct fp_error *err)
+static bool start(struct supervisor *supervisor, struct connection *connection)
 {
     struct spawn_request request = {
         .fd = connection->fd,
@@ -153,7 +153,8 @@ static bool start(struct supervisor *supervisor, struct connection *connection, 
     };
     pid_t pid;
 
-    if (engine_start(&supervisor->engine, &request, loop_now_ns(&supervisor->loop), &pid, err) != FP_OK)
+    if (engine_start(&supervisor->engine, &request, loop_now_ns(&supervisor->loop), &pid,
+                     &supervisor->start_error) != FP_OK)
         return false;
     fd_close(fd_take(&connection->fd));
     if (pid == 0) {
@@ -184,13 +185,12 @@ static void wait_for_engine(struct supervisor *supervisor)
 }
 
 __attribute__((noinline)) static void say_held(struct supervisor *supervisor,
-                                               const struct connection *connection,
-                                               const struct fp_error *err)
+                                               const struct connection *connection)
 {
     struct event event = {.kind = EVENT_NOTICE};
     char message[512];
 
-    fp_error_format(err, message, sizeof(message));
+    fp_error_format(&supervisor->start_error, message, sizeof(message));
     EVENT_SET(&event, CONNECTION, connection, connection->number);
     EVENT_SET(&event, ERROR, error, message);
     supervisor_event(supervisor, &event);
@@ -199,13 +199,11 @@ __attribute__((noinline)) static void say_held(struct supervisor *supervisor,
 /* Its process is made as soon as those before it have theirs. */
 static void start_or_hold(struct supervisor *supervisor, struct connection *connection)
 {
-    struct fp_error err;
-
     if (supervisor->connections.held_first != SLOT_NONE || !engine_has_room(&supervisor->engine)) {
         connection_enter_held(&supervisor->connections, connection);
         wait_for_engine(supervisor);
-    } else if (!start(supervisor, connection, &err)) {
-        say_held(supervisor, connection, &err);
+    } else if (!start(supervisor, connection)) {
+        say_held(supervisor, connection);
         connection_enter_held(&supervisor->connections, connection);
         retry_later(supervisor);
     }
@@ -217,12 +215,11 @@ static void retry_held(void *data)
     struct connection *connection;
 
     while ((connection = connections_held(&supervisor->connections)) != NULL) {
-        struct fp_error err;
         if (!engine_has_room(&supervisor->engine)) {
             wait_for_engine(supervisor);
             return;
         }
-        if (!start(supervisor, connection, &err)) {
+        if (!start(supervisor, connection)) {
             retry_later(supervisor);
             return;
         }

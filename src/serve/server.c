@@ -303,20 +303,22 @@ static enum fp_status run(struct fp_server *server, struct log *log, struct fp_e
 
 static enum fp_status open_and_run(struct fp_server *server, struct fp_error *err)
 {
-    struct log log;
+    struct log *log = memory_map_private(sizeof(*log));
 
+    if (log == NULL)
+        return error_set(err, FP_SYSTEM, errno, "make", "the log");
     enum fp_status status = fp_server_open(server, err);
-    if (status != FP_OK)
-        return status;
-    status = open_log(server, &log, err);
+    if (status == FP_OK)
+        status = open_log(server, log, err);
     if (status == FP_OK) {
         /* What stdio has buffered would otherwise be in each forked copy too, and be written by each. */
         engine_flush();
-        status = run(server, &log, err);
-        enum fp_status closed = log_close(&log, status == FP_OK ? err : NULL);
+        status = run(server, log, err);
+        enum fp_status closed = log_close(log, status == FP_OK ? err : NULL);
         status = status == FP_OK ? closed : status;
     }
     listeners_close(&server->listeners);
+    memory_unmap(log, sizeof(*log));
     return status;
 }
 

@@ -20,6 +20,7 @@
 
 #define MS_NS          INT64_C(1000000)
 #define FLUSH_AGAIN_NS (50 * MS_NS)
+#define PAGE_BYTES     4096
 /*
  * Under load, ends of workers are looked after and the log is written once in this time, rather than for each, which
  * saves a wake-up and several system calls for each. An end or event that comes alone is not kept waiting.
@@ -302,7 +303,7 @@ static void log_stop(struct supervisor *supervisor)
     supervisor_event(supervisor, &event);
 }
 
-enum fp_status supervisor_run(struct supervisor *supervisor, struct fp_error *err)
+__attribute__((noinline)) static enum fp_status run(struct supervisor *supervisor, struct fp_error *err)
 {
     enum fp_status status = FP_OK;
 
@@ -326,6 +327,21 @@ enum fp_status supervisor_run(struct supervisor *supervisor, struct fp_error *er
     if (supervisor->phase == PHASE_LEAVING)
         status = error_reason(err, error_set(err, FP_SYSTEM, 0, "end", "all workers"),
                               "SIGKILL did not end %u", admit_live(&supervisor->admit));
+    return status;
+}
+
+/*
+ * A forked copy is made deep in its calls, and each page of the stack that the server writes to afterwards is copied, as is each that the
+ * copy writes to. So they begin at the end of a page, and what is large is not on the stack: it is one.
+ */
+enum fp_status supervisor_run(struct supervisor *supervisor, struct fp_error *err)
+{
+    char *here = __builtin_alloca(16);
+    char *page = __builtin_alloca((uintptr_t)here % PAGE_BYTES);
+    enum fp_status status = run(supervisor, err);
+
+    /* Up to here it is there. */
+    __asm__ volatile("" : : "r"(page));
     return status;
 }
 

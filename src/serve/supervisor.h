@@ -64,6 +64,7 @@ struct supervisor {
     struct loop_timer retry; /* of held connections, or of a crowded engine */
     bool crowded;            /* the engine has no room */
     struct pace retry_pace;
+    struct fp_error start_error; /* why the last connection that had to wait has no process */
     struct pace fail_pace;
     int last_failure; /* step and errno of the last failed worker that was logged */
     uint64_t same_failures;

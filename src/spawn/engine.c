@@ -96,7 +96,7 @@ enum fp_status engine_start(struct engine *engine, const struct spawn_request *r
     }
     if (executes(engine->plan))
         return exec_start(engine, request, ret_pid, err);
-    return handler_start(engine->plan, request, ret_pid, err);
+    return handler_start(engine, request, ret_pid, err);
 }
 
 bool engine_outcome(struct engine *engine, int64_t now_ns, struct spawn_outcome *ret_outcome)

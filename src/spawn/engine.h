@@ -34,6 +34,8 @@ struct engine {
     uint32_t pad_last;
     struct templates *templates; /* of the fork engine, else NULL */
     struct pool *pool;           /* of the pool engine, else NULL */
+    /* Of the handler's environment, until it is known how many bytes they are. */
+    char texts[ENVIRONMENT_TEXT_SIZE];
 };
 
 /* The plan is borrowed until engine_done(). */

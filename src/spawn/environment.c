@@ -101,8 +101,8 @@ static void add_number(struct filling *filling, const char *name, uint64_t numbe
     end_variable(filling);
 }
 
-void environment_fill(const struct environment *environment, const struct spawn_request *request, char **envp,
-                      char texts[ENVIRONMENT_TEXT_SIZE])
+size_t environment_fill(const struct environment *environment, const struct spawn_request *request,
+                        char **envp, char texts[ENVIRONMENT_TEXT_SIZE])
 {
     struct filling filling = {.next = envp + environment->count};
     const struct address *local = &request->pair->local;
@@ -124,6 +124,13 @@ void environment_fill(const struct environment *environment, const struct spawn_
     add_number(&filling, "FORKPORT_CONNECTION=", request->connection);
     *filling.next = NULL;
     CHECK(filling.text.length < ENVIRONMENT_TEXT_SIZE);
+    return filling.text.length;
+}
+
+void environment_moved(const struct environment *environment, char **envp, const char *from, char *to)
+{
+    for (char **at = envp + environment->count; *at != NULL; at++)
+        *at = to + (*at - from);
 }
 
 const char *environment_pair(const struct environment *environment, char *const *envp)

@@ -31,9 +31,11 @@ void environment_done(struct environment *environment);
 bool environment_has(const struct environment *environment, const char *name);
 /* How many pointers environment_fill() writes, the NULL at the end included. */
 size_t environment_size(const struct environment *environment);
-/* Fills envp[] (of that size) and the texts its last entries point to. */
-void environment_fill(const struct environment *environment, const struct spawn_request *request, char **envp,
-                      char texts[ENVIRONMENT_TEXT_SIZE]);
+/* Fills envp[] (of that size) and the texts its last entries point to; how many bytes these are. */
+size_t environment_fill(const struct environment *environment, const struct spawn_request *request,
+                        char **envp, char texts[ENVIRONMENT_TEXT_SIZE]);
+/* The texts that were filled in have been copied from there to there. */
+void environment_moved(const struct environment *environment, char **envp, const char *from, char *to);
 /* The pair's text among what was filled in, without the name of its variable. */
 const char *environment_pair(const struct environment *environment, char *const *envp);
 

@@ -58,7 +58,10 @@ uint64_t fp_connection_number(const struct fp_connection *connection)
     return connection->number;
 }
 
-/* What the copy needs, on the stack when it is made: the tables of the supervisor are left out of the copy. */
+/*
+ * What the copy needs, on the stack when it is made: the tables of the supervisor are left out of the copy. With the frames of those who
+ * call it takes less than the page that they begin at the end of (supervisor_run()).
+ */
 struct copy {
     struct spawn_plan plan; /* with the connection's descriptors in its setup */
     volatile struct child_report *report;
@@ -66,8 +69,6 @@ struct copy {
     bool purges_output;
     bool purges_input;
     char **envp;
-    char *few[COMMON_ENVIRONMENT];
-    char texts[ENVIRONMENT_TEXT_SIZE];
 };
 
 /* How much waits in the buffer of standard output: without a call of the C library where that can be seen from here. */
@@ -166,9 +167,10 @@ IN_COPY static pid_t fork_copy(struct copy *copy)
     return pid;
 }
 
-IN_COPY enum fp_status handler_start(const struct spawn_plan *plan, const struct spawn_request *request,
+IN_COPY enum fp_status handler_start(struct engine *engine, const struct spawn_request *request,
                                      pid_t *ret_pid, struct fp_error *err)
 {
+    const struct spawn_plan *plan = engine->plan;
     size_t env_size = environment_size(&plan->environment) + 1;
     struct copy copy = {.plan = *plan, .report = request->report};
     char **many = NULL;
@@ -178,13 +180,15 @@ IN_COPY enum fp_status handler_start(const struct spawn_plan *plan, const struct
         if (many == NULL)
             return error_set(err, FP_SYSTEM, errno, "prepare", "a worker");
     }
-    copy.envp = many != NULL ? many : copy.few;
+    copy.envp = many != NULL ? many : __builtin_alloca(env_size * sizeof(char *));
     if (plan->flushes)
         engine_flush();
     copy.purges_output = output_pending() != 0 || ferror_unlocked(stdout);
     copy.purges_input = __fbufsize(stdin) != 0;
     plan_setup(plan, request, &copy.plan.setup);
-    environment_fill(&plan->environment, request, copy.envp, copy.texts);
+    size_t bytes = environment_fill(&plan->environment, request, copy.envp, engine->texts);
+    environment_moved(&plan->environment, copy.envp, engine->texts,
+                      memcpy(__builtin_alloca(bytes), engine->texts, bytes));
     copy.connection = (struct fp_connection){
         .pair = *request->pair,
         .number = request->connection,

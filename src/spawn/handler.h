@@ -11,7 +11,7 @@
 
 #include "spawn/engine.h"
 
-enum fp_status handler_start(const struct spawn_plan *plan, const struct spawn_request *request,
-                             pid_t *ret_pid, struct fp_error *err);
+enum fp_status handler_start(struct engine *engine, const struct spawn_request *request, pid_t *ret_pid,
+                             struct fp_error *err);
 
 #endif

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "sys/accept.h"
 
+#include "sys/child.h"
+
 #include <errno.h>
 
 enum accept_class accept_class(int errnum)
@@ -44,10 +46,14 @@ enum accept_class accept_connection(int listening_fd, struct accepted *ret_accep
 {
     socklen_t length = sizeof(ret_accepted->foreign);
 
-    ret_accepted->fd =
-        accept4(listening_fd, (struct sockaddr *)&ret_accepted->foreign, &length, SOCK_CLOEXEC);
-    if (ret_accepted->fd >= 0)
+    /* Most calls find that all have been taken. To write that to errno would be to have its page copied after each fork(2). */
+    long result =
+        child_call(__NR_accept4, listening_fd, (long)&ret_accepted->foreign, (long)&length, SOCK_CLOEXEC);
+    if (result >= 0) {
+        ret_accepted->fd = (int)result;
         return ACCEPT_CONNECTION;
-    ret_accepted->errnum = errno;
-    return accept_class(errno);
+    }
+    ret_accepted->fd = -1;
+    ret_accepted->errnum = (int)-result;
+    return accept_class(ret_accepted->errnum);
 }

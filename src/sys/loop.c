@@ -7,8 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define EVENTS_PER_TURN 64
-#define NS_PER_MS       1000000
+#define NS_PER_MS 1000000
 
 int64_t clock_monotonic_ns(void)
 {
@@ -110,8 +109,7 @@ static void run_timers(struct loop *loop)
 
 int loop_turn(struct loop *loop)
 {
-    struct epoll_event events[EVENTS_PER_TURN];
-    int count = epoll_wait(loop->fd, events, EVENTS_PER_TURN, wait_ms(loop));
+    int count = epoll_wait(loop->fd, loop->pending, LOOP_EVENTS, wait_ms(loop));
 
     loop->now_ns = clock_monotonic_ns();
     if (count < 0) {
@@ -119,10 +117,9 @@ int loop_turn(struct loop *loop)
             return -1;
         count = 0;
     }
-    loop->pending = events;
     loop->pending_count = count;
     for (int i = 0; i < count; i++) {
-        struct loop_source *source = events[i].data.ptr;
+        struct loop_source *source = loop->pending[i].data.ptr;
         if (source != NULL)
             source->ready(source->data);
     }

@@ -15,8 +15,9 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/epoll.h>
 
-struct epoll_event;
+#define LOOP_EVENTS 64 /* in a turn */
 
 struct loop_source {
     int fd; /* not owned */
@@ -36,8 +37,8 @@ struct loop_timer {
 struct loop {
     int fd;
     int64_t now_ns;
-    struct loop_timer *timers;   /* set ones, soonest first */
-    struct epoll_event *pending; /* of the turn under way */
+    struct loop_timer *timers;               /* set ones, soonest first */
+    struct epoll_event pending[LOOP_EVENTS]; /* of the turn under way */
     int pending_count;
 };
 

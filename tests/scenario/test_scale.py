@@ -66,3 +66,18 @@ def test_in_a_row(serve, options, worker, arguments):
     assert server.stop() == 0
     stop = server.log.wait("stop")
     assert (stop["served"], stop["refused"], stop["failed"]) == (MANY, 0, 0)
+
+
+def test_a_copy_costs_the_server_few_pages(serve):
+    """Each page that it writes to while a copy lives is copied: one of its stack and one of its thread, in nearly all cases."""
+    server = serve(HERE, "--builtin", "echo", "--log", "text", "--log-file", "/dev/null", log=False)
+
+    def faults():
+        with open(f"/proc/{server.pid}/stat", encoding="utf-8") as file:
+            return int(file.read().rpartition(")")[2].split()[7])
+
+    run_load(server, 300, "--half-close")
+    before = faults()
+    for _ in range(200):
+        assert server.ask(b"line\n") == b"line\n"
+    assert (faults() - before) / 200 < 3
