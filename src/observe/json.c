@@ -27,22 +27,24 @@ static json_t *field_value(const struct event *event, const struct field_row *ro
     return NULL;
 }
 
-/* Of what is too long, the last fields are left out. With the newline and the NUL it fits in EVENT_LINE_SIZE. */
-static size_t dump(json_t *object, char room[EVENT_LINE_SIZE])
+/* Of what is too long, the last fields are left out. With the newline and the NUL it fits. */
+static void dump(json_t *object, struct text *text)
 {
     const size_t flags = JSON_COMPACT | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(12);
-    size_t length = json_dumpb(object, room, EVENT_LINE_SIZE, flags);
+    char *start = text->start + text->length;
+    size_t size = text->size - text->length;
+    size_t length = json_dumpb(object, start, size, flags);
 
-    for (size_t field = EVENT_FIELD_COUNT; length > EVENT_LINE_SIZE - 2 && field > 0; field--) {
+    for (size_t field = EVENT_FIELD_COUNT; length > size - 2 && field > 0; field--) {
         if (json_object_del(object, field_rows[field - 1].name) == 0)
-            length = json_dumpb(object, room, EVENT_LINE_SIZE, flags);
+            length = json_dumpb(object, start, size, flags);
     }
-    return length;
+    text->length += length;
 }
 
 void event_render_json(const struct event *event, int64_t time_ns, struct text *text)
 {
-    char room[EVENT_LINE_SIZE];
+    char room[32];
     struct text time;
     json_t *object = json_object();
 
@@ -55,7 +57,7 @@ void event_render_json(const struct event *event, int64_t time_ns, struct text *
         if (event_has(event, i))
             value_add(object, field_rows[i].name, field_value(event, &field_rows[i]));
     }
-    text_bytes(text, room, dump(object, room));
+    dump(object, text);
     text_string(text, "\n");
     json_decref(object);
 }
