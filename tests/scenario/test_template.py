@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pathlib
+import platform
 import re
 import resource
 import shutil
@@ -210,7 +211,9 @@ def test_tunables_of_ones_own_are_kept(serve):
     env = {**os.environ, "GLIBC_TUNABLES": "glibc.malloc.perturb=0"}
     server = ready(serve, *FORK, worker=["sh", "-c", "tr '\\0' '\\n' </proc/$$/environ | grep TUNABLES; echo $GLIBC_TUNABLES"], env=env)
     assert server.ask() == b"GLIBC_TUNABLES=glibc.malloc.perturb=0\nglibc.malloc.perturb=0\n"
-    # They hold for the template as they do for a program that is executed.
+    # They hold for the template as they do for a program that is executed; where a thread's memory begins is the same on x86-64 alone.
+    if platform.machine() != "x86_64":
+        return
     thread = {"worker": [forkport.WORKER, "thread"], "env": {**os.environ, "GLIBC_TUNABLES": "glibc.rtld.nns=4"}}
     assert ready(serve, *FORK, **thread).ask() == serve("127.0.0.1:0", **thread).ask()
 
