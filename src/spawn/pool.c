@@ -261,6 +261,7 @@ static bool start_one(struct pool *pool, struct pool_seat *seat, int64_t now_ns,
 {
     seat->since_ns = now_ns;
     seat->is_forked = forks(pool);
+    seat->is_distrusted = false;
     if (seat->is_forked)
         return order_one(pool, seat, now_ns, err);
     if (template_start(&seat->starting, pool->plan, pool->library_fd, true, now_ns, err) != FP_OK)
@@ -427,6 +428,8 @@ bool pool_forked(struct pool *pool, const struct spawn_outcome *take_outcome, in
     if (take_outcome->pid > 0) {
         seat->pid = take_outcome->pid;
         move(pool, seat, POOL_WAITING);
+        if (seat->is_distrusted)
+            retire(pool, seat);
     } else {
         let_go(pool, seat);
     }
@@ -503,6 +506,9 @@ void pool_distrust(struct pool *pool)
         if (seat->is_forked)
             retire(pool, seat);
     }
+    /* Their template has the orders already, and forks them still. */
+    for (struct pool_seat *seat = pool->queues[POOL_FORKING].first; seat != NULL; seat = seat->next)
+        seat->is_distrusted = true;
 }
 
 void pool_close(struct pool *pool)

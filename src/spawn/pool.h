@@ -34,6 +34,7 @@ struct pool_seat {
     int send_fd;  /* where it waits */
     int claim_fd; /* its own end */
     bool is_forked;
+    bool is_distrusted;     /* to go once it is forked */
     int64_t since_ns;       /* started, then called */
     uint64_t key;           /* of the connection it was called for */
     struct pool_seat *next; /* in the queue of its state */

@@ -277,6 +277,29 @@ def test_a_worker_that_crashes_takes_the_forked_ones_with_it(serve):
     forkport.until(lambda: len(waiting(server)) == 4 and not set(waiting(server)) & before, "others to wait")
 
 
+def test_those_on_their_way_when_a_worker_crashes_go_too(serve):
+    """Their template has the orders already, and what it forks has the layout that somebody may be guessing."""
+    server = serve(HERE, *POOL, "--gate", "read", "--pool-min", 4, "--pool-max", 4,
+                   worker=[forkport.BUILD / "tests/fixtures/template", "read"])
+    wait_for(server, 4)
+    [template] = templates(server)
+    os.kill(template, signal.SIGSTOP)
+    forkport.until(lambda: forkport.state(template) == "T", "the template to be stopped")
+    for count in range(1, 4):
+        assert prepared_by(server) == template
+        server.log.wait("end", count=count)
+    server.ask(b"fault\n")
+    server.log.wait("template", reason="replaced: a worker ended by signal ABRT")
+    os.kill(template, signal.SIGCONT)
+    forkport.wait_pid(template)
+    wait_for(server, 4)
+    assert template not in {prepared_by(server) for _ in range(8)}
+
+
+def prepared_by(server):
+    return int(server.ask(b"hello\n").split()[1])
+
+
 def test_few_descriptors_leave_some_for_connections(start):
     server = start("--pool-min", 500, "--pool-max", 500, worker=["cat"],
                    preexec=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64)))
