@@ -325,6 +325,7 @@ static void set_due(struct pool *pool, int64_t now_ns)
 {
     const struct pool_seat *starting = pool->queues[POOL_STARTING].first;
     const struct pool_seat *waiting = pool->queues[POOL_WAITING].first;
+    const struct pool_seat *called = pool->queues[POOL_CALLED].first;
 
     pool->due_ns = INT64_MAX;
     if (pool->target > pool->fewest)
@@ -335,8 +336,9 @@ static void set_due(struct pool *pool, int64_t now_ns)
         sooner(pool, pool->start_ns > now_ns ? pool->start_ns : now_ns + LOOK_NS);
     if (starting != NULL)
         sooner(pool, now_ns + (now_ns - starting->since_ns < LATE_NS ? LOOK_NS : LOOK_LATE_NS));
-    if (pool->queues[POOL_CALLED].first != NULL)
-        sooner(pool, now_ns + ANSWER_NS);
+    /* One that has no process has its order still, which could not be had back. */
+    if (called != NULL)
+        sooner(pool, now_ns + (called->pid > 0 ? ANSWER_NS : LOOK_LATE_NS));
 }
 
 void pool_turn(struct pool *pool, int64_t now_ns)
@@ -390,17 +392,19 @@ enum fp_status pool_order(struct pool *pool, const struct spawn_request *request
     return FP_OK;
 }
 
-/* The connected socket of an order that nobody took; -1: there is none. */
-static int take_back(int claim_fd)
+/* The connected socket of an order that nobody took; -1: there is none. False: not now, for want of a descriptor. */
+static bool take_back(int claim_fd, int *ret_fd)
 {
     char bytes[sizeof(struct template_order)];
     int fds[PASSING_FDS_MAX];
 
+    *ret_fd = -1;
     if (passing_receive(claim_fd, bytes, sizeof(bytes), fds) < 0)
-        return -1;
+        return errno != EMFILE;
     for (size_t i = 1; i < PASSING_FDS_MAX; i++)
         fd_close(fds[i]);
-    return fds[0];
+    *ret_fd = fds[0];
+    return true;
 }
 
 bool pool_outcome(struct pool *pool, struct spawn_outcome *ret_outcome)
@@ -410,8 +414,8 @@ bool pool_outcome(struct pool *pool, struct spawn_outcome *ret_outcome)
         if (!has_it && seat->pid > 0)
             continue;
         *ret_outcome = (struct spawn_outcome){.key = seat->key, .pid = seat->pid, .fd = -1};
-        if (!has_it)
-            ret_outcome->fd = take_back(seat->claim_fd);
+        if (!has_it && !take_back(seat->claim_fd, &ret_outcome->fd))
+            continue;
         let_go(pool, seat);
         return true;
     }

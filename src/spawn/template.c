@@ -354,7 +354,7 @@ bool template_answer(struct template *template, int64_t now_ns, uint64_t *ret_ke
     return true;
 }
 
-bool template_take_back(struct template *template, uint64_t *ret_key, int *ret_fd)
+int template_take_back(struct template *template, uint64_t *ret_key, int *ret_fd)
 {
     struct template_order order;
     int fds[PASSING_FDS_MAX];
@@ -362,7 +362,7 @@ bool template_take_back(struct template *template, uint64_t *ret_key, int *ret_f
     for (;;) {
         ssize_t got = passing_receive(template->claim_fd, &order, sizeof(order), fds);
         if (got <= 0)
-            return false;
+            return got < 0 && errno == EMFILE ? -1 : 0;
         for (size_t i = 1; i < PASSING_FDS_MAX; i++)
             fd_close(fds[i]);
         /* Order N of those that are open: one before them has its worker, and was only not taken out of the queue yet. */
@@ -370,7 +370,7 @@ bool template_take_back(struct template *template, uint64_t *ret_key, int *ret_f
             order.head.sequence - template->answered < template_open_orders(template)) {
             *ret_key = template->keys[order.head.sequence % TEMPLATE_ORDERS];
             *ret_fd = fds[0];
-            return true;
+            return 1;
         }
         fd_close(fds[0]);
     }

@@ -57,8 +57,11 @@ bool template_has_room(const struct template *template);
 uint32_t template_open_orders(const struct template *template);
 /* The next answer: false, there is none now. */
 bool template_answer(struct template *template, int64_t now_ns, uint64_t *ret_key, pid_t *ret_pid);
-/* After the process was reaped and its answers were taken: an order that has no worker, and its connected socket, the caller's. */
-bool template_take_back(struct template *template, uint64_t *ret_key, int *ret_fd);
+/*
+ * After the process was reaped and its answers were taken: an order that has no worker, and its connected socket, the
+ * caller's. 1: one was taken back, 0: there is none, -1: not now, for want of a descriptor.
+ */
+int template_take_back(struct template *template, uint64_t *ret_key, int *ret_fd);
 /* Lets it end by itself. */
 void template_retire(struct template *template);
 /* Gives up all of one that has no process any more. */

@@ -210,7 +210,7 @@ static void set_due(struct templates *templates, int64_t now_ns)
         if (template->state == TEMPLATE_UNREADY)
             at_ns = now_ns + look_after_ns(now_ns - template->started_ns);
         else if (template->state != TEMPLATE_FREE && template_open_orders(template) != 0)
-            at_ns = now_ns + ANSWER_NS;
+            at_ns = now_ns + (template->pid > 0 ? ANSWER_NS : LOOK_LATE_NS);
         else if (template->state == TEMPLATE_READY)
             at_ns = template->started_ns + templates->plan->template_age_ns;
         if (at_ns < due_ns)
@@ -305,10 +305,11 @@ static bool take_back(struct templates *templates, struct template *template,
     if (template->pid >= 0 || template->claim_fd < 0)
         return false;
     ret_outcome->pid = -1;
-    if (template_take_back(template, &ret_outcome->key, &ret_outcome->fd)) {
+    int taken = template_take_back(template, &ret_outcome->key, &ret_outcome->fd);
+    if (taken > 0)
         template->answered++;
-        return true;
-    }
+    if (taken != 0)
+        return taken > 0;
     if (template_open_orders(template) != 0) {
         /* It took an order and left neither worker nor order, which ours does not do. */
         ret_outcome->key = template->keys[template->answered++ % TEMPLATE_ORDERS];

@@ -67,6 +67,14 @@ static void take_descriptors(struct msghdr *message, int *ret_fds)
     }
 }
 
+static void forget_message(int fd)
+{
+    char byte;
+
+    while (recv(fd, &byte, 0, MSG_DONTWAIT | MSG_TRUNC) < 0 && errno == EINTR)
+        ;
+}
+
 ssize_t passing_receive(int fd, void *bytes, size_t size, int *ret_fds)
 {
     union {
@@ -83,10 +91,17 @@ ssize_t passing_receive(int fd, void *bytes, size_t size, int *ret_fds)
     ssize_t got;
 
     do
-        got = recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+        got = recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC | MSG_PEEK);
     while (got < 0 && errno == EINTR);
-    if (got >= 0)
-        take_descriptors(&message, ret_fds);
+    if (got < 0)
+        return -1;
+    take_descriptors(&message, ret_fds);
+    /* The kernel would close what finds no place here. */
+    if (ret_fds[0] < 0 && (message.msg_flags & MSG_CTRUNC) != 0) {
+        errno = EMFILE;
+        return -1;
+    }
+    forget_message(fd);
     return got;
 }
 

@@ -22,7 +22,10 @@ int passing_open_stream(int *ret_one, int *ret_other);
 int passing_send(int fd, const void *bytes, size_t length, const int *fds, size_t count);
 /* Was everything that was sent received, or its receiver's last end closed? */
 bool passing_is_received(int sender);
-/* How many bytes; the descriptors received, -1 for each of the PASSING_FDS_MAX that did not come, are the caller's. */
+/*
+ * How many bytes; the descriptors received, -1 for each of the PASSING_FDS_MAX that did not come, are the caller's. EMFILE:
+ * there is no descriptor free for any of them; the message stays where it is.
+ */
 ssize_t passing_receive(int fd, void *bytes, size_t size, int *ret_fds);
 
 #endif

@@ -9,7 +9,7 @@ import time
 import pytest
 
 import forkport
-from test_shortage import injected
+from test_shortage import injected, no_descriptor_free
 
 HERE = "127.0.0.1:0"
 POOL = ["--engine", "pool"]
@@ -169,6 +169,35 @@ def test_an_order_that_was_not_taken_is_given_to_another(start):
         assert forkport.read_to_end(client) == b"%d" % index
     server.log.wait("end", count=3)
     assert not {event["pid"] for event in server.log.find("end")} & set(stopped)
+    assert server.stop() == 0
+    stop = server.log.wait("stop")
+    assert (stop["served"], stop["refused"], stop["failed"]) == (3, 0, 0)
+
+
+@pytest.mark.parametrize("kind, count", [("fork", 1), ("pool", 3)])
+def test_orders_are_had_back_when_there_are_descriptors_again(serve, kind, count):
+    """There is none to take their connections with when those who had them are killed."""
+    ahead = [*POOL, "--pool-start", "exec", "--pool-min", 3, "--pool-max", 3] if kind == "pool" else ["--engine", kind]
+    server = serve(HERE, *ahead, worker=["cat"])
+    stopped = forkport.until(lambda: len(found := forkport.all_children(server.pid)) == count and found, "them to wait")
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
+        forkport.until(lambda pid=pid: forkport.state(pid) == "T", "it to be stopped")
+    clients = [server.connect() for _ in range(3)]
+    server.log.wait("accept", count=3)
+
+    def ended():
+        said = [event["reason"] for event in server.log.find("pool" if kind == "pool" else "template")]
+        return sum(int(reason.split()[0]) if kind == "pool" else 1 for reason in said if "ended (" in reason) == count
+
+    with no_descriptor_free(server):
+        for pid in stopped:
+            os.kill(pid, signal.SIGKILL)
+        forkport.until(ended, "their end")
+    for index, client in enumerate(clients):
+        client.sendall(b"%d" % index)
+        client.shutdown(socket.SHUT_WR)
+        assert forkport.read_to_end(client) == b"%d" % index
     assert server.stop() == 0
     stop = server.log.wait("stop")
     assert (stop["served"], stop["refused"], stop["failed"]) == (3, 0, 0)
