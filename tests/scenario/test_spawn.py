@@ -1,0 +1,107 @@
+"""How processes are come by when something is amiss, each test with engines of its own."""
+import os
+import signal
+
+import pytest
+
+import forkport
+from test_pool import templates, wait_for, waiting
+from test_shortage import injected
+
+HERE = "127.0.0.1:0"
+POOL = ["--engine", "pool", "--pool-min", 2, "--pool-max", 2]
+# What is said of each is an event of this kind.
+WARM = {"template": ["--engine", "fork"], "pool": [*POOL, "--pool-start", "exec"]}
+
+
+@pytest.mark.parametrize("kind", WARM)
+def test_a_program_that_hangs_for_a_while_is_started_again(serve, tmp_path, kind):
+    """It has come to its gate before: what keeps it from that now is not for ever."""
+    hang = tmp_path / "hang"
+    server = serve(HERE, *WARM[kind], "--gate", "read", "--template-start", 1, "--template-age", 1,
+                   worker=["sh", "-c", f"while [ -e {hang} ]; do sleep 0.05; done; read line; echo $line"])
+    hang.touch()
+    server.log.wait(kind, reason="did not come to its gate within 1 s")
+    hang.unlink()
+    assert server.ask(b"x\n") == b"x\n"
+    if kind == "pool":
+        wait_for(server, 2)
+    else:
+        missed = len(server.log.find(kind))
+        forkport.until(lambda: any("at its gate" in event["reason"] for event in server.log.find(kind)[missed:]), "it to be back")
+    assert server.ask(b"x\n") == b"x\n"
+    assert server.log.find("notice") == []
+    assert not [event for event in server.log.find(kind) if "ended" in event["reason"]], "those that were retired"
+    assert server.stop() == 0
+
+
+def test_an_order_that_a_template_left_leaves_no_descriptor(serve):
+    """It was to fork one that waits."""
+    server = serve(HERE, *POOL, worker=["cat"])
+    wait_for(server, 2)
+    before = forkport.descriptors(server.pid)
+    [template] = templates(server)
+    os.kill(template, signal.SIGSTOP)
+    forkport.until(lambda: forkport.state(template) == "T", "the template to be stopped")
+    assert server.ask(b"x") == b"x"
+    server.log.wait("end")
+    forkport.until(lambda: forkport.descriptors(server.pid) == before, "the next one to be ordered")
+    os.kill(template, signal.SIGKILL)
+    server.log.wait("template", reason="ended (signal KILL)")
+    wait_for(server, 2)
+    forkport.until(lambda: forkport.descriptors(server.pid) == before, "as many descriptors as before")
+    assert server.stop() == 0
+
+
+@pytest.mark.parametrize("kind", ["fork", "exec"])
+def test_those_that_wait_go_at_once_when_no_more_connections_come(serve, kind):
+    """Also where nothing else was to be done."""
+    server = serve(HERE, *POOL, "--pool-start", kind, worker=["cat"])
+    with server.connect() as client:
+        client.sendall(b"x")
+        assert client.recv(1) == b"x"
+        wait_for(server, 2)
+        left = waiting(server)
+        server.signal(signal.SIGTERM)
+        server.log.wait("drain")
+        for pid in left:
+            forkport.wait_pid(pid)
+        client.sendall(b"y")
+        assert client.recv(1) == b"y"
+    assert server.wait() == 0
+
+
+def test_orders_that_cannot_be_sent_leave_no_descriptor(serve, strace):
+    """It is said once each time that it begins."""
+    server = serve(HERE, *POOL, worker=["cat"], env=forkport.TRACED)
+    wait_for(server, 2)
+    before = forkport.descriptors(server.pid)
+    for _ in range(2):
+        with injected(server, "sendmsg:error=ENOBUFS:when=1") as trace:
+            os.kill(waiting(server)[0], signal.SIGKILL)
+            forkport.until(lambda trace=trace: "(INJECTED)" in trace.read_text(), "an order to fail")
+            wait_for(server, 2)
+        forkport.until(lambda: forkport.descriptors(server.pid) == before, "as many descriptors as before")
+    assert server.ask(b"x") == b"x"
+    said = [event["reason"] for event in server.log.find("pool") if "started" in event["reason"]]
+    assert said == 2 * ["none can be started: No buffer space available"]
+
+
+def test_where_none_shall_wait_some_do_once_they_were_missed(serve):
+    server = serve(HERE, "--engine", "pool", "--pool-min", 0, worker=["cat"])
+    server.log.wait("template")
+    assert waiting(server) == []
+    assert server.ask(b"x") == b"x"
+    wait_for(server, 1)
+
+
+def test_a_template_is_replaced_after_as_many_connections_as_were_asked_for(serve):
+    """At once, and not only when the next one comes."""
+    server = serve(HERE, "--engine", "fork", "--template-connections", 2, worker=["cat"])
+    server.log.wait("template")
+    for _ in range(2):
+        assert server.log.find("template", reason="replaced after 2 connections") == []
+        assert server.ask(b"x") == b"x"
+    server.log.wait("template", reason="replaced after 2 connections")
+    assert server.stop() == 0
+    assert server.log.wait("stop")["served"] == 2
