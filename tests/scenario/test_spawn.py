@@ -35,6 +35,47 @@ def test_a_program_that_hangs_for_a_while_is_started_again(serve, tmp_path, kind
     assert server.stop() == 0
 
 
+@pytest.mark.parametrize("kind", WARM)
+def test_a_program_that_does_not_wait_any_more_is_executed(serve, tmp_path, kind):
+    """It says so itself, so it is not tried again; what was prepared of it before goes when it is old."""
+    early = tmp_path / "early"
+    server = serve(HERE, *WARM[kind], "--gate", "read", "--template-age", 1,
+                   worker=["sh", "-c", f"[ -e {early} ] && echo early; read line; echo $line"])
+    assert server.ask(b"x\n") == b"x\n"
+    early.touch()
+    assert "it writes to its connection before it reads: each connection executes it" in server.log.wait("notice")["error"]
+    forkport.until(lambda: server.ask(b"x\n") == b"early\nx\n", "it to be executed")
+    forkport.until(lambda: forkport.all_children(server.pid) == [], "nobody to wait")
+    assert len(server.log.find("notice")) == 1
+    assert server.stop() == 0
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_an_order_of_a_template_that_is_to_go(serve, goes_on):
+    """It is answered still, and that is seen though nothing else happens; or given to another one."""
+    server = serve(HERE, "--engine", "fork", "--gate", "read", worker=[forkport.BUILD / "tests/fixtures/template", "read"])
+    server.log.wait("template")
+    [template] = templates(server)
+    with server.connect() as crashing:
+        server.log.wait("start")
+        os.kill(template, signal.SIGSTOP)
+        forkport.until(lambda: forkport.state(template) == "T", "the template to be stopped")
+        with server.connect() as client:
+            server.log.wait("accept", connection=2)
+            crashing.sendall(b"fault\n")
+            server.log.wait("template", reason="replaced: a worker ended by signal ABRT")
+            forkport.until(lambda: len(templates(server)) == 2, "another template")
+            if goes_on:
+                os.kill(template, signal.SIGCONT)
+            server.log.wait("start", connection=2)
+            client.sendall(b"hello\n")
+            prepared = int(forkport.read_to_end(client).split()[1])
+            # On a busy machine it may be given up before it goes on.
+            assert prepared != template or goes_on
+    forkport.wait_pid(template)
+    assert server.stop() == 0
+
+
 def test_an_order_that_a_template_left_leaves_no_descriptor(serve):
     """It was to fork one that waits."""
     server = serve(HERE, *POOL, worker=["cat"])
