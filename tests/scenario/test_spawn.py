@@ -1,4 +1,5 @@
 """How processes are come by when something is amiss, each test with engines of its own."""
+import fcntl
 import os
 import signal
 
@@ -146,3 +147,23 @@ def test_a_template_is_replaced_after_as_many_connections_as_were_asked_for(serv
     server.log.wait("template", reason="replaced after 2 connections")
     assert server.stop() == 0
     assert server.log.wait("stop")["served"] == 2
+
+
+@pytest.mark.parametrize("gate", ["main", "read"])
+@pytest.mark.parametrize("kind, options", [("start", []), ("template", ["--engine", "fork"]), ("pool", ["--engine", "pool"]),
+                                           ("pool", ["--engine", "pool", "--pool-start", "exec"])],
+                         ids=["exec", "fork", "pool", "pool of executed"])
+def test_what_a_program_keeps_open_is_open_in_its_workers(serve, tmp_path, kind, options, gate):
+    (tmp_path / "kept").write_text("kept\n")
+    with open(tmp_path / "kept", "rb") as file:
+        kept = fcntl.fcntl(file, fcntl.F_DUPFD, 20)
+    try:
+        gates = ["--gate", gate] if options else []
+        server = serve(HERE, *options, *gates, handler=f"keep:{kept}", pass_fds=[kept])
+        if options:
+            server.log.wait(kind)
+        assert [server.ask(b"x\n") for _ in range(3)] == 3 * [b"kept\n"]
+        assert server.log.find("notice") == []
+        assert server.stop() == 0
+    finally:
+        os.close(kept)
