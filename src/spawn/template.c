@@ -211,6 +211,7 @@ enum fp_status template_start(struct template *template, const struct spawn_plan
         return status;
     }
     template->state = TEMPLATE_UNREADY;
+    template->own_pid = template->pid;
     template->started_ns = now_ns;
     template->moved_ns = now_ns;
     return FP_OK;
@@ -343,7 +344,7 @@ bool template_answer(struct template *template, int64_t now_ns, uint64_t *ret_ke
     pid_t pid = __atomic_load_n(&template->board->answers[at], __ATOMIC_ACQUIRE);
     if (pid == 0)
         return false;
-    if (pid < 0 || pid == template->pid) {
+    if (pid < 0 || pid == template->own_pid) {
         template->broken = true;
         return false;
     }

@@ -27,7 +27,8 @@ struct template
 {
     enum template_state state;
     pid_t pid;
-    int send_fd;  /* -1 once retired */
+    pid_t own_pid; /* the same, also once it was reaped */
+    int send_fd;   /* -1 once retired */
     int claim_fd; /* the template's own end */
     struct template_board *board;
     struct template_pad *pad;

@@ -2,10 +2,13 @@
 import fcntl
 import os
 import signal
+import socket
+import subprocess
 
 import pytest
 
 import forkport
+from test_contract import ask_dump
 from test_pool import templates, wait_for, waiting
 from test_shortage import injected
 
@@ -167,3 +170,66 @@ def test_what_a_program_keeps_open_is_open_in_its_workers(serve, tmp_path, kind,
         assert server.stop() == 0
     finally:
         os.close(kept)
+
+
+@pytest.mark.parametrize("pid", [-1, 0], ids=["no pid", "its own"])
+def test_a_template_that_names_who_cannot_be_a_worker(serve, pid):
+    """It is killed, and its connections are another's."""
+    server = serve(HERE, "--engine", "fork", worker=[forkport.BUILD / "tests/fixtures/liar", pid])
+    forkport.until(lambda: server.ask() == b"served\n" and server.log.find("template", reason="killed: it says what cannot be"),
+                   "a lie to be heard")
+    assert server.stop() == 0
+    assert server.log.wait("stop")["failed"] == 0
+
+
+def test_more_orders_than_a_template_may_have_open(serve):
+    """It answers as many as it may while nobody reads the answers."""
+    server = serve(HERE, "--engine", "fork", "--max-per-source", 1000, worker=["cat"])
+    [template] = templates(server)
+    os.kill(template, signal.SIGSTOP)
+    forkport.until(lambda: forkport.state(template) == "T", "the template to be stopped")
+    clients = [server.connect() for _ in range(100)]
+    server.log.wait("accept", count=64)
+    server.signal(signal.SIGSTOP)
+    forkport.until(lambda: forkport.state(server.pid) == "T", "the server to be stopped")
+    os.kill(template, signal.SIGCONT)
+    forkport.until(lambda: len(forkport.all_children(server.pid)) > 64 and forkport.state(template) == "S", "its workers")
+    server.signal(signal.SIGCONT)
+    for index, client in enumerate(clients):
+        client.sendall(b"%d" % index)
+        client.shutdown(socket.SHUT_WR)
+    assert [forkport.read_to_end(client) for client in clients] == [b"%d" % index for index in range(100)]
+    server.log.wait("end", count=100)
+    assert len({event["pid"] for event in server.log.find("start")}) == 100
+    assert server.stop() == 0
+    stop = server.log.wait("stop")
+    assert (stop["served"], stop["failed"]) == (100, 0)
+
+
+@pytest.mark.parametrize("how", [{"handler": "dump"}, {"worker": [forkport.WORKER, "dump"]}], ids=["handler", "resolve"])
+def test_a_large_environment_is_in_forked_copies(serve, how):
+    env = {f"VARIABLE{number}": str(number) for number in range(1000)}
+    server = serve(HERE, *(["--resolve"] if "worker" in how else []), env={**os.environ, **env}, **how)
+    for _ in range(3):
+        variables = dict(variable.split("=", 1) for variable in ask_dump(server).variables)
+        assert variables.items() >= env.items() and variables["TCPREMOTEIP"] == "127.0.0.1"
+    assert server.stop() == 0
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/syscall"), reason="the kernel does not tell what a process waits in")
+def test_what_a_program_sleeps_in_before_its_gate_is_not_cut_short(serve, tmp_path):
+    """Only one that waits for its input is asked for it by a signal."""
+    (tmp_path / "sleeper.c").write_text("""
+        #include <poll.h>
+        #include <stdio.h>
+        int main(void)
+        {
+            char line[80];
+            int result = poll(NULL, 0, 300);
+            return fgets(line, sizeof(line), stdin) == NULL || printf("%d %s", result, line) < 0;
+        }""")
+    subprocess.run(["cc", "-o", tmp_path / "sleeper", tmp_path / "sleeper.c"], check=True)
+    server = serve(HERE, "--engine", "fork", "--gate", "read", worker=[tmp_path / "sleeper"])
+    server.log.wait("template")
+    assert server.ask(b"hello\n") == b"0 hello\n"
+    assert server.log.find("notice") == []
