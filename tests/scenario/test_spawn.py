@@ -1,6 +1,8 @@
 """How processes are come by when something is amiss, each test with engines of its own."""
 import fcntl
 import os
+import resource
+import shutil
 import signal
 import socket
 import subprocess
@@ -233,3 +235,33 @@ def test_what_a_program_sleeps_in_before_its_gate_is_not_cut_short(serve, tmp_pa
     server.log.wait("template")
     assert server.ask(b"hello\n") == b"0 hello\n"
     assert server.log.find("notice") == []
+
+
+@pytest.mark.skipif(forkport.SANITIZED or not shutil.which("c++"), reason="there is no C++ compiler, or a sanitizer is to come first")
+def test_an_exception_that_a_handler_lets_go_ends_its_process(serve, tmp_path):
+    """As one does that leaves main(): what the program catches around its server is not the handler's."""
+    (tmp_path / "throws.cc").write_text("""
+        #include <forkport/server.h>
+        #include <cstdio>
+        #include <cstring>
+        static int handle(struct fp_connection *, void *) { throw 1; }
+        int main(int argc, char **argv)
+        {
+            struct fp_server *server = fp_server_new(nullptr);
+            fp_server_listen(server, argv[2], nullptr);
+            for (int i = 3; i + 1 < argc; i += 2)
+                fp_server_set(server, argv[i] + strlen("--"), argv[i + 1], nullptr);
+            fp_server_handler(server, handle, nullptr);
+            try {
+                return fp_server_run(server, nullptr);
+            } catch (...) {
+                return puts("caught") < 0 || fflush(stdout) != 0;
+            }
+        }""")
+    subprocess.run(["c++", "-o", tmp_path / "throws", tmp_path / "throws.cc", "-I", forkport.ROOT / "include",
+                    "-L", forkport.BUILD, "-lforkport", f"-Wl,-rpath,{forkport.BUILD}"], check=True)
+    server = serve(HERE, program=tmp_path / "throws",
+                   preexec=lambda: resource.setrlimit(resource.RLIMIT_CORE, (0, 0)))
+    assert server.ask() == b""
+    assert server.log.wait("end")["signal"] == "ABRT"
+    assert server.stop() == 0

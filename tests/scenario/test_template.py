@@ -247,6 +247,8 @@ ENV_LINES = {
     "split": ("/usr/bin/env -S sh -f", True),
     "variable": ("/usr/bin/env -S V=1 sh", False),
     "quoted": ("/usr/bin/env -S 'sh'", False),
+    "quoted option": ("/usr/bin/env -S sh '-f'", False),
+    "bin": ("/bin/env sh", True),
 }
 
 
@@ -255,6 +257,8 @@ ENV_LINES = {
 def test_what_env_would_execute_is_the_template(serve, tmp_path, line, gate):
     """A script of env(1) is prepared once, and says what it says when it is executed."""
     first, is_plain = ENV_LINES[line]
+    if not os.path.exists(first.split()[0]):
+        pytest.skip(f"there is no {first.split()[0]}")
     script = tmp_path / "script"
     script.write_text(f"#!{first}\nread -r line; echo \"$0 $1 $- $line\"; tr '\\0' ' ' </proc/$$/cmdline; wait\n")
     script.chmod(0o755)
@@ -264,7 +268,7 @@ def test_what_env_would_execute_is_the_template(serve, tmp_path, line, gate):
     if gate == FORK:
         # Of env itself it is the one that is stopped: the shell is executed anew.
         name = pathlib.Path(f"/proc/{event['pid']}/cmdline").read_bytes().split(b"\0")[0]
-        assert (name == b"/usr/bin/env") != is_plain
+        assert (name in (b"/usr/bin/env", b"/bin/env")) != is_plain
     assert server.ask(b"x\n") == executed
     assert server.stop() == 0
 
