@@ -29,7 +29,7 @@ struct template
     pid_t pid;
     pid_t own_pid; /* the same, also once it was reaped */
     int send_fd;   /* -1 once retired */
-    int claim_fd; /* the template's own end */
+    int claim_fd;  /* the template's own end */
     struct template_board *board;
     struct template_pad *pad;
     uint32_t sent; /* orders, in its life */
