@@ -265,3 +265,18 @@ def test_an_exception_that_a_handler_lets_go_ends_its_process(serve, tmp_path):
     assert server.ask() == b""
     assert server.log.wait("end")["signal"] == "ABRT"
     assert server.stop() == 0
+
+
+def test_a_worker_that_has_no_group_of_its_own_yet_is_ended_too(serve, strace):
+    """It is signalled by its pid: its group would be that of the server."""
+    server = serve(HERE, "--drain", 0, worker=["cat"], env=forkport.TRACED,
+                   prefix=["strace", "-D", "-f", "-o", "/dev/null", "-e", "trace=setsid", "-e", "inject=setsid:delay_enter=1000000"])
+    with server.connect():
+        server.log.wait("start")
+        assert server.stop() == 0
+    assert server.log.wait("end")["signal"] == "TERM", "not only by SIGKILL, five seconds later"
+
+
+def test_a_program_is_found_without_a_path_to_search(serve):
+    server = serve(HERE, worker=["cat"], env={name: value for name, value in os.environ.items() if name != "PATH"})
+    assert server.ask(b"x") == b"x"
