@@ -280,3 +280,14 @@ def test_a_worker_that_has_no_group_of_its_own_yet_is_ended_too(serve, strace):
 def test_a_program_is_found_without_a_path_to_search(serve):
     server = serve(HERE, worker=["cat"], env={name: value for name, value in os.environ.items() if name != "PATH"})
     assert server.ask(b"x") == b"x"
+
+
+def test_an_interpreter_that_the_worker_may_not_execute(root):
+    """Root may: it is tried as the worker's user, and said before anybody comes."""
+    with forkport.for_everybody("/bin/sh") as shell:
+        shell.chmod(0o700)
+        script = shell.parent / "script"
+        script.write_text(f"#!{shell}\n")
+        script.chmod(0o755)
+        code, _, errors = forkport.run("serve", HERE, "--user", "nobody", "--", script)
+    assert (code, errors) == (77, f"forkport: cannot run the program {script} as a worker: Permission denied\n")
