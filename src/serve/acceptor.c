@@ -36,26 +36,10 @@ static bool is_open(const struct door *door)
     return !queues_at_max(supervisor) || admit_has_room(&supervisor->admit);
 }
 
-static void update(struct door *door)
-{
-    struct loop *loop = &door->supervisor->loop;
-
-    if (!is_open(door))
-        loop_remove(loop, &door->source);
-    else if (loop_add(loop, &door->source) < 0)
-        /* The kernel has no memory for the watch: the same as having none for the connection. */
-        loop_timer_set(loop, &door->pause, loop_now_ns(loop) + PAUSE_LONGEST_NS);
-}
-
-void acceptor_update(struct supervisor *supervisor)
-{
-    for (size_t i = 0; i < supervisor->listeners->count; i++)
-        update(&supervisor->doors[i]);
-}
-
 /* Leaves the door alone; `error` says why in the log, NULL: that has been said. */
 static void pause_for(struct door *door, int64_t delay_ns, const char *error)
 {
+    struct loop *loop = &door->supervisor->loop;
     struct event event = {.kind = EVENT_PAUSE};
 
     door->pause_said = error != NULL;
@@ -65,9 +49,25 @@ static void pause_for(struct door *door, int64_t delay_ns, const char *error)
         EVENT_SET(&event, DELAY, delay_ms, (uint64_t)(delay_ns / MS_NS));
         supervisor_event(door->supervisor, &event);
     }
-    struct loop *loop = &door->supervisor->loop;
     loop_timer_set(loop, &door->pause, loop_now_ns(loop) + delay_ns);
-    update(door);
+    loop_remove(loop, &door->source);
+}
+
+static void update(struct door *door)
+{
+    struct loop *loop = &door->supervisor->loop;
+
+    if (!is_open(door))
+        loop_remove(loop, &door->source);
+    else if (loop_add(loop, &door->source) < 0)
+        /* The kernel has no memory for the watch: the same as having none for the connection. */
+        pause_for(door, PAUSE_LONGEST_NS, strerror(errno));
+}
+
+void acceptor_update(struct supervisor *supervisor)
+{
+    for (size_t i = 0; i < supervisor->listeners->count; i++)
+        update(&supervisor->doors[i]);
 }
 
 static void pause_ended(void *data)

@@ -27,9 +27,16 @@
  */
 #define BUSY_NS MS_NS
 
-int64_t supervisor_time_ns(const struct supervisor *supervisor)
+int64_t supervisor_time_ns(struct supervisor *supervisor)
 {
-    return loop_now_ns(&supervisor->loop) + supervisor->realtime_offset_ns;
+    int64_t now_ns = loop_now_ns(&supervisor->loop);
+
+    /* Anew in each turn: while the one before it waited the clock may have been set, or the host been asleep. */
+    if (supervisor->clocks_ns != now_ns) {
+        supervisor->realtime_offset_ns = clock_realtime_ns() - clock_monotonic_ns();
+        supervisor->clocks_ns = now_ns;
+    }
+    return now_ns + supervisor->realtime_offset_ns;
 }
 
 void supervisor_event(struct supervisor *supervisor, const struct event *event)
@@ -222,11 +229,6 @@ static enum fp_status make_engine(struct supervisor *supervisor, const struct su
     return engine_init(&supervisor->engine, &supervisor->plan, err);
 }
 
-static void read_clocks(struct supervisor *supervisor)
-{
-    supervisor->realtime_offset_ns = clock_realtime_ns() - clock_monotonic_ns();
-}
-
 static enum fp_status start(struct supervisor *supervisor, const struct supervisor_parts *parts,
                             struct fp_error *err)
 {
@@ -234,7 +236,6 @@ static enum fp_status start(struct supervisor *supervisor, const struct supervis
 
     if (loop_init(&supervisor->loop) < 0)
         return error_set(err, FP_SYSTEM, errno, "set up", "the event loop");
-    read_clocks(supervisor);
     supervisor->reserve_fd = fd_reserve();
     supervisor->flush = (struct loop_timer){.expired = write_log, .data = supervisor};
     supervisor->rest = (struct loop_timer){.expired = rest_over, .data = supervisor};
@@ -321,7 +322,6 @@ __attribute__((noinline)) static enum fp_status run(struct supervisor *superviso
             drain_step(supervisor);
         }
         flush_log(supervisor);
-        read_clocks(supervisor);
     }
     log_stop(supervisor);
     if (supervisor->phase == PHASE_LEAVING)

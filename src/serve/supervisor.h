@@ -85,7 +85,8 @@ struct supervisor {
     uint64_t served;
     uint64_t refused;
     uint64_t failed;
-    int64_t realtime_offset_ns; /* of CLOCK_REALTIME from CLOCK_MONOTONIC, as of this turn */
+    int64_t realtime_offset_ns; /* of CLOCK_REALTIME from CLOCK_MONOTONIC, as of the turn below */
+    int64_t clocks_ns;          /* the turn whose offset that is */
     /* Of the datagram being read: static, it would be one more mapping to fork. */
     char stderr_bytes[STDERR_BYTES];
 };
@@ -109,7 +110,7 @@ void supervisor_done(struct supervisor *supervisor);
 
 /* For the room: */
 /* CLOCK_REALTIME as of this turn. */
-int64_t supervisor_time_ns(const struct supervisor *supervisor);
+int64_t supervisor_time_ns(struct supervisor *supervisor);
 void supervisor_event(struct supervisor *supervisor, const struct event *event);
 /* A NOTICE that reads `what`, formatted. */
 void supervisor_notice(struct supervisor *supervisor, const char *what, ...)
