@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import time
 
 import pytest
 
@@ -68,3 +69,61 @@ def test_a_reserve_that_was_lost_is_had_again(serve):
         assert forkport.read_to_end(client) == b""
     with test_shortage.no_descriptor_free(server):
         assert server.ask() == b"busy\n"
+
+
+# Connections that wait for a process.
+
+def say_and_end(client, text):
+    client.sendall(text)
+    client.shutdown(socket.SHUT_WR)
+
+
+def ports_of(events):
+    return [int(re.search(r":(\d+)\}$", event["pair"])[1]) for event in events]
+
+
+def test_one_is_held_and_others_are_queued(serve, strace):
+    """They are taken in when the server ends, stand behind it, and are tried after it: it is said once that none can be made."""
+    server = serve(HERE, worker=["cat"], env=forkport.TRACED)
+    with test_shortage.injected(server, "clone,clone3,fork,vfork:error=EAGAIN") as trace:
+        clients = [server.connect() for _ in range(6)]
+        forkport.until(lambda: trace.read_text().count("(INJECTED)") > 3, "some tries")
+        assert len(server.log.find("accept")) == 1
+        server.signal(signal.SIGTERM)
+        assert server.log.wait("drain")["live"] == 6
+        for index, client in enumerate(clients):
+            say_and_end(client, b"%d" % index)
+    assert [forkport.read_to_end(client) for client in clients] == [b"%d" % index for index in range(6)]
+    assert server.wait() == 0
+    assert ports_of(server.log.find("start")) == [client.getsockname()[1] for client in clients]
+    assert len(server.log.find("notice")) == 1 and server.log.wait("stop")["served"] == 6
+
+
+SLOW_TO_EXECUTE = ["strace", "--seccomp-bpf", "-D", "-f", "-o", "/dev/null", "-e", "trace=execve", "-e", "inject=execve:delay_enter=300000"]
+
+
+def test_more_than_can_be_executed_when_the_server_ends(serve, strace):
+    """That is no failure, and is not said to be one."""
+    server = serve(HERE, worker=["cat"], env=forkport.TRACED, prefix=SLOW_TO_EXECUTE)
+    server.signal(signal.SIGSTOP)
+    forkport.until(lambda: forkport.state(server.pid) in "Tt", "the server to be stopped")
+    clients = [server.connect() for _ in range(90)]
+    server.signal(signal.SIGTERM)
+    server.signal(signal.SIGCONT)
+    for index, client in enumerate(clients):
+        say_and_end(client, b"%d" % index)
+    assert [forkport.read_to_end(client) for client in clients] == [b"%d" % index for index in range(90)]
+    assert server.wait() == 0
+    assert server.log.find("notice") == [] and server.log.wait("stop")["served"] == 90
+
+
+def test_waiting_for_programs_to_be_executed_costs_nothing(serve, strace):
+    server = serve(HERE, worker=["cat"], env=forkport.TRACED,
+                   prefix=[*SLOW_TO_EXECUTE[:-1], "inject=execve:delay_enter=3000000"])
+    clients = [server.connect() for _ in range(90)]
+    server.log.wait("start", count=64)
+    before, began = forkport.cpu_seconds(server.pid), time.monotonic()
+    clients[-1].settimeout(1)
+    with pytest.raises(TimeoutError):
+        clients[-1].recv(1)
+    assert forkport.cpu_seconds(server.pid) - before < 0.3 * (time.monotonic() - began)
