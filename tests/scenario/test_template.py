@@ -446,8 +446,9 @@ def test_a_stopped_template_loses_nobody(serve):
     assert server.stop() == 0
 
 
-def test_a_worker_that_begins_when_the_others_are_ended_is_ended_too(serve):
-    """It was ordered before, and was not there yet when they were sent SIGTERM."""
+@pytest.mark.parametrize("names", [["TERM"], ["TERM", "KILL"]])
+def test_a_worker_that_begins_when_the_others_are_ended_is_ended_too(serve, names):
+    """It was ordered before, and was not there yet when they were sent the signal."""
     server = ready(serve, *FORK, "--drain", 0, worker=["cat"])
     [template] = template_pids(server)
     os.kill(template, signal.SIGSTOP)
@@ -456,9 +457,12 @@ def test_a_worker_that_begins_when_the_others_are_ended_is_ended_too(serve):
         server.log.wait("accept")
         server.signal(signal.SIGTERM)
         server.log.wait("hurry", signal="TERM")
+        for name in names[1:]:
+            server.signal(signal.SIGTERM)
+            server.log.wait("hurry", signal=name)
         os.kill(template, signal.SIGCONT)
         assert server.wait() == 0
-    assert server.log.wait("end")["signal"] == "TERM", "not only by SIGKILL, five seconds later"
+    assert server.log.wait("end")["signal"] == names[-1], "not only by the next SIGKILL, five seconds later"
 
 
 def test_a_killed_server_leaves_no_template(serve):

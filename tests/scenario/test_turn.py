@@ -1,4 +1,5 @@
 """Turns of the supervisor that are seldom so: its clock was set, a watch cannot be had, a pid comes again."""
+import contextlib
 import datetime
 import os
 import re
@@ -67,8 +68,8 @@ def test_a_reserve_that_was_lost_is_had_again(serve):
         resource.prlimit(server.pid, resource.RLIMIT_NOFILE, before)
         client.shutdown(socket.SHUT_WR)
         assert forkport.read_to_end(client) == b""
-    with test_shortage.no_descriptor_free(server):
-        assert server.ask() == b"busy\n"
+    with test_shortage.no_descriptor_free(server), server.connect() as client:
+        assert forkport.read_to_end(client) == b"busy\n"
 
 
 # Connections that wait for a process.
@@ -127,3 +128,65 @@ def test_waiting_for_programs_to_be_executed_costs_nothing(serve, strace):
     with pytest.raises(TimeoutError):
         clients[-1].recv(1)
     assert forkport.cpu_seconds(server.pid) - before < 0.3 * (time.monotonic() - began)
+
+
+# Listening sockets that are left alone.
+
+@pytest.mark.parametrize("name", ["EMFILE", "ENFILE"])
+def test_without_descriptors_of_the_process_or_the_host_a_client_is_told(serve, strace, name):
+    server = serve(HERE, "--at-max", "message:busy\n", "--builtin", "echo", env=forkport.TRACED)
+    with test_shortage.injected(server, f"accept4:error={name}:when=1"):
+        with server.connect() as client:
+            assert forkport.read_to_end(client) == b"busy\n"
+        assert server.ask(b"y") == b"y"
+    assert server.log.wait("refuse")["reason"] == "no descriptors"
+
+
+def test_failures_of_one_connection_each_are_not_in_a_row(serve, strace):
+    server = serve(HERE, "--builtin", "echo", env=forkport.TRACED)
+    with test_shortage.injected(server, "accept4:error=ECONNABORTED:when=1+2") as trace:
+        for _ in range(10):
+            assert server.ask(b"x") == b"x"
+        assert trace.read_text().count("(INJECTED)") >= 10
+    server.log.wait("end", count=10)
+    assert server.log.find("pause") == []
+
+
+def cannot_run(serve, tmp_path, *arguments):
+    """A server whose program is gone."""
+    program = shutil.copy("/bin/cat", tmp_path / "cat")
+    server = serve(HERE, *arguments, worker=[program])
+    os.unlink(program)
+    return server
+
+
+def connect_stopped(server, count):
+    """So many connections that the server finds in one turn."""
+    server.signal(signal.SIGSTOP)
+    forkport.until(lambda: forkport.state(server.pid) in "Tt", "the server to be stopped")
+    return [server.connect() for _ in range(count)]
+
+
+def test_workers_that_fail_together_are_one_failure(serve, tmp_path):
+    """The pause is for the first; the others were started before it, make it no longer, and its end is said."""
+    server = cannot_run(serve, tmp_path)
+    with contextlib.ExitStack() as clients:
+        for client in connect_stopped(server, 10):
+            clients.enter_context(client)
+        server.signal(signal.SIGCONT)
+        pause = server.log.wait("pause")
+        server.log.wait("resume")
+        server.log.wait("end", count=10)
+    assert pause["delay_ms"] == 10 and len(server.log.find("resume")) == 1
+
+
+def test_workers_that_fail_when_the_server_has_closed_its_doors(serve, tmp_path):
+    server = cannot_run(serve, tmp_path)
+    with contextlib.ExitStack() as clients:
+        for client in connect_stopped(server, 10):
+            clients.enter_context(client)
+        server.signal(signal.SIGTERM)
+        server.signal(signal.SIGCONT)
+        assert server.wait() == 0
+    assert [event["event"] for event in server.log.read() if event["event"] in ("fail", "pause", "resume", "stop")] == ["fail", "stop"]
+    assert server.log.find("stop")[0]["failed"] == 10
