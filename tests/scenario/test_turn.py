@@ -190,3 +190,30 @@ def test_workers_that_fail_when_the_server_has_closed_its_doors(serve, tmp_path)
         assert server.wait() == 0
     assert [event["event"] for event in server.log.read() if event["event"] in ("fail", "pause", "resume", "stop")] == ["fail", "stop"]
     assert server.log.find("stop")[0]["failed"] == 10
+
+
+# Those in the queue when the server ends.
+
+def stop_with_queued(server, count):
+    clients = connect_stopped(server, count)
+    server.signal(signal.SIGTERM)
+    server.signal(signal.SIGCONT)
+    for index, client in enumerate(clients):
+        say_and_end(client, b"%d" % index)
+        assert forkport.read_to_end(client) == b"%d" % index
+        client.close()
+    assert server.wait() == 0
+
+
+def test_as_many_as_the_queue_can_hold_are_served_at_the_end(serve):
+    """Which is one more than it is asked for."""
+    server = serve(HERE, "--backlog", 40, "--builtin", "echo")
+    # The kernel takes no more than that: a 42nd would not be connected.
+    stop_with_queued(server, 41)
+
+
+def test_a_failure_of_one_in_the_queue_is_not_that_of_the_others(serve, strace):
+    """More than are taken in one turn before the signal is looked at."""
+    server = serve(HERE, "--builtin", "echo", env=forkport.TRACED,
+                   prefix=["strace", "-D", "-o", "/dev/null", "-e", "trace=accept4", "-e", "inject=accept4:error=ECONNABORTED:when=20"])
+    stop_with_queued(server, 30)
