@@ -161,11 +161,22 @@ void connection_enter_held(struct connections *connections, struct connection *c
 
 struct connection *connections_find(struct connections *connections, pid_t pid)
 {
+    /* The latest comes first. */
     for (uint32_t at = *bucket_of(connections, pid); at != 0; at = connections->items[at - 1].next_of_pid) {
         if (connections->items[at - 1].pid == pid)
             return &connections->items[at - 1];
     }
     return NULL;
+}
+
+struct connection *connections_reap(struct connections *connections, pid_t pid)
+{
+    struct connection *connection = connections_find(connections, pid);
+
+    if (connection == NULL || connection->was_reaped)
+        return NULL;
+    connection->was_reaped = true;
+    return connection;
 }
 
 void connections_set_cookie(struct connections *connections, struct connection *connection, uint64_t cookie)

@@ -29,7 +29,8 @@ struct worker_line;
 struct connection {
     enum connection_state state;
     int fd;    /* owned until its process is made, then -1 */
-    pid_t pid; /* while running */
+    pid_t pid;       /* while running */
+    bool was_reaped; /* its process: the pid may be another's already */
     uint32_t slot;
     uint32_t source;      /* handle of policy/admit.h */
     uint32_t of_source;   /* connections of the source when it came */
@@ -72,8 +73,10 @@ void connection_enter_running(struct connections *connections, struct connection
 void connection_enter_starting(struct connections *connections, struct connection *connection);
 void connection_enter_held(struct connections *connections, struct connection *connection);
 
-/* The running connection whose process has this pid, or NULL. */
+/* The running connection whose process has this pid, or NULL; one that was reaped only where no other has it. */
 struct connection *connections_find(struct connections *connections, pid_t pid);
+/* The same of a process that was just reaped, or NULL: from now on another one may have the pid as well. */
+struct connection *connections_reap(struct connections *connections, pid_t pid);
 /* Makes it known by the cookie of its socket (0: not), until it is removed. */
 void connections_set_cookie(struct connections *connections, struct connection *connection, uint64_t cookie);
 /* The one whose socket has this cookie, or NULL. */

@@ -13,6 +13,11 @@
 /* Children waited for before what they wrote is read. */
 #define ENDS_AT_ONCE 16
 
+struct reaped {
+    struct process_end end;
+    struct connection *connection; /* NULL: nobody's, or of one whose pid a template has not told yet */
+};
+
 /* Said once, not for each connection that meets it; how often it happened meanwhile is said with the next other one. */
 static bool log_failure(struct supervisor *supervisor, const struct connection *connection, int step,
                         int errnum)
@@ -81,26 +86,43 @@ void reaper_lost(struct connection *connection, void *data)
     connections_remove(&supervisor->connections, connection);
 }
 
+/* As process_reap(). Whose it was is asked at once: what is read next may tell of a new process with its pid. */
+static int reap(struct supervisor *supervisor, struct reaped *ret_reaped)
+{
+    int result = process_reap(&ret_reaped->end);
+
+    if (result == 1)
+        ret_reaped->connection = connections_reap(&supervisor->connections, ret_reaped->end.pid);
+    return result;
+}
+
+static void look_after(struct supervisor *supervisor, const struct reaped *reaped)
+{
+    struct connection *connection = reaped->connection;
+
+    if (connection == NULL)
+        connection = connections_reap(&supervisor->connections, reaped->end.pid);
+    if (connection != NULL)
+        finish(supervisor, connection, &reaped->end);
+    else
+        engine_child_ended(&supervisor->engine, &reaped->end, loop_now_ns(&supervisor->loop));
+}
+
 void reaper_run(struct supervisor *supervisor)
 {
-    struct process_end ends[ENDS_AT_ONCE];
+    struct reaped ends[ENDS_AT_ONCE];
     int result;
 
     do {
         size_t count = 0;
-        while (count < ENDS_AT_ONCE && (result = process_reap(&ends[count])) == 1)
+        while (count < ENDS_AT_ONCE && (result = reap(supervisor, &ends[count])) == 1)
             count++;
         /* Now that they have ended all that they wrote is there, and the connections know their pids still. */
         warm_collect(supervisor);
         worker_log_read(supervisor);
         account_read(supervisor);
-        for (size_t i = 0; i < count; i++) {
-            struct connection *connection = connections_find(&supervisor->connections, ends[i].pid);
-            if (connection != NULL)
-                finish(supervisor, connection, &ends[i]);
-            else
-                engine_child_ended(&supervisor->engine, &ends[i], loop_now_ns(&supervisor->loop));
-        }
+        for (size_t i = 0; i < count; i++)
+            look_after(supervisor, &ends[i]);
     } while (result == 1);
     if (result < 0 && supervisor->connections.running != 0)
         connections_each_running(&supervisor->connections, reaper_lost, supervisor);

@@ -231,21 +231,21 @@ class Server:
             os.close(writer)
         self.pid = self.process.pid
         try:
-            self.pairs = self._read_ready(reader, "strace" in prefix).splitlines()
+            self.pairs = self._read_ready(reader, "strace" in prefix or "--fork" in prefix).splitlines()
             assert self.pairs, f"the server did not start: {self.wait()} {self.errors()}"
         except BaseException:
             self.kill()
             raise
 
     @staticmethod
-    def _read_ready(reader, traced):
-        """What the server writes to --ready-fd; nothing where it ended before. A tracer keeps the pipe open."""
+    def _read_ready(reader, held):
+        """What the server writes to --ready-fd; nothing where it ended before. A tracer keeps the pipe open, or a parent."""
         text, end = b"", time.monotonic() + DEADLINE
         with open(reader, "rb", buffering=0) as pipe:
             while select.select([pipe], [], [], max(0, end - time.monotonic()))[0]:
                 part = pipe.read(65536)
                 text += part
-                if not part or (traced and text.endswith(b"\n")):
+                if not part or (held and text.endswith(b"\n")):
                     return text.decode()
         raise AssertionError("the server was not ready in time")
 

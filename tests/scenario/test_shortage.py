@@ -39,10 +39,10 @@ def test_table_is_that_of_the_source():
 
 
 @contextlib.contextmanager
-def injected(server, rule):
+def injected(server, rule, pid=None):
     """While it lasts, calls of the supervisor fail by the rule; gives the trace's path."""
     trace = server.folder / "trace"
-    with subprocess.Popen(["strace", "-ttt", "-p", str(server.pid), "-o", trace, "-e", f"inject={rule}"],
+    with subprocess.Popen(["strace", "-ttt", "-p", str(pid or server.pid), "-o", trace, "-e", f"inject={rule}"],
                           stderr=subprocess.PIPE, stdin=subprocess.DEVNULL) as tracer:
         try:
             assert b"attached" in tracer.stderr.readline()

@@ -217,3 +217,42 @@ def test_a_failure_of_one_in_the_queue_is_not_that_of_the_others(serve, strace):
     server = serve(HERE, "--builtin", "echo", env=forkport.TRACED,
                    prefix=["strace", "-D", "-o", "/dev/null", "-e", "trace=accept4", "-e", "inject=accept4:error=ECONNABORTED:when=20"])
     stop_with_queued(server, 30)
+
+
+# A pid that comes again.
+
+def inside(pid):
+    """The pid of a process where it lives."""
+    return int(forkport.status(pid, "NSpid").split()[-1])
+
+
+def test_a_worker_with_the_pid_of_one_that_was_just_reaped(serve, strace):
+    """The end of the first is not looked after yet when the second is known: they are two."""
+    if forkport.why_no_network():
+        pytest.skip(forkport.why_no_network())
+    user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+    server = serve(HERE, "--engine", "fork", worker=["cat"], env=forkport.TRACED,
+                   prefix=["unshare", *user, "--pid", "--fork", "--kill-child", "--mount-proc"])
+    [supervisor] = forkport.all_children(server.pid)
+    [template] = forkport.all_children(supervisor)
+    with server.connect() as first:
+        pid = server.log.wait("start")["pid"]
+        [worker] = [child for child in forkport.all_children(supervisor) if inside(child) == pid]
+        os.kill(template, signal.SIGSTOP)
+        forkport.until(lambda: forkport.state(template) == "T", "the template to be stopped")
+        with server.connect() as second:
+            server.log.wait("accept", count=2)
+            with test_shortage.injected(server, "wait4:delay_exit=1000000:when=1", supervisor):
+                subprocess.run(["nsenter", "--pid", "--mount", "--target", str(supervisor), "sh", "-c",
+                                f"echo {pid - 1} >/proc/sys/kernel/ns_last_pid"], check=True)
+                first.shutdown(socket.SHUT_WR)
+                forkport.until(lambda: forkport.state(worker) is None, "the first worker to be reaped")
+                os.kill(template, signal.SIGCONT)
+                assert server.log.wait("start", count=2)["pid"] == pid
+            second.sendall(b"two\n")
+            assert forkport.read_line(second) == "two\n"
+    server.log.wait("end", count=2)
+    os.kill(supervisor, signal.SIGTERM)
+    stop = server.log.wait("stop")
+    assert (stop["served"], stop["failed"]) == (2, 0) and server.log.find("notice") == []
+    assert [event["connection"] for event in server.log.find("end", pid=pid)] == [1, 2]
