@@ -28,7 +28,7 @@ struct worker_line;
 
 struct connection {
     enum connection_state state;
-    int fd;    /* owned until its process is made, then -1 */
+    int fd;          /* owned until its process is made, then -1 */
     pid_t pid;       /* while running */
     bool was_reaped; /* its process: the pid may be another's already */
     uint32_t slot;
