@@ -56,6 +56,21 @@ def test_a_watch_that_cannot_be_had(serve, strace):
     assert server.stop() == 0
 
 
+def test_a_watch_of_signals_that_cannot_be_had(serve, strace):
+    """They come so fast that they are left unread for a moment; then there is no memory to look at them again."""
+    server = serve(HERE, "--builtin", "echo", env=forkport.TRACED)
+
+    def has_failed():
+        server.signal(signal.SIGUSR2)
+        return "(INJECTED)" in trace.read_text()
+
+    with test_shortage.injected(server, "epoll_ctl:error=ENOMEM:when=2") as trace:
+        forkport.until(has_failed, "a watch not to be had")
+    assert server.ask(b"x") == b"x"
+    server.log.wait("end")
+    assert server.stop() == 0
+
+
 # Descriptors.
 
 def test_a_reserve_that_was_lost_is_had_again(serve):
