@@ -91,6 +91,13 @@ def test_ready_descriptor_that_cannot_be_written():
                                     "No space left on device")
 
 
+def test_ready_descriptor_that_is_only_read():
+    """That is whoever started it who is wrong."""
+    with open("/dev/null", "rb") as null:
+        code, line = refused("serve", HERE, *ECHO, "--log", "none", "--ready-fd", null.fileno(), pass_fds=[null.fileno()])
+    assert code == 64 and line.endswith("of --ready-fd: Bad file descriptor"), line
+
+
 def test_log_file_that_nobody_reads(tmp_path):
     os.mkfifo(tmp_path / "fifo")
     code, line = refused("serve", HERE, *ECHO, "--log-file", tmp_path / "fifo")
@@ -192,6 +199,12 @@ def test_which_any_is_in_use(serve):
         port = other.getsockname()[1]
         code, line = refused("serve", f"[::]:{port},0.0.0.0:{port}", *ECHO)
     assert code == 69 and f"listen on 0.0.0.0:{port}" in line
+    if not socket.has_dualstack_ipv6():
+        pytest.skip("this host has no IPv6")
+    with socket.create_server(("::", 0), family=socket.AF_INET6) as other:
+        port = other.getsockname()[1]
+        code, line = refused("serve", f"0.0.0.0:{port},[::]:{port}", *ECHO)
+    assert code == 69 and f"listen on [::]:{port}" in line
 
 
 def test_address_in_use(serve):

@@ -152,6 +152,12 @@ static void test_a_log_that_cannot_be_opened(void **state)
     fp_server_free(server);
 }
 
+static int hello_with_words(struct fp_connection *connection, void *data)
+{
+    /* A line that its end makes one. */
+    return write(2, "last words", 10) < 0 || hello(connection, data) != 0;
+}
+
 /* As a function of the program's that waits for any child does it; what became of the worker is then not known. */
 static void wait_for_all(const char *line, size_t length, void *said)
 {
@@ -160,21 +166,25 @@ static void wait_for_all(const char *line, size_t length, void *said)
         ;
     if (strstr(line, " waited for by somebody else") != NULL)
         ++*(int *)said;
+    if (strstr(line, " last words") != NULL)
+        *(int *)said += 10;
     if (strstr(line, " stop ") != NULL)
         assert_non_null(strstr(line, " served 2 refused 0 failed 0"));
 }
 
 static void test_a_program_that_waits_for_the_workers(void **state)
 {
-    struct visit visit = {.server = make(hello), .clients = 2};
+    struct visit visit = {.server = make(hello_with_words), .clients = 2};
     int said = 0;
 
     (void)state;
+    /* Not only found out when all are sent a signal. */
+    assert_int_equal(fp_server_set(visit.server, "drain", "3600", NULL), FP_OK);
     fp_server_log(visit.server, wait_for_all, &said);
     assert_int_equal(run(&visit), FP_OK);
     fp_server_free(visit.server);
     assert_string_equal(visit.heard, "hello\nhello\n");
-    assert_int_equal(said, 2);
+    assert_int_equal(said, 2 + 2 * 10);
 }
 
 static void test_another_builtin_after_a_failure(void **state)

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdio_ext.h>
 #include <time.h>
@@ -422,6 +423,29 @@ static void test_two_stops_are_two(void **state)
     assert_in_range(end.tv_sec - begin.tv_sec, 0, 30);
 }
 
+/* Behind the last turn: nobody looks for signals any more. */
+static void signal_late(const char *line, size_t length, void *said)
+{
+    (void)length;
+    if (strstr(line, " stop ") == NULL)
+        return;
+    *(bool *)said = true;
+    raise(SIGTERM);
+    raise(SIGPIPE);
+}
+
+static void test_signals_that_come_late_do_not_end_the_program(void **state)
+{
+    struct visit visit = {.server = make(hello), .clients = 1};
+    bool said = false;
+
+    (void)state;
+    fp_server_log(visit.server, signal_late, &said);
+    assert_int_equal(run(&visit), FP_OK);
+    fp_server_free(visit.server);
+    assert_true(said);
+}
+
 static void test_a_user_with_children_ignored(void **state)
 {
     struct visit visit = {.server = make(hello), .clients = 1};
@@ -550,6 +574,7 @@ int main(void)
         cmocka_unit_test(test_two_stops_are_two),
         cmocka_unit_test(test_a_user_with_children_ignored),
         cmocka_unit_test(test_signals_are_as_before),
+        cmocka_unit_test(test_signals_that_come_late_do_not_end_the_program),
         cmocka_unit_test(test_a_builtin_and_a_handler),
         cmocka_unit_test(test_an_error_of_the_programs_output_is_not_the_handlers),
         cmocka_unit_test(test_stopped_before_it_runs),
