@@ -1,7 +1,9 @@
 """Turns of the supervisor that are seldom so: its clock was set, a watch cannot be had, a pid comes again."""
 import contextlib
 import datetime
+import json
 import os
+import pty
 import re
 import resource
 import shutil
@@ -41,6 +43,26 @@ def test_the_clock_is_set_while_nobody_comes(serve, tmp_path):
     assert len(after) == 2 and min(after) - before >= datetime.timedelta(hours=1)
 
 
+def test_the_end_of_one_whose_bytes_are_waited_for(serve):
+    """It is said later than it was; the time in it is that of the end."""
+    server = serve(HERE, worker=["sh", "-c", "exec 3<&0; cat <&3 >/dev/null & exit 3"])
+    with server.connect():
+        end = server.log.wait("end", exit=3)
+        times = [time_of(event) for event in (server.log.wait("start"), end)]
+    assert datetime.timedelta(0) <= times[1] - times[0] < datetime.timedelta(seconds=forkport.DEADLINE)
+
+
+def test_a_log_for_programs_has_no_colours_on_a_terminal(serve):
+    reader, writer = pty.openpty()
+    server = serve(HERE, "--log", "json", "--builtin", "echo", log=False, stderr=writer)
+    os.close(writer)
+    assert server.ask(b"x") == b"x"
+    assert server.stop() == 0
+    events = {json.loads(line)["event"] for line in forkport.lines_of(reader)}
+    os.close(reader)
+    assert events == {"listen", "accept", "start", "end", "drain", "stop"}
+
+
 # A watch that cannot be had.
 
 def test_a_watch_that_cannot_be_had(serve, strace):
@@ -61,7 +83,8 @@ def test_a_watch_of_signals_that_cannot_be_had(serve, strace):
     server = serve(HERE, "--builtin", "echo", env=forkport.TRACED)
 
     def has_failed():
-        server.signal(signal.SIGUSR2)
+        for _ in range(100):
+            os.kill(server.pid, signal.SIGUSR2)
         return "(INJECTED)" in trace.read_text()
 
     with test_shortage.injected(server, "epoll_ctl:error=ENOMEM:when=2") as trace:

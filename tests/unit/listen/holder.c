@@ -22,7 +22,7 @@
 
 /* Each test that makes connections has a port of its own, since they leave a TIME-WAIT behind. */
 
-enum kind { LISTENS, IS_BOUND, IS_CONNECTED, HAS_CLIENTS, LEFT_A_TIME_WAIT };
+enum kind { LISTENS, IS_BOUND, IS_CONNECTED, HAS_CLIENTS, HAD_CLIENTS, LEFT_A_TIME_WAIT };
 
 /* A socket in the way, and the processes that hold it. */
 struct holding {
@@ -100,6 +100,30 @@ static int other_socket(struct sockaddr_in *ret_sa)
     return fd;
 }
 
+/* Of the second nothing is left but a TIME-WAIT, and nobody listens any more. */
+static void make_clients_and_stop(int fd)
+{
+    struct sockaddr_in sa;
+    socklen_t length = sizeof(sa);
+    char byte;
+
+    must(listen(fd, 8) == 0 && getsockname(fd, (struct sockaddr *)&sa, &length) == 0, "listen");
+    for (int i = 0; i < 2; i++) {
+        int client_fd = socket(AF_INET, SOCK_STREAM, 0);
+        must(connect(client_fd, (struct sockaddr *)&sa, sizeof(sa)) == 0, "connect");
+        int accepted_fd = accept(fd, NULL, NULL);
+        must(accepted_fd >= 0, "accept");
+        if (i == 0)
+            continue;
+        shutdown(accepted_fd, SHUT_WR);
+        must(read(client_fd, &byte, 1) == 0, "read");
+        close(client_fd);
+        must(read(accepted_fd, &byte, 1) == 0, "read");
+        close(accepted_fd);
+    }
+    close(fd);
+}
+
 static void make(const struct holding *holding)
 {
     struct sockaddr_in other;
@@ -108,6 +132,8 @@ static void make(const struct holding *holding)
 
     if (holding->kind == LISTENS || holding->kind == HAS_CLIENTS)
         must(listen(fd, 8) == 0, "listen");
+    if (holding->kind == HAD_CLIENTS)
+        make_clients_and_stop(fd);
     if (holding->kind == HAS_CLIENTS) {
         struct sockaddr_in sa;
         socklen_t length = sizeof(sa);
@@ -270,6 +296,25 @@ static void test_another_device(void **state)
     check(&on_another, "0.0.0.0:21", "held by {*%va:21, *:*} of process $, " NAME);
 }
 
+/* An address of a scope is one of its device, and is named with it once. */
+static void test_a_scope(void **state)
+{
+    const struct holding on_scope = {.address = "[fe80::1%wa]:21"};
+    const struct holding on_another = {.address = "*%wb:21"};
+
+    (void)state;
+    if (system("ip link add wa type veth peer name wb && ip link set wa up && ip link set wb up && "
+               "ip address add fe80::1/64 dev wa nodad && ip address add fe80::1/64 dev wb nodad") != 0) {
+        print_message("ip(8) can make no devices with addresses here\n");
+        skip();
+    }
+    check(&on_scope, "[fe80::1%wa]:21", "held by {[fe80::1%wa]:21, *:*} of process $, " NAME);
+    check(&on_scope, "*%wa:21", "held by {[fe80::1%wa]:21, *:*} of process $, " NAME);
+    check(&on_scope, "[fe80::1%wb]:21", "");
+    check(&on_another, "[fe80::1%wa]:21", "");
+    check(&on_another, "[fe80::1%wb]:21", "held by {*%wb:21, *:*} of process $, " NAME);
+}
+
 static void test_what_is_not_listening(void **state)
 {
     const struct holding connected = {.kind = IS_CONNECTED, .address = "127.0.0.1:22"};
@@ -280,9 +325,8 @@ static void test_what_is_not_listening(void **state)
 
     (void)state;
     holder_hint(&wanted, &err);
-    assert_int_equal(sscanf(err.hint, "held by {127.0.0.1:22, 127.0.0.1:%u} in ESTABLISHED of process",
-                            &port),
-                     1);
+    assert_int_equal(sscanf(err.hint, "held by {127.0.0.1:22, 127.0.0.1:%u}", &port), 1);
+    assert_non_null(strstr(err.hint, "} in ESTABLISHED of process "));
     assert_non_null(strstr(err.hint, NAME));
     let_go(&holders);
 
@@ -291,8 +335,8 @@ static void test_what_is_not_listening(void **state)
     wanted = parse("127.0.0.2:22");
     err = (struct fp_error){.status = FP_OK};
     holder_hint(&wanted, &err);
-    assert_int_equal(sscanf(err.hint, "held by {127.0.0.2:22, 127.0.0.1:%u} in TIME-WAIT", &port), 1);
-    assert_non_null(strstr(err.hint, ", which no process holds any more"));
+    assert_int_equal(sscanf(err.hint, "held by {127.0.0.2:22, 127.0.0.1:%u}", &port), 1);
+    assert_non_null(strstr(err.hint, "} in TIME-WAIT, which no process holds any more"));
     let_go(&holders);
 }
 
@@ -320,6 +364,20 @@ static void test_the_listening_one_first(void **state)
 
     (void)state;
     check(&server, "127.0.0.1:24", "held by {127.0.0.1:24, *:*} of process $, " NAME);
+}
+
+/* A connection that somebody has before one that is over, whose socket is nobody's. */
+static void test_one_that_is_held_first(void **state)
+{
+    const struct holding server = {.kind = HAD_CLIENTS, .address = "127.0.0.1:25"};
+    struct holders holders = hold(&server);
+    struct address wanted = parse("127.0.0.1:25");
+    struct fp_error err = {.status = FP_OK};
+
+    (void)state;
+    holder_hint(&wanted, &err);
+    let_go(&holders);
+    assert_non_null(strstr(err.hint, "} in ESTABLISHED of process "));
 }
 
 static void test_several_processes(void **state)
@@ -379,6 +437,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_addresses),
         cmocka_unit_test(test_another_device),
+        cmocka_unit_test(test_a_scope),
+        cmocka_unit_test(test_one_that_is_held_first),
         cmocka_unit_test(test_what_is_not_listening),
         cmocka_unit_test(test_what_is_only_bound),
         cmocka_unit_test(test_the_listening_one_first),
