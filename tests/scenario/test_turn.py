@@ -185,8 +185,9 @@ def test_failures_of_one_connection_each_are_not_in_a_row(serve, strace):
     with test_shortage.injected(server, "accept4:error=ECONNABORTED:when=1+2") as trace:
         for _ in range(10):
             assert server.ask(b"x") == b"x"
+        # Then it is in no such call, which would be cut short otherwise.
+        server.log.wait("end", count=10)
         assert trace.read_text().count("(INJECTED)") >= 10
-    server.log.wait("end", count=10)
     assert server.log.find("pause") == []
 
 
@@ -264,13 +265,12 @@ def inside(pid):
     return int(forkport.status(pid, "NSpid").split()[-1])
 
 
-def test_a_worker_with_the_pid_of_one_that_was_just_reaped(serve, strace):
+def test_a_worker_with_the_pid_of_one_that_was_just_reaped(serve, strace, root):
     """The end of the first is not looked after yet when the second is known: they are two."""
     if forkport.why_no_network():
         pytest.skip(forkport.why_no_network())
-    user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
     server = serve(HERE, "--engine", "fork", worker=["cat"], env=forkport.TRACED,
-                   prefix=["unshare", *user, "--pid", "--fork", "--kill-child", "--mount-proc"])
+                   prefix=["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"])
     [supervisor] = forkport.all_children(server.pid)
     [template] = forkport.all_children(supervisor)
     with server.connect() as first:
