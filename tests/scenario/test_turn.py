@@ -231,6 +231,25 @@ def test_workers_that_fail_when_the_server_has_closed_its_doors(serve, tmp_path)
     assert server.log.find("stop")[0]["failed"] == 10
 
 
+def test_a_program_that_goes_on_failing_is_tried_again_within_a_second(serve, tmp_path):
+    program, delays = tmp_path / "program", []
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    server = serve(HERE, worker=[program])
+    program.write_text("#!/no/such/interpreter\n")
+
+    def is_long():
+        # For another reason each time, or it would not be said.
+        program.chmod(0o755 if len(delays) % 2 else 0o644)
+        with server.connect() as client:
+            assert forkport.read_to_end(client) == b""
+        delays.append(server.log.wait("pause", count=len(delays) + 1)["delay_ms"])
+        return delays[-1] >= 1000
+
+    forkport.until(is_long, "a long pause")
+    assert delays[0] == 10 and delays[-1] == 1000, delays
+
+
 # Those in the queue when the server ends.
 
 def stop_with_queued(server, count):
