@@ -5,11 +5,15 @@
 #include "sys/child.h"
 
 #include <elf.h>
+#include <errno.h>
 #include <linux/prctl.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #define RANDOM_BYTES 16
 #define BYTES_MAX    16384
+/* A program with a small stack needs what there is of it. */
+#define STACK_SHARE 64
 /* The fields of /proc/PID/stat by their numbers in proc_pid_stat(5). */
 #define FIELD_COMMAND 2
 #define FIELDS        51
@@ -104,6 +108,15 @@ static Elf64_auxv_t *find_auxiliary(Elf64_auxv_t *at, uint64_t type)
     return at;
 }
 
+/* How large the stack may become. */
+static uint64_t stack_bytes(void)
+{
+    struct rlimit limit = {0};
+
+    child_call(__NR_prlimit64, 0, RLIMIT_STACK, 0, (long)&limit);
+    return limit.rlim_cur;
+}
+
 size_t block_look(int argc, char **argv, char **end)
 {
     Elf64_auxv_t *auxiliary = (Elf64_auxv_t *)(end + 1);
@@ -120,7 +133,7 @@ size_t block_look(int argc, char **argv, char **end)
     block.texts.from = argv[0];
     block.texts.bytes = block.map.env_end - block.map.arg_start;
     size_t bytes = block.vectors.bytes + block.random.bytes + block.texts.bytes;
-    return bytes <= BYTES_MAX ? bytes : 0;
+    return bytes <= BYTES_MAX && bytes <= stack_bytes() / STACK_SHARE ? bytes : 0;
 }
 
 static void *copy(struct span *span, void *to)
@@ -128,6 +141,18 @@ static void *copy(struct span *span, void *to)
     span->to = to;
     memcpy(to, span->from, span->bytes);
     return (char *)to + span->bytes;
+}
+
+/* With a title over its arguments a program has another name too. One that has a variable of its own so called keeps it. */
+static void move_name(void)
+{
+    char *name = block_moved(program_invocation_name);
+    char *short_name = block_moved(program_invocation_short_name);
+
+    if (name != program_invocation_name)
+        program_invocation_name = name;
+    if (short_name != program_invocation_short_name)
+        program_invocation_short_name = short_name;
 }
 
 bool block_move(void *room)
@@ -147,8 +172,8 @@ bool block_move(void *room)
     map.auxv_size = (uint32_t)((char *)block.random.to - (char *)auxiliary);
     if (child_call5(__NR_prctl, PR_SET_MM, PR_SET_MM_MAP, (long)&map, sizeof(map), 0) != 0)
         return false;
-    /* The C library asks the old vector. */
-    auxiliary = (Elf64_auxv_t *)(block.vectors.from + block.auxiliary);
-    find_auxiliary(auxiliary, AT_RANDOM)->a_un.a_val = (uintptr_t)block.random.to;
+    /* The C library asks the old vectors, and so does who has kept them. */
+    memcpy(block.vectors.from, block.vectors.to, block.vectors.bytes);
+    move_name();
     return true;
 }

@@ -11,7 +11,7 @@
  * block_look() says how many bytes it needs, 0 where it is not as the kernel leaves it or is too large to gain; block_move()
  * copies it, and has the kernel know it there (PR_SET_MM_MAP, prctl(2)), so that /proc/PID/environ and cmdline are the new ones;
  * false, where the kernel does not do that: then the old one holds. block_moved() gives, once moved, for a pointer into the old one that into the
- * new one, and others as they are. The old one stays as it was, for who has kept a pointer. Once, in one thread.
+ * new one, and others as they are. The old texts stay, for who has kept a pointer; the old vectors point to the new ones. Once, in one thread.
  */
 #ifndef PRELOAD_BLOCK_H
 #define PRELOAD_BLOCK_H
