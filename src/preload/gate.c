@@ -242,13 +242,13 @@ static void become_worker(const struct template_order_head *order, bool before_m
     standard_forget();
     child_call(__NR_prctl, PR_SET_DUMPABLE, gate.dumpable, 0, 0);
     continue_alarm();
-    /* Before main() nothing has changed it, and nobody asks for the gate again. */
+    variables_set(order->variables);
+    /* Before main() nobody asks for the gate again. */
     if (before_main)
         return;
     gate.ahead = false;
     if (gate.probe != 0)
         child_default_signal(TEMPLATE_PROBE_SIGNAL);
-    variables_set(order->variables);
 }
 
 /*

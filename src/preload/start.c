@@ -23,6 +23,8 @@ start_function __libc_start_main; /* NOLINT: the name is the C library's */
 
 #pragma weak reads_open
 
+extern char **environ;
+
 static main_function *program_main;
 
 /* glibc runs constructors before it enters the program, musl after: whichever comes first. */
@@ -41,8 +43,11 @@ __attribute__((constructor)) static void loaded(void)
 
 static int gated_main(int argc, char **argv, char **envp)
 {
+    /* Of one that a constructor has moved it may be moved again. */
+    bool is_environment = envp == environ;
+
     gate_pass(true);
-    return program_main(argc, argv, envp);
+    return program_main(argc, argv, is_environment ? environ : envp);
 }
 
 int __libc_start_main(main_function *main, int argc, char **argv, void (*init)(void), void (*fini)(void),

@@ -19,7 +19,6 @@ static struct {
     uint32_t count;
     char *text; /* and their texts, in the block that the kernel made */
     size_t text_bytes;
-    char *own_preload; /* "LD_PRELOAD=" as the worker shall have it, or NULL */
 } variables;
 
 char **variables_find(const char *name)
@@ -31,18 +30,12 @@ char **variables_find(const char *name)
     return NULL;
 }
 
-/* The last variable is LD_PRELOAD; what stood there before us goes to the end of the block. */
-static void keep_own_preload(char *last)
+static void name_own_preload(void)
 {
-    char *theirs = strchr(last, ':');
-    char *end = last + strlen(last) + 1;
+    char **own = variables_find(TEMPLATE_OWN_PRELOAD);
 
-    if (theirs == NULL)
-        return;
-    size_t length = (size_t)(end - theirs) - 1; /* with its zero, without the colon */
-    variables.own_preload = end - length - strlen(OWN_PRELOAD);
-    memcpy(variables.own_preload, OWN_PRELOAD, strlen(OWN_PRELOAD));
-    variables.text_bytes -= length + strlen(OWN_PRELOAD);
+    if (own != NULL)
+        memcpy(*own, OWN_PRELOAD, strlen(OWN_PRELOAD));
 }
 
 /*
@@ -69,7 +62,7 @@ bool variables_begin(char **room, bool is_tuned)
     variables.first = room;
     variables.count = (uint32_t)(at - room) + 1;
     variables.text_bytes = (size_t)(at[0] + strlen(at[0]) + 1 - variables.text);
-    keep_own_preload(at[0]);
+    name_own_preload();
     memset(variables.text, 0, variables.text_bytes);
     /* The program's constructors see none of them. */
     room[0] = NULL;
@@ -103,7 +96,6 @@ char **variables_move_block(char **argv, void *room)
         return argv;
     variables.first = block_moved(variables.first);
     variables.text = block_moved(variables.text);
-    variables.own_preload = block_moved(variables.own_preload);
     variables.kept = environ = block_moved(environ);
     return block_moved(argv);
 }
@@ -144,8 +136,6 @@ void variables_point(const struct template_order_head *order, size_t *used)
         *next++ = variables.text + start;
         start = at + 1;
     }
-    if (variables.own_preload != NULL)
-        *next++ = variables.own_preload;
     *next = NULL;
 }
 
@@ -153,7 +143,8 @@ void variables_set(uint32_t count)
 {
     char name[64];
 
-    for (uint32_t i = 0; environ != variables.kept && i < count; i++) {
+    /* One that has cleared it has none of them when it is executed either. */
+    for (uint32_t i = 0; environ != variables.kept && environ != NULL && i < count; i++) {
         const char *equals = strchr(variables.first[i], '=');
         size_t length = equals != NULL ? (size_t)(equals - variables.first[i]) : sizeof(name);
         if (length >= sizeof(name))

@@ -27,6 +27,9 @@
 /* How often one that starts is asked whether it waits for input. */
 #define PROBE_NS INT64_C(5000000)
 
+/* With our library in it, musl looks for the auxiliary vector behind what keeps room, two words at a time. */
+_Static_assert(ENVIRONMENT_CONNECTION_COUNT % 2 == 0, "musl finds the auxiliary vector");
+
 /* What the starting child needs, which runs in our memory. */
 struct template_pad {
     volatile int in_use;
@@ -37,6 +40,7 @@ struct template_pad {
     char room[sizeof(TEMPLATE_ROOM) + TEMPLATE_TEXT_BYTES];
     char marker[sizeof(TEMPLATE_MARKER) + TEMPLATE_MARKER_BYTES];
     char *preload;
+    char *own_preload;
     int *keep;
     int fds[OWN_FDS]; /* as in struct template_marker, of the supervisor */
     char **scratch;   /* for the environments of orders */
@@ -50,6 +54,7 @@ static void pad_empty(struct template_pad *pad)
     free(pad->envp);
     free(pad->scratch);
     free(pad->preload);
+    free(pad->own_preload);
     free(pad->keep);
     report_unmap(pad->report, 1);
 }
@@ -80,6 +85,29 @@ static struct template_pad *pad_new(const struct spawn_plan *plan)
     return NULL;
 }
 
+/* The server's variables; of its LD_PRELOAD, which has another name meanwhile, `ret_own` is what it says, or NULL. */
+static bool fill_inherited(struct template_pad *pad, const char **ret_own)
+{
+    const struct environment *environment = &pad->plan->environment;
+    char **own = NULL;
+
+    for (size_t i = 0; i < environment->count; i++) {
+        pad->envp[i] = environment->inherited[i];
+        if (strncmp(pad->envp[i], PRELOAD, strlen(PRELOAD)) == 0)
+            own = &pad->envp[i];
+    }
+    *ret_own = NULL;
+    if (own == NULL)
+        return true;
+    *ret_own = *own + strlen(PRELOAD);
+    if (asprintf(&pad->own_preload, TEMPLATE_OWN_PRELOAD "%s", *ret_own) < 0) {
+        pad->own_preload = NULL;
+        return false;
+    }
+    *own = pad->own_preload;
+    return true;
+}
+
 /*
  * The environment has as many variables as a worker's, so that what the kernel puts behind them lies where it would: the
  * server's, then one for the C library, then some that keep room for the connection's texts, then the two that are for
@@ -87,19 +115,12 @@ static struct template_pad *pad_new(const struct spawn_plan *plan)
  */
 static bool fill_environment(struct template_pad *pad, const struct template_marker *marker)
 {
-    const struct environment *environment = &pad->plan->environment;
-    const char *own = NULL;
-    size_t total = environment->count + ENVIRONMENT_CONNECTION_COUNT;
-    size_t at = 0;
+    size_t at = pad->plan->environment.count;
+    size_t total = at + ENVIRONMENT_CONNECTION_COUNT;
+    const char *own;
 
-    for (size_t i = 0; i < environment->count; i++) {
-        if (strncmp(environment->inherited[i], PRELOAD, strlen(PRELOAD)) == 0)
-            own = environment->inherited[i] + strlen(PRELOAD);
-        else
-            pad->envp[at++] = environment->inherited[i];
-    }
-    if (own != NULL && strlen(own) == 0)
-        own = NULL;
+    if (!fill_inherited(pad, &own))
+        return false;
     snprintf(pad->room, sizeof(pad->room), "%s%*s", TEMPLATE_ROOM, TEMPLATE_TEXT_BYTES, "");
     if (marker->is_tuned)
         pad->envp[at++] = (char *)TEMPLATE_TUNABLES;

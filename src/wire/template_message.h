@@ -21,6 +21,8 @@
 #define TEMPLATE_MARKER "FORKPORT_TEMPLATE="
 /* What keeps room for the texts of connections in the environment. */
 #define TEMPLATE_ROOM "FORKPORT_ROOM="
+/* The name that the server's own LD_PRELOAD has in its place until the program starts, and as long: the first or the last one holds. */
+#define TEMPLATE_OWN_PRELOAD "FORKPORT_P="
 /*
  * What stands before that room where the marker says so: glibc from 2.35 to 2.40 sets so much memory aside for threads that what the
  * kernel notes in it (rseq(2)) comes into a page of its own, which is copied for each worker. With room for three namespaces of

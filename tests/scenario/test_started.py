@@ -1,7 +1,10 @@
 """What the kernel starts a program with: arguments, environment, auxiliary vector, random bytes. A template has it moved."""
 import ctypes
 import platform
+import resource
+import shutil
 import struct
+import subprocess
 
 import pytest
 
@@ -19,6 +22,11 @@ OF_TEMPLATES = ["fork", "fork at the read", "pool of a template"]
 SMALL = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "EMPTY": ""}
 LARGE = {**SMALL, **{f"NUMBER{i}": 100 * "x" for i in range(100)}}
 TOO_LARGE = {**LARGE, "ONE": 10_000 * "x"}
+# The dynamic loader goes on without a library that it does not find.
+PRELOADING = {"FIRST": "", "LD_PRELOAD": "/nowhere/none.so", "LAST": "x"}
+PRELOADING_NOTHING = {**PRELOADING, "LD_PRELOAD": ""}
+ENVIRONMENTS = {"small": SMALL, "large": LARGE, "too large to gain": TOO_LARGE, "none": {}, "with a library of one's own": PRELOADING,
+                "with no library of one's own": PRELOADING_NOTHING}
 
 
 @pytest.fixture(params=["glibc", "musl"], name="program")
@@ -40,7 +48,7 @@ def looks(server):
 
 
 @pytest.mark.no_program
-@pytest.mark.parametrize("env", [SMALL, LARGE, TOO_LARGE], ids=["small", "large", "too large to gain"])
+@pytest.mark.parametrize("env", ENVIRONMENTS.values(), ids=ENVIRONMENTS)
 @pytest.mark.parametrize("way", ENGINES)
 def test_it_is_as_the_kernel_makes_it(serve, program, way, env):
     """From all sides: what main() has, the C library, /proc, and who kept a pointer before."""
@@ -64,7 +72,7 @@ def test_what_is_written_for_a_connection_is_on_the_page_of_main(serve, program,
 def test_a_title_is_what_others_see(serve, program, way):
     """Programs write one over their arguments and on into the environment behind (setproctitle(3bsd))."""
     executed = started(serve, "exec", program, "title", env=SMALL).ask(b"look\n")
-    assert executed.startswith(b"serving, of ")
+    assert executed.startswith(b"serving, of ") and executed.endswith(b", serving\n")
     assert started(serve, way, program, "title", env=SMALL).ask(b"look\n") == executed
 
 
@@ -85,3 +93,108 @@ def test_where_the_kernel_does_not_move_it_stays(serve, program, way):
     server = started(serve, way, program, env=SMALL, preexec=refuse_to_move)
     assert looks(server)[:2] == ("whole", "in place")
     assert server.log.find("notice") == [] and "at its gate" in server.log.find("template")[0]["reason"]
+
+
+@pytest.mark.no_program
+@pytest.mark.parametrize("way", ENGINES)
+def test_of_a_small_stack_nothing_is_taken(serve, program, way):
+    def small():
+        resource.setrlimit(resource.RLIMIT_STACK, (64 * 1024, 64 * 1024))
+
+    assert looks(started(serve, way, program, env=SMALL, preexec=small))[:2] == ("whole", "in place")
+
+
+@pytest.mark.no_program
+@pytest.mark.parametrize("env", [PRELOADING, PRELOADING_NOTHING], ids=["one", "none"])
+@pytest.mark.parametrize("way", ["fork", "pool of a template", "pool of programs"])
+def test_a_library_of_ones_own_is_named_where_it_was(serve, way, env):
+    """The same variables in the same order, in the program's vector and in what others see."""
+    script = ["sh", "-c", "env; tr '\\0' '\\n' </proc/$$/environ | sed '/^$/d'"]
+
+    def variables(way):
+        lines = started(serve, way, *script, env=env).ask().decode().splitlines()
+        return [line.partition("=")[0] if line.startswith(("TCP", "REMOTE", "FORKPORT_")) else line for line in lines]
+
+    executed = variables("exec")
+    assert executed.count(f"LD_PRELOAD={env['LD_PRELOAD']}") == 2
+    assert variables(way) == executed
+
+
+def build(tmp_path, compiler, name, source, *options):
+    if not shutil.which(compiler):
+        pytest.skip(f"there is no program {compiler}")
+    (tmp_path / f"{name}.c").write_text(source)
+    subprocess.run([compiler, "-D_GNU_SOURCE", "-o", tmp_path / name, tmp_path / f"{name}.c", *options], check=True)
+    return tmp_path / name
+
+
+EARLY = """#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+extern char **environ;
+static char *has(char **at, const char *name)
+{
+    for (; at != NULL && *at != NULL; at++)
+        if (strncmp(*at, name, strlen(name)) == 0) return *at;
+    return "none";
+}
+__attribute__((constructor)) static void early(void) { CHANGE; }
+int main(int argc, char **argv, char **envp)
+{
+    char line[16];
+    if (AT_GATE && read(0, line, sizeof(line)) < 0) return 1;
+    return printf("%s %s %s %s\\n", has(environ, "EARLY="), has(environ, "TCPREMOTEIP="), has(environ, "PATH="),
+                  AT_GATE ? "" : has(envp, "TCPREMOTEIP=")) < 0;
+}
+"""
+CHANGES = {
+    "adds": ("setenv(\"EARLY\", \"1\", 1)", b"EARLY=1 TCPREMOTEIP=127.0.0.1 PATH="),
+    "replaces": ("putenv(\"PATH=/\")", b"none TCPREMOTEIP=127.0.0.1 PATH=/ "),
+    "removes": ("unsetenv(\"PATH\")", b"none TCPREMOTEIP=127.0.0.1 none "),
+    "clears": ("clearenv()", b"none none none "),
+}
+
+
+@pytest.mark.no_program
+@pytest.mark.parametrize("library", ["cc", "musl-gcc"])
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("way", ENGINES)
+def test_an_environment_that_a_constructor_changes(serve, tmp_path, way, change, library):
+    """It is done before main(), and so before the gate: what main() has is as when the program is executed."""
+    statement, expected = CHANGES[change]
+    options = [f"-DCHANGE={statement}", f"-DAT_GATE={int('read' in way)}"]
+    program = build(tmp_path, library, "early", EARLY, *options)
+    line = b"look\n" if "read" in way else b""
+    executed = started(serve, "exec", program, env=SMALL).ask(line)
+    assert executed.startswith(expected), executed
+    server = started(serve, way, program, env=SMALL)
+    assert [server.ask(line) for _ in range(2)] == 2 * [executed]
+
+
+KEEPS = """static char **kept;
+__attribute__((constructor)) static void keep(int argc, char **argv) { kept = argv; }
+char **keeps(void) { return kept; }
+"""
+KEPT = """#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+char **keeps(void);
+int main(void)
+{
+    char line[64];
+    if (read(0, line, sizeof(line)) < 0) return 1;
+    strcpy(keeps()[0], "title");
+    FILE *file = fopen("/proc/self/cmdline", "r");
+    return puts(fgets(line, sizeof(line), file)) < 0;
+}
+"""
+
+
+@pytest.mark.no_program
+@pytest.mark.parametrize("way", ENGINES)
+def test_a_title_by_a_library_that_has_kept_the_arguments(serve, tmp_path, way):
+    """Its constructor is called before all that is moved."""
+    build(tmp_path, "cc", "libkeeps.so", KEEPS, "-shared", "-fPIC")
+    program = build(tmp_path, "cc", "kept", KEPT, "-L", tmp_path, "-lkeeps", f"-Wl,-rpath,{tmp_path}")
+    assert started(serve, way, program, env=SMALL).ask(b"look\n") == b"title\n"
