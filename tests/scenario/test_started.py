@@ -76,6 +76,15 @@ def test_a_title_is_what_others_see(serve, program, way):
     assert started(serve, way, program, "title", env=SMALL).ask(b"look\n") == executed
 
 
+@pytest.mark.no_program
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the stack's guard is elsewhere")
+@pytest.mark.parametrize("way", OF_TEMPLATES)
+def test_the_guard_of_the_stack_is_not_in_the_random_bytes(serve, program, way):
+    """It is made of those that the kernel gave, and at the read it stays the template's: they are others by then, where they were too."""
+    assert started(serve, "exec", program, "guard", env=SMALL).ask(b"look\n") == b"guard\n"
+    assert started(serve, way, program, "guard", env=SMALL).ask(b"look\n") == b"none\n"
+
+
 def refuse_to_move():
     """prctl(PR_SET_MM) fails, as where the kernel is without CONFIG_CHECKPOINT_RESTORE (seccomp(2))."""
     load, jump, give = 0x20, 0x15, 0x06
