@@ -56,7 +56,8 @@ def test_it_is_as_the_kernel_makes_it(serve, program, way, env):
     workers = [looks(server) for _ in range(4)]
     assert [worker[0] for worker in workers] == 4 * ["whole"]
     assert {worker[1] for worker in workers} == {"moved" if way in OF_TEMPLATES and env is not TOO_LARGE else "in place"}
-    assert len({worker[3] for worker in workers}) == 4 and "00 00 00" not in workers[0][3]
+    assert len({worker[3][:23] for worker in workers}) == len({worker[3][24:] for worker in workers}) == 4
+    assert "00 00 00" not in workers[0][3]
 
 
 @pytest.mark.no_program
@@ -72,7 +73,7 @@ def test_what_is_written_for_a_connection_is_on_the_page_of_main(serve, program,
 def test_a_title_is_what_others_see(serve, program, way):
     """Programs write one over their arguments and on into the environment behind (setproctitle(3bsd))."""
     executed = started(serve, "exec", program, "title", env=SMALL).ask(b"look\n")
-    assert executed.startswith(b"serving, of ") and executed.endswith(b", serving\n")
+    assert executed.startswith(b"serving, of ") and executed.endswith(b",  , serving\n")
     assert started(serve, way, program, "title", env=SMALL).ask(b"look\n") == executed
 
 
@@ -152,16 +153,18 @@ __attribute__((constructor)) static void early(void) { CHANGE; }
 int main(int argc, char **argv, char **envp)
 {
     char line[16];
+    int count = 0;
     if (AT_GATE && read(0, line, sizeof(line)) < 0) return 1;
-    return printf("%s %s %s %s\\n", has(environ, "EARLY="), has(environ, "TCPREMOTEIP="), has(environ, "PATH="),
+    while (environ != NULL && environ[count] != NULL) count++;
+    return printf("%s %s %s %d %s\\n", has(environ, "EARLY="), has(environ, "TCPREMOTEIP="), has(environ, "PATH="), count,
                   AT_GATE ? "" : has(envp, "TCPREMOTEIP=")) < 0;
 }
 """
 CHANGES = {
-    "adds": ("setenv(\"EARLY\", \"1\", 1)", b"EARLY=1 TCPREMOTEIP=127.0.0.1 PATH="),
-    "replaces": ("putenv(\"PATH=/\")", b"none TCPREMOTEIP=127.0.0.1 PATH=/ "),
-    "removes": ("unsetenv(\"PATH\")", b"none TCPREMOTEIP=127.0.0.1 none "),
-    "clears": ("clearenv()", b"none none none "),
+    "adds": ("setenv(\"EARLY\", \"1\", 1)", b"EARLY=1 TCPREMOTEIP=127.0.0.1 PATH=/usr/bin:/bin 14 "),
+    "replaces": ("putenv(\"PATH=/\")", b"none TCPREMOTEIP=127.0.0.1 PATH=/ 13 "),
+    "removes": ("unsetenv(\"PATH\")", b"none TCPREMOTEIP=127.0.0.1 none 12 "),
+    "clears": ("clearenv()", b"none none none 0 "),
 }
 
 
@@ -181,29 +184,40 @@ def test_an_environment_that_a_constructor_changes(serve, tmp_path, way, change,
     assert [server.ask(line) for _ in range(2)] == 2 * [executed]
 
 
-KEEPS = """static char **kept;
-__attribute__((constructor)) static void keep(int argc, char **argv) { kept = argv; }
-char **keeps(void) { return kept; }
-"""
-KEPT = """#include <stdio.h>
-#include <string.h>
+LIBRARY = """#include <stdlib.h>
 #include <unistd.h>
-char **keeps(void);
+char **kept;
+char *heap;
+__attribute__((constructor)) static void begin(int argc, char **argv) { kept = argv; BEFORE; heap = sbrk(0); }
+"""
+OF_LIBRARY = """#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+extern char **kept;
+extern char *heap;
 int main(void)
 {
     char line[64];
+    int has_heap = (char *)syscall(SYS_brk, 0) == heap;
     if (read(0, line, sizeof(line)) < 0) return 1;
-    strcpy(keeps()[0], "title");
-    FILE *file = fopen("/proc/self/cmdline", "r");
-    return puts(fgets(line, sizeof(line), file)) < 0;
+    strcpy(kept[0], "title");
+    fgets(line, sizeof(line), fopen("/proc/self/cmdline", "r"));
+    return printf("%s %d %s %s\\n", line, has_heap, getenv("TCPREMOTEIP"), getenv("LAST")) < 0;
 }
 """
+BEFORE = {"keeps its arguments": ("", "x"), "adds to the heap": ("sbrk(65536)", "x"),
+          "removes from the environment": ('unsetenv("LAST")', "(null)")}
 
 
 @pytest.mark.no_program
+@pytest.mark.parametrize("before", BEFORE)
 @pytest.mark.parametrize("way", ENGINES)
-def test_a_title_by_a_library_that_has_kept_the_arguments(serve, tmp_path, way):
-    """Its constructor is called before all that is moved."""
-    build(tmp_path, "cc", "libkeeps.so", KEEPS, "-shared", "-fPIC")
-    program = build(tmp_path, "cc", "kept", KEPT, "-L", tmp_path, "-lkeeps", f"-Wl,-rpath,{tmp_path}")
-    assert started(serve, way, program, env=SMALL).ask(b"look\n") == b"title\n"
+def test_what_a_library_has_done_before(serve, tmp_path, way, before):
+    """Its constructor is called before all that is moved. A title is written to the arguments that it has kept."""
+    statement, expected = BEFORE[before]
+    build(tmp_path, "cc", "libbefore.so", LIBRARY, "-shared", "-fPIC", f"-DBEFORE={statement}")
+    program = build(tmp_path, "cc", "before", OF_LIBRARY, "-L", tmp_path, "-lbefore", f"-Wl,-rpath,{tmp_path}")
+    server = started(serve, way, program, env=PRELOADING)
+    assert [server.ask(b"look\n").decode() for _ in range(2)] == 2 * [f"title 1 127.0.0.1 {expected}\n"]
