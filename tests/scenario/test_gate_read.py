@@ -9,6 +9,8 @@ import forkport
 
 READ = ["--engine", "fork", "--gate", "read"]
 POOL = ["--engine", "pool", "--gate", "read", "--pool-start", "fork", "--pool-min", "2"]
+# Each is started ahead, and waits at the gate itself.
+STARTED = ["--engine", "pool", "--gate", "read", "--pool-start", "exec", "--pool-min", "2"]
 
 # By what a shell has done before it reads: whether it is the connection that the reply goes to, and what is logged of its errors.
 BEFORE = {
@@ -35,12 +37,13 @@ def ready_(serve, tmp_path):
 
 
 @pytest.mark.parametrize("before", BEFORE)
-@pytest.mark.parametrize("options", [[], READ, POOL], ids=["exec", "fork", "pool"])
+@pytest.mark.parametrize("options", [[], READ, POOL, STARTED], ids=["exec", "fork", "pool", "pool of programs"])
 def test_descriptors_that_a_program_has_changed(ready, tmp_path, options, before):
     """The same under each engine: what it has put there stays, and what is a copy of another is one of its own connection's."""
     command, answers, errors = BEFORE[before]
-    script = f"{command}; read line; echo got $line; echo no error >&2; ls -l /proc/self/fd | grep -c ' -> ' >count"
-    server = ready(options, script, "pool" if options == POOL else "template")
+    script = (f"{command}; read line; echo got $line; echo no error >&2; ls -l /proc/self/fd | grep -c ' -> ' >count; "
+              "read pid rest </proc/self/stat; (exec ls /proc/$pid/fd >own); :")
+    server = ready(options, script, "pool" if "pool" in options else "template")
     for number in range(1, 4):
         answer = server.ask(b"hello\n").replace(b"no error\n", b"")
         assert answer == (b"got hello\n" if answers else b""), answer
@@ -51,6 +54,8 @@ def test_descriptors_that_a_program_has_changed(ready, tmp_path, options, before
         assert (tmp_path / "replies").read_text() == 3 * "got hello\n"
     # Those of ls, of which one is the folder that it lists, and takes a free number.
     assert (tmp_path / "count").read_text() == ("3\n" if before == "a closed standard error" else "4\n")
+    # The shell itself has no other either, which would be closed for ls.
+    assert len((tmp_path / "own").read_text().split()) == (2 if "closed" in before else 3)
     assert server.log.find("notice") == []
     assert server.stop() == 0
 
@@ -116,13 +121,13 @@ EARLY = {
 
 
 @pytest.mark.parametrize("what", EARLY)
-@pytest.mark.parametrize("options", [[], READ, POOL], ids=["exec", "fork", "pool"])
+@pytest.mark.parametrize("options", [[], READ, POOL, STARTED], ids=["exec", "fork", "pool", "pool of programs"])
 def test_what_is_done_before_it_reads(serve, options, what):
     """The same answer under each engine, and of one that forks by forked ones."""
     program, answer = EARLY[what]
     server = serve("127.0.0.1:0", *options, worker=["python3", "-c", program])
     if options:
-        server.log.wait("pool" if options == POOL else "template")
+        server.log.wait("pool" if "pool" in options else "template")
     for _ in range(3):
         assert server.ask(b"hello\n") == answer.format(port=server.port).encode()
     assert server.log.find("notice") == []
@@ -195,7 +200,7 @@ FILES = {
 @pytest.mark.parametrize("options", [[], READ, POOL], ids=["exec", "fork", "pool"])
 def test_one_open_file_under_two_numbers(ready, options, way):
     before, then, answer = FILES[way]
-    server = ready(options, f"{before}; read line; {then}", "pool" if options == POOL else "template")
+    server = ready(options, f"{before}; read line; {then}", "pool" if "pool" in options else "template")
     for _ in range(3):
         assert server.ask(b"hello\n") == answer
     assert server.log.find("notice") == []
@@ -228,12 +233,12 @@ def test_what_holds_a_lock_is_executed(serve, tmp_path, lock):
         assert (forkport.read_to_end(first), forkport.read_to_end(second)) == (b"first\n\n", b"second\n\n")
 
 
-@pytest.mark.parametrize("options", [READ, POOL], ids=["fork", "pool"])
+@pytest.mark.parametrize("options", [READ, POOL, STARTED], ids=["fork", "pool", "pool of programs"])
 def test_an_alarm_is_for_the_client(serve, options):
     """It does not end a template that waits long, and what was left of it then is what a silent client has."""
     program = '$SIG{ALRM} = sub { print "late\\n"; exit }; alarm 3; $line = <STDIN>; print "in time\\n"'
     server = serve("127.0.0.1:0", *options, worker=["perl", "-e", program])
-    server.log.wait("pool" if options == POOL else "template")
+    server.log.wait("pool" if "pool" in options else "template")
     # Longer than the alarm, which is what is asked for here.
     time.sleep(3.5)
     assert server.ask(b"hello\n") == b"in time\n"
