@@ -9,9 +9,10 @@
 
 /* Those of a connection, and those that say what is unknown to us and so must be unset. */
 static const char *const connection_names[] = {
-    "PROTO",         "TCPLOCALIP",    "TCPLOCALPORT", "TCPREMOTEIP",       "TCPREMOTEPORT",
-    "TCPCONNNUM",    "REMOTE_ADDR",   "REMOTE_PORT",  "FORKPORT_PAIR",     "FORKPORT_CONNECTION",
-    "TCPREMOTEHOST", "TCPREMOTEINFO", "TCPLOCALHOST", "FORKPORT_TEMPLATE", "FORKPORT_ROOM",
+    "PROTO",         "TCPLOCALIP",          "TCPLOCALPORT",  "TCPREMOTEIP",
+    "TCPREMOTEPORT", "TCPCONNNUM",          "REMOTE_ADDR",   "REMOTE_PORT",
+    "FORKPORT_PAIR", "FORKPORT_CONNECTION", "TCPREMOTEHOST", "TCPREMOTEINFO",
+    "TCPLOCALHOST",  "FORKPORT_TEMPLATE",   "FORKPORT_ROOM", "FORKPORT_P",
 };
 
 static bool is_named(const char *variable, const char *name)

@@ -27,7 +27,7 @@ FOREIGN = {
     "PROTO": "UDP", "TCPLOCALIP": "203.0.113.1", "TCPLOCALPORT": "1", "TCPLOCALHOST": "wrong",
     "TCPREMOTEIP": "203.0.113.2", "TCPREMOTEPORT": "2", "TCPREMOTEHOST": "wrong", "TCPREMOTEINFO": "wrong",
     "TCPCONNNUM": "77", "REMOTE_ADDR": "203.0.113.2", "REMOTE_PORT": "2", "FORKPORT_PAIR": "wrong",
-    "FORKPORT_CONNECTION": "99",
+    "FORKPORT_CONNECTION": "99", "FORKPORT_TEMPLATE": "wrong", "FORKPORT_ROOM": "wrong", "FORKPORT_P": "libm.so.6",
 }
 MODES = ["exec", "resolve", "user", "handler"]
 
