@@ -30,8 +30,8 @@ ENVIRONMENTS = {"small": SMALL, "large": LARGE, "too large to gain": TOO_LARGE, 
 
 
 @pytest.fixture(params=["glibc", "musl"], name="program")
-def program_(request, tmp_path):
-    return of_library("started", request.param, tmp_path)
+def program_(request):
+    return of_library("started", request.param)
 
 
 def started(serve, way, *worker, env, **how):

@@ -1,6 +1,7 @@
 """The fork engine: where it forks, what a worker is then, and what becomes of connections when a template does not do."""
 import concurrent.futures
 import contextlib
+import functools
 import json
 import os
 import pathlib
@@ -11,6 +12,7 @@ import shutil
 import signal
 import struct
 import subprocess
+import tempfile
 import time
 
 import pytest
@@ -27,25 +29,30 @@ READ = [*FORK, "--gate", "read"]
 POOL = ["--engine", "pool", "--pool-start", "exec"]
 
 
-def of_library(name, library, tmp_path):
+FOLDER = tempfile.TemporaryDirectory()  # pylint: disable=consider-using-with
+
+
+@functools.cache
+def of_library(name, library):
     """A fixture's program, of one C library or the other."""
     if library == "glibc":
         return forkport.BUILD / "tests/fixtures" / name
     if not shutil.which("musl-gcc"):
         pytest.skip("there is no program musl-gcc")
     source = forkport.ROOT / "tests/fixtures" / f"{name}.c"
-    subprocess.run(["musl-gcc", "-O2", "-D_GNU_SOURCE", "-o", tmp_path / f"{name}-musl", source], check=True)
-    return tmp_path / f"{name}-musl"
+    program_ = pathlib.Path(FOLDER.name, f"{name}-musl")
+    subprocess.run(["musl-gcc", "-O2", "-D_GNU_SOURCE", "-o", program_, source], check=True)
+    return program_
 
 
 @pytest.fixture(params=["glibc", "musl"])
-def program(request, tmp_path):
-    return of_library("template", request.param, tmp_path)
+def program(request):
+    return of_library("template", request.param)
 
 
 @pytest.fixture(params=["glibc", "musl"])
-def large_program(request, tmp_path):
-    return of_library("memory", request.param, tmp_path)
+def large_program(request):
+    return of_library("memory", request.param)
 
 
 def ask(server, line="hello", **how):
