@@ -1,5 +1,4 @@
 """forkport doctor: what is there is found, what is taken away is missed, and nothing is left of the looking."""
-import ctypes
 import json
 import os
 import pathlib
@@ -7,14 +6,13 @@ import platform
 import re
 import resource
 import shutil
-import struct
 import subprocess
 import tempfile
 import time
 
 import pytest
 
-from forkport import BUILD, DEADLINE, FORKPORT, LIBC, SANITIZED, TRACED, has_kernel_pids, read_trace
+from forkport import BUILD, DEADLINE, FORKPORT, SANITIZED, TRACED, filtering, has_kernel_pids, read_trace
 
 NOBODY = 65534
 AS_NOBODY = ["setpriv", "--reuid", str(NOBODY), "--regid", str(NOBODY), "--clear-groups"]
@@ -61,15 +59,7 @@ def refuse(call, how):
     """A preexec_fn after which a system call is refused (seccomp(2))."""
     load, jump, give = 0x20, 0x15, 0x06
     number = NUMBERS[call][platform.machine() == "aarch64"]
-    program = b"".join(struct.pack("HBBI", *statement) for statement in [
-        (load, 0, 0, 0), (jump, 0, 1, number), (give, 0, 0, how), (give, 0, 0, 0x7FFF0000)])
-    statements = ctypes.create_string_buffer(program)
-    filters = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(statements))
-
-    def install(keep=statements):
-        del keep
-        assert LIBC.prctl(38, 1, 0, 0, 0) == 0 and LIBC.prctl(22, 2, filters, 0, 0) == 0
-    return install
+    return filtering((load, 0, 0, 0), (jump, 0, 1, number), (give, 0, 0, how), (give, 0, 0, 0x7FFF0000))
 
 
 def test_every_check_of_the_table_in_both_forms():

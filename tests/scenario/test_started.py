@@ -1,16 +1,14 @@
 """What the kernel starts a program with: arguments, environment, auxiliary vector, random bytes. A template has it moved."""
-import ctypes
 import platform
 import resource
 import shutil
-import struct
 import subprocess
 
 import pytest
 
+import forkport
 from test_template import of_library
 
-LIBC = ctypes.CDLL(None, use_errno=True)
 ENGINES = {
     "exec": [],
     "fork": ["--engine", "fork"],
@@ -87,20 +85,17 @@ def test_the_guard_of_the_stack_is_not_in_the_random_bytes(serve, program, way):
 
 
 def refuse_to_move():
-    """prctl(PR_SET_MM) fails, as where the kernel is without CONFIG_CHECKPOINT_RESTORE (seccomp(2))."""
+    """prctl(PR_SET_MM) fails, as where the kernel is without CONFIG_CHECKPOINT_RESTORE."""
     load, jump, give = 0x20, 0x15, 0x06
     number, first = (167 if platform.machine() == "aarch64" else 157), 35
-    program = b"".join(struct.pack("HBBI", *statement) for statement in [
-        (load, 0, 0, 0), (jump, 0, 3, number), (load, 0, 0, 16), (jump, 0, 1, first), (give, 0, 0, 0x50016), (give, 0, 0, 0x7FFF0000)])
-    statements = ctypes.create_string_buffer(program)
-    filters = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(statements))
-    assert LIBC.prctl(38, 1, 0, 0, 0) == 0 and LIBC.prctl(22, 2, filters, 0, 0) == 0
+    return forkport.filtering((load, 0, 0, 0), (jump, 0, 3, number), (load, 0, 0, 16), (jump, 0, 1, first), (give, 0, 0, 0x50016),
+                              (give, 0, 0, 0x7FFF0000))
 
 
 @pytest.mark.no_program
 @pytest.mark.parametrize("way", OF_TEMPLATES)
 def test_where_the_kernel_does_not_move_it_stays(serve, program, way):
-    server = started(serve, way, program, env=SMALL, preexec=refuse_to_move)
+    server = started(serve, way, program, env=SMALL, preexec=refuse_to_move())
     assert looks(server)[:2] == ("whole", "in place")
     assert server.log.find("notice") == [] and "at its gate" in server.log.find("template")[0]["reason"]
 
