@@ -68,14 +68,8 @@ struct event_bytes event_string(const struct event *event, const struct field_ro
     return bounded(string, strlen(string));
 }
 
-static void put(char *to, unsigned digits, int64_t number)
-{
-    for (; digits > 0; number /= 10)
-        to[--digits] = (char)('0' + number % 10);
-}
-
 /* The date of a day since 1970-01-01 in the Gregorian calendar, whose eras of 400 years all have 146097 days. */
-static void put_date(char *to, int64_t day)
+static void render_date(int64_t day, struct text *text)
 {
     int64_t shifted = day + 719468; /* since 0000-03-01, so that the leap day is a year's last */
     int64_t era = shifted / 146097;
@@ -84,23 +78,28 @@ static void put_date(char *to, int64_t day)
     int64_t of_year = of_era - (365 * year + year / 4 - year / 100);
     int64_t month = (5 * of_year + 2) / 153; /* from March */
 
-    put(to, 4, year + era * 400 + (month >= 10));
-    put(to + 5, 2, month < 10 ? month + 3 : month - 9);
-    put(to + 8, 2, of_year - (153 * month + 2) / 5 + 1);
+    text_padded(text, (uint64_t)(year + era * 400 + (month >= 10)), 4);
+    text_string(text, "-");
+    text_padded(text, (uint64_t)(month < 10 ? month + 3 : month - 9), 2);
+    text_string(text, "-");
+    text_padded(text, (uint64_t)(of_year - (153 * month + 2) / 5 + 1), 2);
 }
 
 /* Not by gmtime_r(3), which takes a lock and so a page that is then copied after each fork. */
 void event_time(int64_t time_ns, struct text *text)
 {
-    char time[] = "0000-00-00T00:00:00.000Z";
     int64_t seconds = time_ns / 1000000000;
 
-    put_date(time, seconds / 86400);
-    put(time + 11, 2, seconds / 3600 % 24);
-    put(time + 14, 2, seconds / 60 % 60);
-    put(time + 17, 2, seconds % 60);
-    put(time + 20, 3, time_ns / 1000000 % 1000);
-    text_bytes(text, time, sizeof(time) - 1);
+    render_date(seconds / 86400, text);
+    text_string(text, "T");
+    text_padded(text, (uint64_t)(seconds / 3600 % 24), 2);
+    text_string(text, ":");
+    text_padded(text, (uint64_t)(seconds / 60 % 60), 2);
+    text_string(text, ":");
+    text_padded(text, (uint64_t)(seconds % 60), 2);
+    text_string(text, ".");
+    text_padded(text, (uint64_t)(time_ns / 1000000 % 1000), 3);
+    text_string(text, "Z");
 }
 
 void event_render(const struct event *event, int64_t time_ns, enum event_form form, struct text *text)

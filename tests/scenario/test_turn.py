@@ -199,20 +199,22 @@ def cannot_run(serve, tmp_path, *arguments):
     return server
 
 
-def connect_stopped(server, count):
-    """So many connections that the server finds in one turn."""
+@contextlib.contextmanager
+def found_together(server, count, *signals):
+    """So many connections, and signals, that the server finds in one turn."""
     server.signal(signal.SIGSTOP)
     forkport.until(lambda: forkport.state(server.pid) in "Tt", "the server to be stopped")
-    return [server.connect() for _ in range(count)]
+    with contextlib.ExitStack() as clients:
+        connected = [clients.enter_context(server.connect()) for _ in range(count)]
+        for number in (*signals, signal.SIGCONT):
+            server.signal(number)
+        yield connected
 
 
 def test_workers_that_fail_together_are_one_failure(serve, tmp_path):
     """The pause is for the first; the others were started before it, make it no longer, and its end is said."""
     server = cannot_run(serve, tmp_path)
-    with contextlib.ExitStack() as clients:
-        for client in connect_stopped(server, 10):
-            clients.enter_context(client)
-        server.signal(signal.SIGCONT)
+    with found_together(server, 10):
         pause = server.log.wait("pause")
         server.log.wait("resume")
         server.log.wait("end", count=10)
@@ -221,11 +223,7 @@ def test_workers_that_fail_together_are_one_failure(serve, tmp_path):
 
 def test_workers_that_fail_when_the_server_has_closed_its_doors(serve, tmp_path):
     server = cannot_run(serve, tmp_path)
-    with contextlib.ExitStack() as clients:
-        for client in connect_stopped(server, 10):
-            clients.enter_context(client)
-        server.signal(signal.SIGTERM)
-        server.signal(signal.SIGCONT)
+    with found_together(server, 10, signal.SIGTERM):
         assert server.wait() == 0
     assert [event["event"] for event in server.log.read() if event["event"] in ("fail", "pause", "resume", "stop")] == ["fail", "stop"]
     assert server.log.find("stop")[0]["failed"] == 10
@@ -253,14 +251,12 @@ def test_a_program_that_goes_on_failing_is_tried_again_within_a_second(serve, tm
 # Those in the queue when the server ends.
 
 def stop_with_queued(server, count):
-    clients = connect_stopped(server, count)
-    server.signal(signal.SIGTERM)
-    server.signal(signal.SIGCONT)
-    for index, client in enumerate(clients):
-        say_and_end(client, b"%d" % index)
-        assert forkport.read_to_end(client) == b"%d" % index
-        client.close()
-    assert server.wait() == 0
+    with found_together(server, count, signal.SIGTERM) as clients:
+        for index, client in enumerate(clients):
+            say_and_end(client, b"%d" % index)
+            assert forkport.read_to_end(client) == b"%d" % index
+            client.close()
+        assert server.wait() == 0
 
 
 def test_as_many_as_the_queue_can_hold_are_served_at_the_end(serve):
