@@ -5,6 +5,7 @@
  * Both C libraries are entered by __libc_start_main(), by name, from the program's own start code. Ours is found first, puts a
  * function of ours in the place of main(), and goes on with the library's.
  */
+#include "preload/finish.h"
 #include "preload/gate.h"
 #include "preload/reads.h"
 #include "preload/variables.h"
@@ -67,5 +68,7 @@ int __libc_start_main(main_function *main, int argc, char **argv, void (*init)(v
         program_main = main;
         main = gated_main;
     }
+    if (gate_can_fork())
+        rtld_fini = finish_begin(rtld_fini);
     return real(main, argc, argv, init, fini, rtld_fini, stack_end);
 }
