@@ -199,6 +199,18 @@ void look_datagrams(struct doctor_finding *ret_finding)
         look_found(ret_finding, enough(length, DATAGRAMS_LEAST), "%" PRIu64, length);
 }
 
+/* Either is right: it is memory against speed. The setting is there from Linux 5.14 on. */
+void look_send_buffers(struct doctor_finding *ret_finding)
+{
+    char setting[8];
+
+    if (probe_read("/proc/sys/net/core/high_order_alloc_disable", setting, sizeof(setting)) > 0 &&
+        strcmp(setting, "1") == 0)
+        look_found(ret_finding, DOCTOR_OK, "a process that has answered keeps 4 KiB");
+    else
+        look_found(ret_finding, DOCTOR_OK, "a process that has answered keeps 32 KiB");
+}
+
 /* A kernel without it costs nothing, so that it is not there is not a lack. */
 void look_autogroup(struct doctor_finding *ret_finding)
 {
