@@ -161,19 +161,23 @@ static void finish_objects(void)
 
 finish_function *finish_begin(finish_function *loader)
 {
-    /* Without one it is not the loader that calls them. With LD_DEBUG it says what it did, at the end. */
+    /* musl has none; it calls the functions itself. With LD_DEBUG the loader says what it did, at the end. */
     if (loader == NULL || variables_find("LD_DEBUG=") != NULL)
         return loader;
+    finish.list = dlsym(RTLD_DEFAULT, "_r_debug");
+    finish.finalize = (uintptr_t)dlsym(RTLD_DEFAULT, "__cxa_finalize");
+    /* glibc 2.35, which has the last of these, is the first that shows further namespaces in the list's version. */
+    if (finish.list == NULL || dlsym(RTLD_DEFAULT, "_dl_find_object") == NULL) {
+        dlerror(); /* what it would say is not the program's error */
+        return loader;
+    }
     finish.loader = loader;
     return finish_objects;
 }
 
 void finish_look(void)
 {
-    finish.list = dlsym(RTLD_DEFAULT, "_r_debug");
-    finish.finalize = (uintptr_t)dlsym(RTLD_DEFAULT, "__cxa_finalize");
-    /* glibc 2.35, which has the last of these, is the first that shows further namespaces in the list's version. */
-    if (finish.loader == NULL || finish.list == NULL || dlsym(RTLD_DEFAULT, "_dl_find_object") == NULL)
+    if (finish.loader == NULL)
         return;
     for (const struct link_map *object = finish.list->r_map; object != NULL; object = object->l_next)
         if (!is_idle(object->l_ld, object->l_addr))
