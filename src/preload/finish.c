@@ -14,7 +14,6 @@ static struct {
     finish_function *loader;
     const struct r_debug *list; /* the objects */
     uintptr_t finalize;         /* __cxa_finalize(), of the C++ ABI */
-    uintptr_t idle;             /* objects() at the gate, where none has something to do */
 } finish;
 
 #if defined(__x86_64__)
@@ -139,23 +138,23 @@ static bool is_idle(const ElfW(Dyn) * entry, ElfW(Addr) base)
 }
 
 /*
- * Which objects there are, and where: 0 where that is not all of them, since there are namespaces besides (dlmopen(3), LD_AUDIT). It is read
- * from what debuggers read; dl_iterate_phdr(3) would take a lock, and so write to a page.
+ * Has none of all objects something to do? Not known where there are namespaces besides (dlmopen(3), LD_AUDIT). They are read from what
+ * debuggers read; dl_iterate_phdr(3) would take a lock, and so write to a page. It is done anew at each end: what was opened at the gate may
+ * have given its place, to the byte, to something else.
  */
-static uintptr_t objects(void)
+static bool all_idle(void)
 {
-    uintptr_t sum = 0;
-
     if (finish.list->r_version != 1)
-        return 0;
+        return false;
     for (const struct link_map *object = finish.list->r_map; object != NULL; object = object->l_next)
-        sum = sum * 31 + (uintptr_t)object + (uintptr_t)object->l_ld + object->l_addr;
-    return sum;
+        if (!is_idle(object->l_ld, object->l_addr))
+            return false;
+    return true;
 }
 
 static void finish_objects(void)
 {
-    if (finish.idle == 0 || objects() != finish.idle)
+    if (!all_idle())
         finish.loader();
 }
 
@@ -173,14 +172,4 @@ finish_function *finish_begin(finish_function *loader)
     }
     finish.loader = loader;
     return finish_objects;
-}
-
-void finish_look(void)
-{
-    if (finish.loader == NULL)
-        return;
-    for (const struct link_map *object = finish.list->r_map; object != NULL; object = object->l_next)
-        if (!is_idle(object->l_ld, object->l_addr))
-            return;
-    finish.idle = objects();
 }

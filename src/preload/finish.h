@@ -11,9 +11,7 @@
 
 typedef void finish_function(void);
 
-/* What to have called at exit(3) in the place of the loader's function. */
+/* What to have called at exit(3) in the place of the loader's function, which it calls where an object has something to do. */
 finish_function *finish_begin(finish_function *loader);
-/* At the gate: looks at the objects that are there. Where one has something to do, or is added later, the loader's is called. */
-void finish_look(void);
 
 #endif

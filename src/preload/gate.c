@@ -3,7 +3,6 @@
 
 #include "preload/backing.h"
 #include "preload/files.h"
-#include "preload/finish.h"
 #include "preload/handlers.h"
 #include "preload/image.h"
 #include "preload/standard.h"
@@ -430,7 +429,6 @@ static void arrive(void)
     /* Nobody of the same user may look into it or change it: what is done to it is done to all later workers. */
     gate.dumpable = (int)child_call(__NR_prctl, PR_GET_DUMPABLE, 0, 0, 0);
     child_call(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0);
-    finish_look();
     move_memory();
     touch_note(variables_written_end());
     child_call(__NR_close, gate.peer, 0, 0, 0);

@@ -135,7 +135,7 @@ def test_what_libraries_gave_to_atexit_before_main(serve, tmp_path, way):
 def test_a_library_that_is_opened_after_the_gate(serve, tmp_path, way):
     idle, ends, gives = library(tmp_path, "idle"), library(tmp_path, "ends", "-DDESTRUCTOR"), library(tmp_path, "gives", "-DATEXIT")
     worker = program(tmp_path)
-    assert answers(serve, way, worker, f"{idle}\n".encode()) == ["called"]
+    assert answers(serve, way, worker, f"{idle}\n".encode()) == [in_a_worker(way)]
     assert answers(serve, way, worker, f"{ends} {gives}\n".encode()) == ["gives", "ends", "called"]
     assert answers(serve, way, worker, f"={ends}\n".encode()) == ["ends", "called"]  # in a namespace of its own
 
@@ -151,7 +151,7 @@ def test_a_library_that_is_opened_before_the_gate(serve, tmp_path, way):
 
 @pytest.mark.parametrize("way", AT_READ)
 def test_a_library_in_the_place_of_another(serve, tmp_path, way):
-    """As many as before, and where the other one was."""
+    """As many as before, and where the other one was, which may be the same in all that the loader notes of it."""
     idle, ends = library(tmp_path, "idle"), library(tmp_path, "ends", "-DDESTRUCTOR")
     assert answers(serve, way, [*program(tmp_path), idle], f"- {ends}\n".encode()) == ["ends", "called"]
 
