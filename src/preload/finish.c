@@ -9,11 +9,13 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/auxv.h>
 
 static struct {
     finish_function *loader;
     const struct r_debug *list; /* the objects */
     uintptr_t finalize;         /* __cxa_finalize(), of the C++ ABI */
+    uintptr_t vdso;             /* the kernel's object (vdso(7)), whose pages no worker may have come to */
 } finish;
 
 #if defined(__x86_64__)
@@ -147,7 +149,7 @@ static bool all_idle(void)
     if (finish.list->r_version != 1)
         return false;
     for (const struct link_map *object = finish.list->r_map; object != NULL; object = object->l_next)
-        if (!is_idle(object->l_ld, object->l_addr))
+        if (object->l_addr != finish.vdso && !is_idle(object->l_ld, object->l_addr))
             return false;
     return true;
 }
@@ -170,6 +172,9 @@ finish_function *finish_begin(finish_function *loader)
         dlerror(); /* what it would say is not the program's error */
         return loader;
     }
+    finish.vdso = getauxval(AT_SYSINFO_EHDR);
+    if (finish.vdso == 0) /* which is what a program at a fixed address has */
+        finish.vdso = UINTPTR_MAX;
     finish.loader = loader;
     return finish_objects;
 }
