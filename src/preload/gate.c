@@ -2,6 +2,7 @@
 #include "preload/gate.h"
 
 #include "preload/backing.h"
+#include "preload/code.h"
 #include "preload/files.h"
 #include "preload/handlers.h"
 #include "preload/image.h"
@@ -426,6 +427,7 @@ static void arrive(void)
     if (refusal != TEMPLATE_REFUSAL_NONE)
         leave(refusal);
     keep_own_handler();
+    code_note();
     /* Nobody of the same user may look into it or change it: what is done to it is done to all later workers. */
     gate.dumpable = (int)child_call(__NR_prctl, PR_GET_DUMPABLE, 0, 0, 0);
     child_call(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0);
@@ -434,6 +436,7 @@ static void arrive(void)
     child_call(__NR_close, gate.peer, 0, 0, 0);
     if (!standard_keep())
         leave(TEMPLATE_REFUSAL_CALLS);
+    gate.board->code_pages = code_keep(variables_written_end());
     __atomic_store_n(&gate.board->stand, TEMPLATE_AT_GATE, __ATOMIC_RELEASE);
 }
 
