@@ -12,7 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SECOND_NS INT64_C(1000000000)
+/* Each takes the memory of a started program. */
+#define TEMPLATES_AT_ONCE 8
+#define SECOND_NS         INT64_C(1000000000)
 
 extern char **environ;
 
@@ -115,7 +117,8 @@ static void set_templates(struct spawn_plan *plan, const struct config *config)
     plan->forks = config->engine == ENGINE_FORK ||
                   (config->engine == ENGINE_POOL && config->pool_start == POOL_START_FORK);
     plan->gate = config->gate;
-    plan->template_count = config->templates;
+    plan->template_least = config->templates > 0 ? config->templates : 1;
+    plan->template_most = config->templates > 0 ? config->templates : process_cpus(TEMPLATES_AT_ONCE);
     plan->template_connections = config->template_connections;
     plan->template_age_ns = config->template_age_s * SECOND_NS;
     plan->template_start_ns = config->template_start_s * SECOND_NS;

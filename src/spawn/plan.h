@@ -26,7 +26,8 @@ struct spawn_plan {
     bool resolve;
     bool forks; /* from templates: the fork engine, and the pool engine where it does */
     int gate;   /* enum template_gate */
-    uint32_t template_count;
+    uint32_t template_least;
+    uint32_t template_most;
     uint32_t template_connections;
     int64_t template_age_ns;
     int64_t template_start_ns;

@@ -356,6 +356,14 @@ enum fp_status template_order_waiting(struct template *template, int control_fd,
     return FP_OK;
 }
 
+bool template_is_behind(const struct template *template)
+{
+    uint32_t last = template->sent - 1;
+
+    return template_open_orders(template) != 0 &&
+           __atomic_load_n(&template->board->answers[last % TEMPLATE_ORDERS], __ATOMIC_RELAXED) == 0;
+}
+
 bool template_answer(struct template *template, int64_t now_ns, uint64_t *ret_key, pid_t *ret_pid)
 {
     uint32_t at = template->answered % TEMPLATE_ORDERS;

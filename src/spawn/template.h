@@ -56,6 +56,8 @@ enum fp_status template_send(const struct spawn_plan *plan, int send_fd, uint32_
                              const struct spawn_request *request, char **scratch, struct fp_error *err);
 bool template_has_room(const struct template *template);
 uint32_t template_open_orders(const struct template *template);
+/* Is there an order that it has no worker for yet, answers included that nobody has asked for? */
+bool template_is_behind(const struct template *template);
 /* The next answer: false, there is none now. */
 bool template_answer(struct template *template, int64_t now_ns, uint64_t *ret_key, pid_t *ret_pid);
 /*

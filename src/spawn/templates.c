@@ -55,6 +55,7 @@ void templates_init(struct templates *templates, const struct spawn_plan *plan)
     *templates = (struct templates){.plan = plan};
     for (size_t i = 0; i < TEMPLATES_MAX; i++)
         templates->items[i] = (struct template){.pid = -1, .send_fd = -1, .claim_fd = -1};
+    demand_init(&templates->demand, plan->template_least, plan->template_most);
     pace_init(&templates->pace, 100 * MS_NS, 60 * SECOND_NS);
     templates->library_fd = fit_open_library(plan, &reason);
     if (templates->library_fd < 0)
@@ -85,25 +86,36 @@ static bool is_worn(const struct templates *templates, const struct template *te
            now_ns - template->started_ns >= plan->template_age_ns;
 }
 
-/* Ready ones that are not worn out, and those on their way. */
+static bool is_fresh(const struct templates *templates, const struct template *template, int64_t now_ns)
+{
+    return template->state == TEMPLATE_READY && !is_worn(templates, template, now_ns);
+}
+
 static unsigned count_fresh(const struct templates *templates, int64_t now_ns)
 {
     unsigned count = 0;
 
-    for (size_t i = 0; i < TEMPLATES_MAX; i++) {
-        const struct template *template = &templates->items[i];
-        count += template->state == TEMPLATE_UNREADY ||
-                 (template->state == TEMPLATE_READY && !is_worn(templates, template, now_ns));
-    }
+    for (size_t i = 0; i < TEMPLATES_MAX; i++)
+        count += is_fresh(templates, &templates->items[i], now_ns);
+    return count;
+}
+
+/* Fresh ones and those on their way. */
+static unsigned count_coming(const struct templates *templates, int64_t now_ns)
+{
+    unsigned count = count_fresh(templates, now_ns);
+
+    for (size_t i = 0; i < TEMPLATES_MAX; i++)
+        count += templates->items[i].state == TEMPLATE_UNREADY;
     return count;
 }
 
 static void start_missing(struct templates *templates, int64_t now_ns)
 {
     struct fp_error err;
-    unsigned count = count_fresh(templates, now_ns);
+    unsigned count = count_coming(templates, now_ns);
 
-    for (; templates->library_fd >= 0 && count < templates->plan->template_count; count++) {
+    for (; templates->library_fd >= 0 && count < templates->demand.wanted; count++) {
         struct template *template = find_state(templates, TEMPLATE_FREE);
         if (template == NULL || now_ns < templates->start_ns)
             return;
@@ -179,13 +191,7 @@ static void look_at_ready(struct templates *templates, struct template *template
 /* A worn one serves until its successor is there. */
 static void retire_worn(struct templates *templates, int64_t now_ns)
 {
-    unsigned fresh = 0;
-
-    for (size_t i = 0; i < TEMPLATES_MAX; i++) {
-        const struct template *template = &templates->items[i];
-        fresh += template->state == TEMPLATE_READY && !is_worn(templates, template, now_ns);
-    }
-    if (fresh < templates->plan->template_count && templates->library_fd >= 0)
+    if (count_fresh(templates, now_ns) < templates->demand.wanted && templates->library_fd >= 0)
         return;
     for (size_t i = 0; i < TEMPLATES_MAX; i++) {
         struct template *template = &templates->items[i];
@@ -194,6 +200,25 @@ static void retire_worn(struct templates *templates, int64_t now_ns)
             template_retire(template);
         }
     }
+}
+
+/* The oldest of those that are not needed any more. */
+static void retire_extra(struct templates *templates, int64_t now_ns)
+{
+    struct template *oldest = NULL;
+
+    if (count_fresh(templates, now_ns) <= templates->demand.wanted)
+        return;
+    for (size_t i = 0; i < TEMPLATES_MAX; i++) {
+        struct template *template = &templates->items[i];
+        if (is_fresh(templates, template, now_ns) &&
+            (oldest == NULL || template->started_ns < oldest->started_ns))
+            oldest = template;
+    }
+    if (oldest == NULL)
+        return;
+    tell(templates, oldest, "not needed any more, after %u connections", oldest->sent);
+    template_retire(oldest);
 }
 
 static int64_t look_after_ns(int64_t taken_ns)
@@ -205,7 +230,7 @@ static int64_t look_after_ns(int64_t taken_ns)
 
 static void set_due(struct templates *templates, int64_t now_ns)
 {
-    int64_t due_ns = INT64_MAX;
+    int64_t due_ns = demand_due_ns(&templates->demand);
 
     for (size_t i = 0; i < TEMPLATES_MAX; i++) {
         const struct template *template = &templates->items[i];
@@ -219,7 +244,7 @@ static void set_due(struct templates *templates, int64_t now_ns)
         if (at_ns < due_ns)
             due_ns = at_ns;
     }
-    if (templates->library_fd >= 0 && count_fresh(templates, now_ns) < templates->plan->template_count &&
+    if (templates->library_fd >= 0 && count_coming(templates, now_ns) < templates->demand.wanted &&
         templates->start_ns < due_ns)
         due_ns = templates->start_ns > now_ns ? templates->start_ns : now_ns + LOOK_NS;
     templates->due_ns = due_ns;
@@ -234,8 +259,10 @@ void templates_turn(struct templates *templates, int64_t now_ns)
         else if (template->state != TEMPLATE_FREE)
             look_at_ready(templates, template, now_ns);
     }
+    demand_ease(&templates->demand, now_ns);
     start_missing(templates, now_ns);
     retire_worn(templates, now_ns);
+    retire_extra(templates, now_ns);
     set_due(templates, now_ns);
 }
 
@@ -285,8 +312,9 @@ static void note_order(struct templates *templates, const struct template *templ
 enum fp_status templates_order(struct templates *templates, struct template *template,
                                const struct spawn_request *request, int64_t now_ns, struct fp_error *err)
 {
+    if (demand_note(&templates->demand, template_is_behind(template), now_ns))
+        templates->due_ns = now_ns;
     enum fp_status status = template_order(template, templates->plan, request, now_ns, err);
-
     if (status == FP_OK)
         note_order(templates, template, now_ns);
     return status;

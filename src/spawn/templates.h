@@ -12,6 +12,7 @@
 #ifndef SPAWN_TEMPLATES_H
 #define SPAWN_TEMPLATES_H
 
+#include "policy/demand.h"
 #include "policy/pace.h"
 #include "spawn/news.h"
 #include "spawn/template.h"
@@ -30,6 +31,7 @@ struct templates {
     int library_fd; /* -1: there are none, for good */
     struct template items[TEMPLATES_MAX];
     uint32_t last; /* that was given an order */
+    struct demand demand;
     struct pace pace;
     int64_t start_ns; /* the next one not before */
     int64_t due_ns;

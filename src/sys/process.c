@@ -130,6 +130,16 @@ void process_exit(int status)
     _exit(status);
 }
 
+unsigned process_cpus(unsigned most)
+{
+    cpu_set_t set;
+
+    if (sched_getaffinity(0, sizeof(set), &set) < 0)
+        return 1;
+    unsigned count = (unsigned)CPU_COUNT(&set);
+    return count < most ? count : most;
+}
+
 void process_execute(const char *path, char *const argv[], char *const envp[])
 {
     execve(path, argv, envp);

@@ -56,6 +56,8 @@ int process_wait(pid_t pid);
 bool process_wait_until(pid_t pid, int64_t end_ns);
 /* execve(2): returns only where it fails, with errno. */
 void process_execute(const char *path, char *const argv[], char *const envp[]);
+/* How many processors this thread may run on, `most` at most; 1 where the kernel does not tell. */
+unsigned process_cpus(unsigned most);
 /* Ends a forked child at once: no exit handlers, no buffers flushed, which are its parent's. */
 __attribute__((noreturn)) void process_exit(int status);
 
