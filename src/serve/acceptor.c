@@ -4,10 +4,12 @@
 #include "base/check.h"
 #include "serve/account.h"
 #include "serve/drain.h"
+#include "serve/reaper.h"
 #include "sys/accept.h"
 #include "sys/fd.h"
 #include "sys/memory.h"
 #include "sys/process.h"
+#include "sys/signals.h"
 #include "sys/socket.h"
 
 #include <errno.h>
@@ -284,6 +286,11 @@ static void take(struct door *door, const struct accepted *accepted)
 
     fill_pair(door, accepted, &pair);
     enum admit_verdict verdict = admit_take(&supervisor->admit, &pair.foreign, &source, &of_source);
+    /* Under load ends are left unread for a moment: the one that it waits for may be among them. */
+    if (verdict != ADMIT_YES && signals_take(SIGCHLD)) {
+        reaper_run(supervisor);
+        verdict = admit_take(&supervisor->admit, &pair.foreign, &source, &of_source);
+    }
     if (verdict != ADMIT_YES) {
         /* Where the others wait in the kernel's queue, this is its end. */
         bool is_end = verdict == ADMIT_FULL && queues_at_max(supervisor);

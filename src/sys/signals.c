@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <sys/signalfd.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Of the kernel, since sigaction(3) hides the signals that the C library uses itself and that are inherited all the same. */
@@ -59,6 +60,16 @@ int signals_read(int fd, int *ret_numbers, int most)
     for (int i = 0; i < count; i++)
         ret_numbers[i] = (int)infos[i].ssi_signo;
     return count;
+}
+
+bool signals_take(int number)
+{
+    const struct timespec at_once = {0};
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, number);
+    return sigtimedwait(&set, NULL, &at_once) == number;
 }
 
 void signals_block_all(sigset_t *ret_old)

@@ -26,6 +26,9 @@ int signals_open(const sigset_t *set, sigset_t *ret_old);
 /* Reads the numbers of up to `most` (at most 16) pending signals; how many there were. */
 int signals_read(int fd, int *ret_numbers, int most);
 
+/* Is a blocked signal pending? It is not any more then. */
+bool signals_take(int number);
+
 void signals_block_all(sigset_t *ret_old);
 void signals_set_mask(const sigset_t *mask, sigset_t *ret_old);
 /* Lets SIGCHLD be sent and children be waited for, whatever was inherited; *ret_old takes what was. */

@@ -341,3 +341,21 @@ def test_own_127_is_no_failure(serve):
         assert server.log.wait("end", connection=connection)["exit"] == 127
     assert not server.log.find("fail") and not server.log.find("pause")
     check_stop(server, served=number, failed=0)
+
+
+def test_who_comes_again_is_let_in_once_the_last_one_has_ended(serve):
+    """Under load ends are looked at together; one that makes room for a client who is there is not left to the next time."""
+    server = serve("127.0.0.1:0", "--max-per-source", 1, worker=["cat"])
+    for i in range(50):
+        other, again = (server.connect(source=f"127.0.{i}.{end}") for end in (1, 2))
+        with other, again:
+            has_workers(server, 2)
+            workers = forkport.children(server.pid)
+            other.shutdown(socket.SHUT_WR)
+            assert forkport.read_to_end(other) == b""
+            again.shutdown(socket.SHUT_WR)
+            assert forkport.read_to_end(again) == b""
+            forkport.until(lambda: {forkport.state(pid) for pid in workers} <= {"Z", None}, "the ends")
+            assert server.ask(b"x", source=f"127.0.{i}.2") == b"x"
+            server.log.wait("end", 3 * (i + 1))
+    assert server.log.find("refuse") == []
