@@ -349,8 +349,8 @@ def test_who_comes_again_is_let_in_once_the_last_one_has_ended(serve):
     for i in range(50):
         other, again = (server.connect(source=f"127.0.{i}.{end}") for end in (1, 2))
         with other, again:
-            has_workers(server, 2)
-            workers = forkport.children(server.pid)
+            server.log.wait("start", 3 * i + 2)
+            workers = [event["pid"] for event in server.log.find("start")[-2:]]
             other.shutdown(socket.SHUT_WR)
             assert forkport.read_to_end(other) == b""
             again.shutdown(socket.SHUT_WR)
