@@ -25,7 +25,7 @@
  * Under load, ends of workers are looked after and the log is written once in this time, rather than for each, which
  * saves a wake-up and several system calls for each. An end or event that comes alone is not kept waiting.
  */
-#define BUSY_NS (5 * MS_NS)
+#define BUSY_NS MS_NS
 
 int64_t supervisor_time_ns(struct supervisor *supervisor)
 {
