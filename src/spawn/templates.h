@@ -2,7 +2,7 @@
  *
  * spawn/templates.h - the templates of a service: how many there are, when one is replaced, when to do without.
  *
- * Within the room only, behind spawn/engine.h. Keeps as many templates ready as the plan says, and starts each one's
+ * Within the room only, behind spawn/engine.h. Keeps as many templates ready as are in demand, within what the plan says, and starts each one's
  * successor before it is worn out: after so many connections or so much time. After a worker's fault, all are retired at
  * once, since their workers share a layout that may have been guessed. A template that dies is started anew, more slowly each
  * time; where the first does not come to its gate, the service goes on without, for good. While there is none, the engine
