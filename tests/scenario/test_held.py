@@ -22,6 +22,7 @@ def test_held_and_ended_together(serve, options, worker):
                           stdout=subprocess.PIPE) as clients:
         try:
             assert json.loads(clients.stdout.readline())["held"] == HELD
+            server.log.wait("start", count=HELD)
             workers = forkport.children(server.pid)
             assert len(workers) == len(set(workers)) == HELD, "a process each"
             assert forkport.descriptors(server.pid) == before, "none for a connection that has its process"

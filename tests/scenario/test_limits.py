@@ -149,9 +149,12 @@ def test_many_refusals_leave_nothing(serve):
         with concurrent.futures.ThreadPoolExecutor(4) as pool:
             assert set(pool.map(lambda _: refused_abruptly(server), range(count))) == {b"full\n"}
 
+    # A client sees the end of its stream before the server has closed its own end, and said so.
     refuse(number // 10)
+    server.log.wait("refuse", count=number // 10)
     before = forkport.descriptors(server.pid), forkport.status(server.pid, "VmRSS")
     refuse(number - number // 10)
+    server.log.wait("refuse", count=number)
     after = forkport.descriptors(server.pid), forkport.status(server.pid, "VmRSS")
     assert after[0] == before[0]
     grown_kib = int(after[1].split()[0]) - int(before[1].split()[0])

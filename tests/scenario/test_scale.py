@@ -34,8 +34,10 @@ def run_load(server, count, *arguments):
     assert outcome["ok"] == outcome["started"] == count and bad == 0 and not outcome["gave_up"], outcome
 
 
-def measure(server):
-    """Descriptors, and KiB of memory."""
+def measure(server, resting):
+    """Descriptors, and KiB of memory, with as many children as in the beginning: another template goes after ten seconds."""
+    forkport.until(lambda: not forkport.children(server.pid), "no child to be left")
+    forkport.until(lambda: len(forkport.all_children(server.pid)) == resting, f"{resting} that wait for connections", 30)
     return forkport.descriptors(server.pid), int(forkport.status(server.pid, "VmRSS").split()[0])
 
 
@@ -55,12 +57,11 @@ def check_events(server, count):
     ([], [PROGRAM], []), (["--builtin", "echo"], None, ["--half-close"])], ids=["exec", "handler"])
 def test_in_a_row(serve, options, worker, arguments):
     server = serve(HERE, *options, worker=worker)
+    resting = len(forkport.all_children(server.pid))
     run_load(server, FIRST, *arguments)
-    forkport.until(lambda: not forkport.children(server.pid), "no child to be left")
-    early = measure(server)
+    early = measure(server, resting)
     run_load(server, MANY - FIRST, *arguments)
-    forkport.until(lambda: not forkport.children(server.pid), "no child to be left")
-    late = measure(server)
+    late = measure(server, resting)
     assert late[0] == early[0] and late[1] - early[1] < 256, (early, late)
     check_events(server, MANY)
     assert server.stop() == 0

@@ -346,7 +346,7 @@ def test_static_and_set_id_programs_are_executed(serve, tmp_path):
 
 
 def test_templates_are_replaced_and_leave_nothing(serve):
-    server = ready(serve, *FORK, "--template-connections", 20, worker=["cat"])
+    server = ready(serve, *FORK, "--templates", 1, "--template-connections", 20, worker=["cat"])
     before = None
     for turn in range(4):
         with concurrent.futures.ThreadPoolExecutor(8) as pool:
