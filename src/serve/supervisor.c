@@ -338,7 +338,11 @@ enum fp_status supervisor_run(struct supervisor *supervisor, struct fp_error *er
 {
     char *here = __builtin_alloca(16);
     char *page = __builtin_alloca((uintptr_t)here % PAGE_BYTES);
+    size_t size = engine_stack_size(&supervisor->engine);
+    if (size > 0)
+        engine_begin(&supervisor->engine, __builtin_alloca(size * sizeof(char *)));
     enum fp_status status = run(supervisor, err);
+    engine_end(&supervisor->engine);
 
     /* Up to here it is there. */
     __asm__ volatile("" : : "r"(page));

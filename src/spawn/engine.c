@@ -49,6 +49,21 @@ enum fp_status engine_init(struct engine *engine, const struct spawn_plan *plan,
     return executes(plan) ? exec_init(engine, err) : FP_OK;
 }
 
+size_t engine_stack_size(const struct engine *engine)
+{
+    return executes(engine->plan) ? 0 : environ_size(&engine->plan->environment);
+}
+
+void engine_begin(struct engine *engine, char **memory)
+{
+    environ_begin(&engine->environ, memory);
+}
+
+void engine_end(struct engine *engine)
+{
+    environ_end(&engine->environ);
+}
+
 void engine_done(struct engine *engine)
 {
     int64_t end_ns = clock_monotonic_ns() + END_NS;

@@ -18,11 +18,13 @@
 #ifndef SPAWN_ENGINE_H
 #define SPAWN_ENGINE_H
 
+#include "spawn/environ.h"
 #include "spawn/news.h"
 #include "spawn/plan.h"
 #include "spawn/pool.h"
 #include "spawn/request.h"
 #include "spawn/templates.h"
+#include "sys/fork_handlers.h"
 
 #include <sys/types.h>
 
@@ -34,7 +36,9 @@ struct engine {
     uint32_t pad_last;
     struct templates *templates; /* of the fork engine, else NULL */
     struct pool *pool;           /* of the pool engine, else NULL */
-    /* Of the handler's environment, until it is known how many bytes they are. */
+    /* Of the handler engine; texts of its environment, until it is known how many bytes they are. */
+    struct fork_handlers fork_handlers;
+    struct environ environ;
     char texts[ENVIRONMENT_TEXT_SIZE];
 };
 
@@ -46,6 +50,13 @@ void engine_done(struct engine *engine);
 bool engine_is_warm(const struct engine *engine);
 /* Can a process be started now, as far as the engine itself goes? If not, it can within about a millisecond. */
 bool engine_has_room(const struct engine *engine);
+/*
+ * Around all starts: what copies of this process need of memory that they have anyway, which is on the stack of who serves. So many
+ * pointers; 0: nothing, and then it shall not begin.
+ */
+size_t engine_stack_size(const struct engine *engine);
+void engine_begin(struct engine *engine, char **memory);
+void engine_end(struct engine *engine);
 /* *ret_pid 0: it is under way. */
 enum fp_status engine_start(struct engine *engine, const struct spawn_request *request, int64_t now_ns,
                             pid_t *ret_pid, struct fp_error *err);

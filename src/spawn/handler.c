@@ -14,9 +14,6 @@
 
 extern char **environ;
 
-/* Entries of an environment that fits on the stack; a larger one is allocated for each connection. */
-#define COMMON_ENVIRONMENT 128
-
 /* What a copy runs stands together: each of its pages that the copy comes to must be mapped for it. */
 #define IN_COPY __attribute__((hot))
 
@@ -137,7 +134,8 @@ IN_COPY __attribute__((noreturn, noinline)) static void run_copy(struct copy *co
     __asm__ volatile(NO_CALLER);
     if (!child_prepare(&copy->plan.setup, copy->report))
         process_exit(CHILD_FAILED);
-    environ = copy->envp;
+    if (environ != copy->envp)
+        environ = copy->envp;
     if (copy->plan.path == NULL)
         process_exit(call_handler(copy) & 255);
     add_name(copy);
@@ -147,14 +145,14 @@ IN_COPY __attribute__((noreturn, noinline)) static void run_copy(struct copy *co
     process_exit(CHILD_FAILED);
 }
 
-IN_COPY static pid_t fork_copy(struct copy *copy)
+IN_COPY static pid_t fork_copy(struct copy *copy, struct fork_handlers *handlers)
 {
     bool guarded = copy->plan.setup.default_signals != 0;
     sigset_t old;
 
     if (guarded)
         signals_block_all(&old);
-    pid_t pid = process_fork();
+    pid_t pid = fork_handlers_fork(handlers);
     if (pid == 0)
         run_copy(copy);
     if (!guarded)
@@ -174,13 +172,14 @@ IN_COPY enum fp_status handler_start(struct engine *engine, const struct spawn_r
     size_t env_size = environment_size(&plan->environment) + 1;
     struct copy copy = {.plan = *plan, .report = request->report};
     char **many = NULL;
+    char **lent = environ_lend(&engine->environ);
 
-    if (env_size > COMMON_ENVIRONMENT) {
+    if (lent == NULL && env_size > ENVIRON_SIZE) {
         many = calloc(env_size, sizeof(char *));
         if (many == NULL)
             return error_set(err, FP_SYSTEM, errno, "prepare", "a worker");
     }
-    copy.envp = many != NULL ? many : __builtin_alloca(env_size * sizeof(char *));
+    copy.envp = lent != NULL ? lent : many != NULL ? many : __builtin_alloca(env_size * sizeof(char *));
     if (plan->flushes)
         engine_flush();
     copy.purges_output = output_pending() != 0 || ferror_unlocked(stdout);
@@ -194,8 +193,10 @@ IN_COPY enum fp_status handler_start(struct engine *engine, const struct spawn_r
         .number = request->connection,
         .pair_text = environment_pair(&plan->environment, copy.envp),
     };
-    pid_t pid = fork_copy(&copy);
+    pid_t pid = fork_copy(&copy, &engine->fork_handlers);
     int errnum = errno;
+    if (lent != NULL)
+        environ_take_back(&engine->environ);
     free(many);
     if (pid < 0)
         return error_set(err, FP_SYSTEM, errnum, "fork", "a worker");

@@ -3,6 +3,8 @@
 
 #include "sys/fd.h"
 
+#include <string.h>
+#include <sys/auxv.h>
 #include <unistd.h>
 
 #ifndef MADV_POPULATE_WRITE
@@ -20,9 +22,17 @@ void *memory_map_private(size_t bytes)
     return memory;
 }
 
+/* The last text on the first thread's stack is the program's name, with a pointer's size of zeros behind it. */
+static void *end_of_stack(void)
+{
+    const char *name = (const char *)getauxval(AT_EXECFN);
+
+    return name == NULL ? NULL : (void *)(name + strlen(name) + 1 + sizeof(void *));
+}
+
 void *memory_map_shared(size_t bytes)
 {
-    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    void *memory = mmap(end_of_stack(), bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
     return memory == MAP_FAILED ? NULL : memory;
 }

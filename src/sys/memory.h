@@ -21,6 +21,10 @@
 #endif
 
 void *memory_map_private(size_t bytes);
+/*
+ * Behind the end of the first thread's stack where there is room: a forked copy that writes there has a page table for it
+ * already, which a mapping of no neighbours would have to be given.
+ */
 void *memory_map_shared(size_t bytes);
 void memory_unmap(void *memory, size_t bytes);
 /* Shared with whoever maps the descriptor as well, also after execve(2); forked copies do not have it. */

@@ -12,6 +12,9 @@
 #include <stdio.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
+#if defined(__GLIBC__)
+#include <sys/single_threaded.h>
+#endif
 #include <time.h>
 #include <unistd.h>
 
@@ -26,6 +29,15 @@ pid_t process_clone_vm(int (*run)(void *data), void *data, void *stack, size_t s
 pid_t process_fork(void)
 {
     return fork();
+}
+
+bool process_has_one_thread(void)
+{
+#if defined(__GLIBC__)
+    return __libc_single_threaded;
+#else
+    return false;
+#endif
 }
 
 static int64_t microseconds(const struct timeval *time)

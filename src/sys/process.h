@@ -20,6 +20,8 @@
 pid_t process_clone_vm(int (*run)(void *data), void *data, void *stack, size_t stack_bytes,
                        volatile int *in_use);
 pid_t process_fork(void);
+/* False where it cannot be known. */
+bool process_has_one_thread(void);
 
 /* How a child ended and what it used. */
 struct process_end {

@@ -5,6 +5,8 @@ FORKPORT_SCALE says how many connections in a row there are; `make test-long` ta
 import collections
 import json
 import os
+import pathlib
+import platform
 import subprocess
 
 import pytest
@@ -69,16 +71,57 @@ def test_in_a_row(serve, options, worker, arguments):
     assert (stop["served"], stop["refused"], stop["failed"]) == (MANY, 0, 0)
 
 
-def test_a_copy_costs_the_server_few_pages(serve):
-    """Each page that it writes to while a copy lives is copied: one of its stack and one of its thread, in nearly all cases."""
-    server = serve(HERE, "--builtin", "echo", "--log", "text", "--log-file", "/dev/null", log=False)
+def faults_of_copies(serve, **env):
+    """Page faults of the server for each connection, and of the copy that serves it."""
+    server = serve(HERE, "--builtin", "echo", "--log", "text", "--log-file", "/dev/null", log=False, env={**os.environ, **env})
 
     def faults():
         with open(f"/proc/{server.pid}/stat", encoding="utf-8") as file:
-            return int(file.read().rpartition(")")[2].split()[7])
+            return [int(field) for field in file.read().rpartition(")")[2].split()[7:9]]
 
     run_load(server, 300, "--half-close")
+    forkport.until(lambda: not forkport.all_children(server.pid), "all to be reaped")
     before = faults()
     for _ in range(200):
         assert server.ask(b"line\n") == b"line\n"
-    assert (faults() - before) / 200 < 3
+    forkport.until(lambda: not forkport.all_children(server.pid), "all to be reaped")
+    return [(after - early) / 200 for early, after in zip(before, faults())]
+
+
+def test_a_copy_costs_the_server_few_pages(serve):
+    """Each page that it writes to while a copy lives is copied: one of its stack and one of its thread, in nearly all cases."""
+    assert faults_of_copies(serve)[0] < 3
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries do not say whether there are threads")
+def test_a_copy_writes_to_few_pages(serve):
+    """Not to where the C library keeps environ, nor, where nobody wants to know of forks, to what fork(3) keeps of that."""
+    plain = faults_of_copies(serve)[1]
+    many = {f"VARIABLE_{number}": "" for number in range(128)}
+    assert faults_of_copies(serve, **many)[1] > plain + 0.5
+    registers = forkport.BUILD / "tests/fixtures/registers.so"
+    assert faults_of_copies(serve, LD_PRELOAD=str(registers), FORKS_UNTOLD="")[1] > plain + 1.5
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries do not say whether there are threads")
+@pytest.mark.parametrize("linked", [["-static"], []], ids=["static", "dynamic"])
+def test_who_wants_to_know_of_forks_is_found(tmp_path, linked):
+    """In a program that has all in itself too, where there is no table to be read."""
+    fixtures = pathlib.Path(__file__).parents[1] / "fixtures"
+    command = ["cc", *linked, "-iquote", fixtures.parents[1] / "src", "-o", tmp_path / "registered", fixtures / "registered.c"]
+    library = forkport.BUILD / "libcore.a"
+    if linked and subprocess.run(["cc", "-print-file-name=libc.a"], stdout=subprocess.PIPE, check=True).stdout == b"libc.a\n":
+        pytest.skip("there is no static C library")
+    subprocess.run([*command, library], check=True)
+    assert subprocess.run([tmp_path / "registered"], check=False).returncode == 1
+    subprocess.run([*command, fixtures / "registers.c", library], check=True)
+    assert subprocess.run([tmp_path / "registered"], check=False).returncode == 0
+
+
+def test_copies_report_on_the_page_table_of_their_stack(serve):
+    maps = pathlib.Path(f"/proc/{serve(HERE, '--builtin', 'echo').pid}/maps").read_text().splitlines()
+    stack = next(number for number, line in enumerate(maps) if line.endswith("[stack]"))
+    behind = maps[stack + 1]
+    if "[vvar" in behind or "[vdso" in behind:
+        pytest.skip(f"the kernel has put something there: {behind}")
+    assert behind.startswith(maps[stack].split()[0].partition("-")[2]) and " rw-s " in behind, behind

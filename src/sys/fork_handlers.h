@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * sys/fork_handlers.h - whether fork(3) would call anybody.
+ *
+ * fork(3) runs what pthread_atfork(3) was given, and makes the C library's locks usable where there were other threads. It
+ * writes to five pages for that, each of which is copied, even where there is nothing to run. Where there is nothing, _Fork(3)
+ * does the same without them.
+ */
+#ifndef SYS_FORK_HANDLERS_H
+#define SYS_FORK_HANDLERS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* What was found of the objects that are loaded; begins as zeros. */
+struct fork_handlers {
+    uint64_t objects; /* which they were; 0: not looked at yet */
+    bool possible;
+};
+
+/*
+ * As fork(2), with the C library's handlers where there may be any: where there is another thread, an object that is loaded
+ * imports what registers them, or fork(3) is somebody else's than the C library's. Looks again where objects have come or gone.
+ */
+pid_t fork_handlers_fork(struct fork_handlers *found);
+
+/* Of the process as it is now; for tests, and for fork_handlers_fork(). */
+bool fork_handlers_possible(struct fork_handlers *found);
+
+#endif
