@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "preload/code.h"
 
+#include "preload/ending.h"
 #include "preload/lines.h"
 #include "sys/child.h"
 
@@ -43,7 +44,7 @@ static void note(const char *line, void *data)
     if (*line++ != '-')
         return;
     uintptr_t end = lines_hexadecimal(&line);
-    if ((uintptr_t)exit < start || (uintptr_t)exit >= end || strncmp(line, " r-xp ", 6) != 0 ||
+    if ((uintptr_t)_exit < start || (uintptr_t)_exit >= end || strncmp(line, " r-xp ", 6) != 0 ||
         strchr(line, '/') == NULL || end - start > (uintptr_t)PAGES_MAX * PAGE_BYTES)
         return;
     library.start = start;
@@ -162,7 +163,7 @@ uint32_t code_keep(const void *stack_end)
     if (library.end == 0 || !have_table_copied())
         return 0;
     keep_callers(&pages, stack_end);
-    keep_near(&pages, (uintptr_t)exit);
+    keep_near(&pages, (uintptr_t)ending_exit());
     keep_near(&pages, (uintptr_t)_exit);
     keep_near(&pages, (uintptr_t)write);
     keep_near(&pages, (uintptr_t)memcpy);

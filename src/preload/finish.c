@@ -160,6 +160,11 @@ static void finish_objects(void)
         finish.loader();
 }
 
+const struct link_map *finish_idle_objects(void)
+{
+    return finish.loader != NULL && all_idle() ? finish.list->r_map : NULL;
+}
+
 finish_function *finish_begin(finish_function *loader)
 {
     /* musl has none; it calls the functions itself. With LD_DEBUG the loader says what it did, at the end. */

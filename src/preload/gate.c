@@ -3,6 +3,7 @@
 
 #include "preload/backing.h"
 #include "preload/code.h"
+#include "preload/ending.h"
 #include "preload/files.h"
 #include "preload/handlers.h"
 #include "preload/image.h"
@@ -427,6 +428,7 @@ static void arrive(void)
     if (refusal != TEMPLATE_REFUSAL_NONE)
         leave(refusal);
     keep_own_handler();
+    ending_note();
     code_note();
     /* Nobody of the same user may look into it or change it: what is done to it is done to all later workers. */
     gate.dumpable = (int)child_call(__NR_prctl, PR_GET_DUMPABLE, 0, 0, 0);

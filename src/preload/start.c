@@ -5,6 +5,7 @@
  * Both C libraries are entered by __libc_start_main(), by name, from the program's own start code. Ours is found first, puts a
  * function of ours in the place of main(), and goes on with the library's.
  */
+#include "preload/ending.h"
 #include "preload/finish.h"
 #include "preload/gate.h"
 #include "preload/reads.h"
@@ -42,13 +43,22 @@ __attribute__((constructor)) static void loaded(void)
         reads_open();
 }
 
+static int call_main(int argc, char **argv, char **envp)
+{
+    int status = program_main(argc, argv, envp);
+
+    if (ending_is_nothing())
+        child_exit(status);
+    return status;
+}
+
 static int gated_main(int argc, char **argv, char **envp)
 {
     /* Of one that a constructor has moved it may be moved again. */
     bool is_environment = envp == environ;
 
     gate_pass(true);
-    return program_main(argc, argv, is_environment ? environ : envp);
+    return call_main(argc, argv, is_environment ? environ : envp);
 }
 
 int __libc_start_main(main_function *main, int argc, char **argv, void (*init)(void), void (*fini)(void),
@@ -64,11 +74,10 @@ int __libc_start_main(main_function *main, int argc, char **argv, void (*init)(v
     size_t block_bytes = gate_can_fork() ? variables_block_bytes(argc, argv, __builtin_alloca(16)) : 0;
     if (block_bytes != 0)
         argv = variables_move_block(argv, __builtin_alloca(block_bytes));
-    if (gate_is_ahead(TEMPLATE_GATE_MAIN)) {
-        program_main = main;
-        main = gated_main;
-    }
-    if (gate_can_fork())
+    program_main = main;
+    main = gate_is_ahead(TEMPLATE_GATE_MAIN) ? gated_main : call_main;
+    /* A program of before glibc 2.34 brings a function that is to be called at its end. */
+    if (gate_can_fork() && fini == NULL)
         rtld_fini = finish_begin(rtld_fini);
     return real(main, argc, argv, init, fini, rtld_fini, stack_end);
 }

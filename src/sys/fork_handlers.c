@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "sys/fork_handlers.h"
 
+#include "base/imports.h"
 #include "sys/process.h"
 
 #include <unistd.h>
@@ -22,14 +23,8 @@ extern int pthread_atfork(void (*)(void), void (*)(void), void (*)(void))
 /* Of the dynamic loader; a program that is linked statically has none, or an empty one. */
 extern struct r_debug _r_debug __attribute__((weak)); /* NOLINT: the name is the C library's */
 
-/* What the dynamic section of an object says of its symbols and its relocations. */
-struct imports {
-    const ElfW(Sym) * symbols;
-    const char *names;
-    const ElfW(Rela) * tables[2];
-    size_t counts[2];
-    bool unreadable;
-};
+/* What pthread_atfork() of each object calls, and what those of old programs call. */
+static const char *const registering[] = {"__register_atfork", "pthread_atfork", NULL};
 
 struct search {
     bool registers;
@@ -60,66 +55,6 @@ static uint64_t loaded_objects(void)
     return sum;
 }
 
-/* glibc has put addresses in the place of offsets, but for the kernel's object. */
-static const void *address(const struct dl_phdr_info *object, ElfW(Addr) value)
-{
-    return (const void *)(value < object->dlpi_addr ? object->dlpi_addr + value : value);
-}
-
-static void read_entry(const struct dl_phdr_info *object, const ElfW(Dyn) * entry, struct imports *imports)
-{
-    switch (entry->d_tag) {
-    case DT_SYMTAB:
-        imports->symbols = address(object, entry->d_un.d_ptr);
-        break;
-    case DT_STRTAB:
-        imports->names = address(object, entry->d_un.d_ptr);
-        break;
-    case DT_RELA:
-        imports->tables[0] = address(object, entry->d_un.d_ptr);
-        break;
-    case DT_RELASZ:
-        imports->counts[0] = entry->d_un.d_val / sizeof(ElfW(Rela));
-        break;
-    case DT_JMPREL:
-        imports->tables[1] = address(object, entry->d_un.d_ptr);
-        break;
-    case DT_PLTRELSZ:
-        imports->counts[1] = entry->d_un.d_val / sizeof(ElfW(Rela));
-        break;
-    case DT_REL:
-        imports->unreadable = true;
-        break;
-    default:
-        break;
-    }
-}
-
-static bool registers(const struct imports *imports, size_t symbol)
-{
-    const char *name = imports->names + imports->symbols[symbol].st_name;
-
-    return strcmp(name, "__register_atfork") == 0 || strcmp(name, "pthread_atfork") == 0;
-}
-
-/* What an object calls of others has a relocation. */
-static bool may_register(const struct dl_phdr_info *object, const ElfW(Dyn) * dynamic)
-{
-    struct imports imports = {0};
-
-    for (; dynamic->d_tag != DT_NULL; dynamic++)
-        read_entry(object, dynamic, &imports);
-    if (imports.unreadable)
-        return true;
-    for (size_t t = 0; t < 2; t++)
-        for (size_t i = 0; i < imports.counts[t]; i++) {
-            size_t symbol = imports.tables[t][i].r_info >> (sizeof(ElfW(Addr)) == 8 ? 32 : 8);
-            if (symbol != 0 && registers(&imports, symbol))
-                return true;
-        }
-    return false;
-}
-
 static bool is_in(const struct dl_phdr_info *object, const ElfW(Phdr) * segment, pid_t (*function)(void))
 {
     return (uintptr_t)function - object->dlpi_addr - segment->p_vaddr < segment->p_memsz;
@@ -133,8 +68,8 @@ static int look(struct dl_phdr_info *object, size_t size, void *data)
     for (size_t i = 0; i < object->dlpi_phnum; i++) {
         const ElfW(Phdr) *segment = &object->dlpi_phdr[i];
         if (segment->p_type == PT_DYNAMIC)
-            search->registers |=
-                may_register(object, (const ElfW(Dyn) *)(object->dlpi_addr + segment->p_vaddr));
+            search->registers |= imports_any((const ElfW(Dyn) *)(object->dlpi_addr + segment->p_vaddr),
+                                             object->dlpi_addr, registering);
         else if (segment->p_type == PT_LOAD && is_in(object, segment, fork) && is_in(object, segment, _Fork))
             search->has_both = true;
     }
