@@ -96,7 +96,8 @@ def test_a_copy_costs_the_server_few_pages(serve):
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries do not say whether there are threads")
 def test_a_copy_writes_to_few_pages(serve):
     """Not to where the C library keeps environ, nor, where nobody wants to know of forks, to what fork(3) keeps of that."""
-    plain = faults_of_copies(serve)[1]
+    # A start may lie so that one more page of code is come to.
+    plain = min(faults_of_copies(serve)[1] for _ in range(5))
     many = {f"VARIABLE_{number}": "" for number in range(128)}
     assert faults_of_copies(serve, **many)[1] > plain + 0.5
     registers = forkport.BUILD / "tests/fixtures/registers.so"
