@@ -128,8 +128,9 @@ static bool have_table_copied(void)
 
     child_call(__NR_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)&mask, sizeof(mask));
     bool is_guarded = child_call(__NR_madvise, (long)last, PAGE_BYTES, GUARD_INSTALL, 0) == 0;
-    if (is_guarded)
-        child_call(__NR_madvise, (long)last, PAGE_BYTES, GUARD_REMOVE, 0);
+    /* With the guard left there, this process could come to its end at any time. */
+    if (is_guarded && child_call(__NR_madvise, (long)last, PAGE_BYTES, GUARD_REMOVE, 0) != 0)
+        child_exit(70);
     child_set_mask(mask);
     return is_guarded;
 }

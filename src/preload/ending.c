@@ -13,12 +13,15 @@
 
 #define EXPORTED __attribute__((visibility("default")))
 
-static const char *const registering[] = {"__cxa_atexit", "atexit", "on_exit", "__cxa_thread_atexit_impl",
-                                          NULL};
+/* What registers functions, and what finds that, or brings objects that have it, by name. */
+static const char *const registering[] = {
+    "__cxa_atexit", "atexit", "on_exit", "__cxa_thread_atexit_impl", "dlopen", "dlmopen",
+    "dlsym",        "dlvsym", NULL};
 
 static struct {
-    const struct link_map *last; /* of the objects at the gate; NULL: there may be something to do */
-    char last_name[128];
+    exit_function *real;
+    const struct link_map *first; /* of the objects; NULL: there may be something to do */
+    const struct link_map *last;
     FILE *const *streams;
     const char *has_one_thread;
 } ending;
@@ -27,11 +30,13 @@ EXPORTED exit_function exit;
 
 exit_function *ending_exit(void)
 {
-    void *found = dlsym(RTLD_NEXT, "exit");
-    exit_function *real;
+    void *found;
 
-    memcpy(&real, &found, sizeof(real));
-    return real;
+    if (ending.real == NULL) {
+        found = dlsym(RTLD_NEXT, "exit");
+        memcpy(&ending.real, &found, sizeof(ending.real));
+    }
+    return ending.real;
 }
 
 #if defined(__GLIBC__)
@@ -54,41 +59,46 @@ static bool streams_are_idle(void)
 /* Is the next exit(3) the C library's, and not somebody's who wants to know of it? */
 static bool is_of_library(void)
 {
-    exit_function *real = ending_exit();
-    void *address;
-    Dl_info where;
     Dl_info library;
+    Dl_info where;
 
-    memcpy(&address, &real, sizeof(address));
-    return dladdr(address, &where) != 0 && dladdr((const void *)ending.streams, &library) != 0 &&
-           where.dli_fbase == library.dli_fbase;
+    return dladdr((const void *)ending.streams, &library) != 0 &&
+           dladdr(dlsym(RTLD_NEXT, "exit"), &where) != 0 && where.dli_fbase == library.dli_fbase;
 }
 
+static const struct link_map *last_of(const struct link_map *object)
+{
+    while (object->l_next != NULL)
+        object = object->l_next;
+    return object;
+}
+
+/* Nothing is asked of the loader before it is known that no object asks it for anything: what it would say is left to be read. */
 void ending_note(void)
 {
-    const struct link_map *last = NULL;
+    const struct link_map *first = finish_idle_objects();
+    Dl_info own;
 
-    for (const struct link_map *object = finish_idle_objects(); object != NULL; object = object->l_next) {
-        if (imports_any(object->l_ld, object->l_addr, registering))
+    if (first == NULL || dladdr((const void *)&ending, &own) == 0)
+        return;
+    for (const struct link_map *object = first; object != NULL; object = object->l_next)
+        if (object->l_addr != (uintptr_t)own.dli_fbase &&
+            imports_any(object->l_ld, object->l_addr, registering))
             return;
-        last = object;
-    }
     ending.streams = dlsym(RTLD_DEFAULT, "_IO_list_all");
     ending.has_one_thread = dlsym(RTLD_DEFAULT, "__libc_single_threaded");
-    if (last == NULL || strlen(last->l_name) >= sizeof(ending.last_name) || ending.streams == NULL ||
-        ending.has_one_thread == NULL || !is_of_library()) {
-        dlerror(); /* what it would say is not the program's error */
-        return;
+    if (ending.streams != NULL && ending.has_one_thread != NULL && is_of_library()) {
+        ending.last = last_of(first);
+        ending.first = first;
     }
-    strcpy(ending.last_name, last->l_name);
-    ending.last = last;
+    dlerror(); /* what it would say is not the program's error */
 }
 
 /* With another thread the list of the streams may change meanwhile. */
 bool ending_is_nothing(void)
 {
-    return ending.last != NULL && ending.last->l_next == NULL &&
-           strcmp(ending.last->l_name, ending.last_name) == 0 && *ending.has_one_thread && streams_are_idle();
+    return ending.first != NULL && *ending.has_one_thread && last_of(ending.first) == ending.last &&
+           streams_are_idle();
 }
 
 #else

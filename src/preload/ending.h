@@ -13,11 +13,11 @@
 
 typedef void exit_function(int status);
 
-/* That of the C library, or of whoever has put one before it. */
+/* That of the C library, or of whoever has put one before it. First called before main(), since it asks the loader then. */
 exit_function *ending_exit(void);
 /*
- * What a template does at its gate: notes whether any of its objects could ask to be called. An object that comes later could, and so
- * there is something then.
+ * What a template does at its gate: notes whether any of its objects could ask to be called, by itself or by what it finds through the loader.
+ * What the C library opens by itself later (iconv(3), getaddrinfo(3)) could, and then there is something.
  */
 void ending_note(void);
 /* Would exit(3) do nothing? Of this process as it is now. */

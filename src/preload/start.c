@@ -70,6 +70,7 @@ int __libc_start_main(main_function *main, int argc, char **argv, void (*init)(v
     if (symbol == NULL)
         child_exit(70);
     loaded();
+    ending_exit();
     memcpy(&real, &symbol, sizeof(real));
     size_t block_bytes = gate_can_fork() ? variables_block_bytes(argc, argv, __builtin_alloca(16)) : 0;
     if (block_bytes != 0)

@@ -4,8 +4,9 @@
  *
  * A copy that sets its environ writes to the C library's data, and that page is copied for it. So while a server of one thread
  * serves, its environ stands in memory on the page of the stack that each copy has for itself anyway: before a copy is made the
- * worker's variables are put there, and afterwards the server's own again, with which the program may go on doing as
- * it likes. Where it replaces the whole, or begins a thread, copies set their environ.
+ * worker's variables are put there, and afterwards the server's own again, which the program may set and unset. It must not give
+ * the array back (realloc(3)), nor leave fp_server_run() but by its return. Where it replaces the whole, or begins a thread,
+ * copies set their environ; so they do where fork handlers would find the worker's variables.
  */
 #ifndef SPAWN_ENVIRON_H
 #define SPAWN_ENVIRON_H

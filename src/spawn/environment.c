@@ -37,7 +37,8 @@ enum fp_status environment_init(struct environment *environment, char *const inh
     size_t total = 0;
     size_t bytes = 0;
 
-    for (; inherited[total] != NULL; total++)
+    /* clearenv(3) leaves none. */
+    for (; inherited != NULL && inherited[total] != NULL; total++)
         bytes += strlen(inherited[total]) + 1;
     *environment = (struct environment){.inherited = malloc((total + 1) * sizeof(char *) + bytes)};
     if (environment->inherited == NULL)

@@ -65,6 +65,7 @@ struct copy {
     struct fp_connection connection;
     bool purges_output;
     bool purges_input;
+    bool has_fork_handlers;
     char **envp;
 };
 
@@ -145,23 +146,35 @@ IN_COPY __attribute__((noreturn, noinline)) static void run_copy(struct copy *co
     process_exit(CHILD_FAILED);
 }
 
-IN_COPY static pid_t fork_copy(struct copy *copy, struct fork_handlers *handlers)
+/* With the worker's variables in their place for as long as that takes. */
+IN_COPY static pid_t fork_copy(struct engine *engine, const struct spawn_request *request, struct copy *copy)
 {
-    bool guarded = copy->plan.setup.default_signals != 0;
-    sigset_t old;
+    const struct environment *environment = &engine->plan->environment;
+    size_t size = environment_size(environment) + 1;
+    /* Fork handlers would find them there, and what they set would be lost. */
+    char **lent = copy->has_fork_handlers ? NULL : environ_lend(&engine->environ);
+    char **many = NULL;
 
-    if (guarded)
-        signals_block_all(&old);
-    pid_t pid = fork_handlers_fork(handlers);
+    if (lent == NULL && size > ENVIRON_SIZE) {
+        many = calloc(size, sizeof(char *));
+        if (many == NULL)
+            return -1;
+    }
+    copy->envp = lent != NULL ? lent : many != NULL ? many : __builtin_alloca(size * sizeof(char *));
+    size_t bytes = environment_fill(environment, request, copy->envp, engine->texts);
+    environment_moved(environment, copy->envp, engine->texts,
+                      memcpy(__builtin_alloca(bytes), engine->texts, bytes));
+    copy->connection = (struct fp_connection){
+        .pair = *request->pair,
+        .number = request->connection,
+        .pair_text = environment_pair(environment, copy->envp),
+    };
+    pid_t pid = fork_handlers_fork(copy->has_fork_handlers);
     if (pid == 0)
         run_copy(copy);
-    if (!guarded)
-        return pid;
-    int errnum = errno;
-    signals_set_mask(&old, NULL);
-    /* Only where it says something: to write it is to have its page copied. */
-    if (pid < 0)
-        errno = errnum;
+    if (lent != NULL)
+        environ_take_back(&engine->environ);
+    free(many);
     return pid;
 }
 
@@ -169,35 +182,24 @@ IN_COPY enum fp_status handler_start(struct engine *engine, const struct spawn_r
                                      pid_t *ret_pid, struct fp_error *err)
 {
     const struct spawn_plan *plan = engine->plan;
-    size_t env_size = environment_size(&plan->environment) + 1;
     struct copy copy = {.plan = *plan, .report = request->report};
-    char **many = NULL;
-    char **lent = environ_lend(&engine->environ);
+    sigset_t old;
 
-    if (lent == NULL && env_size > ENVIRON_SIZE) {
-        many = calloc(env_size, sizeof(char *));
-        if (many == NULL)
-            return error_set(err, FP_SYSTEM, errno, "prepare", "a worker");
-    }
-    copy.envp = lent != NULL ? lent : many != NULL ? many : __builtin_alloca(env_size * sizeof(char *));
     if (plan->flushes)
         engine_flush();
     copy.purges_output = output_pending() != 0 || ferror_unlocked(stdout);
     copy.purges_input = __fbufsize(stdin) != 0;
+    copy.has_fork_handlers = fork_handlers_possible(&engine->fork_handlers);
     plan_setup(plan, request, &copy.plan.setup);
-    size_t bytes = environment_fill(&plan->environment, request, copy.envp, engine->texts);
-    environment_moved(&plan->environment, copy.envp, engine->texts,
-                      memcpy(__builtin_alloca(bytes), engine->texts, bytes));
-    copy.connection = (struct fp_connection){
-        .pair = *request->pair,
-        .number = request->connection,
-        .pair_text = environment_pair(&plan->environment, copy.envp),
-    };
-    pid_t pid = fork_copy(&copy, &engine->fork_handlers);
-    int errnum = errno;
-    if (lent != NULL)
-        environ_take_back(&engine->environ);
-    free(many);
+    /* The program's handlers of signals are neither for the worker nor to find its variables. */
+    bool guarded = copy.plan.setup.default_signals != 0;
+    if (guarded)
+        signals_block_all(&old);
+    pid_t pid = fork_copy(engine, request, &copy);
+    /* Read only where it says something: to write it is to have its page copied. */
+    int errnum = pid < 0 ? errno : 0;
+    if (guarded)
+        signals_set_mask(&old, NULL);
     if (pid < 0)
         return error_set(err, FP_SYSTEM, errnum, "fork", "a worker");
     *ret_pid = pid;

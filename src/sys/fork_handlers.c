@@ -25,6 +25,8 @@ extern struct r_debug _r_debug __attribute__((weak)); /* NOLINT: the name is the
 
 /* What pthread_atfork() of each object calls, and what those of old programs call. */
 static const char *const registering[] = {"__register_atfork", "pthread_atfork", NULL};
+/* Whoever has these of another may have an address in his own code that leads there. */
+static const char *const forking[] = {"fork", "_Fork", NULL};
 
 struct search {
     bool registers;
@@ -63,16 +65,21 @@ static bool is_in(const struct dl_phdr_info *object, const ElfW(Phdr) * segment,
 static int look(struct dl_phdr_info *object, size_t size, void *data)
 {
     struct search *search = data;
+    bool has_both = false;
+    bool imports = false;
     (void)size;
 
     for (size_t i = 0; i < object->dlpi_phnum; i++) {
         const ElfW(Phdr) *segment = &object->dlpi_phdr[i];
-        if (segment->p_type == PT_DYNAMIC)
-            search->registers |= imports_any((const ElfW(Dyn) *)(object->dlpi_addr + segment->p_vaddr),
-                                             object->dlpi_addr, registering);
-        else if (segment->p_type == PT_LOAD && is_in(object, segment, fork) && is_in(object, segment, _Fork))
-            search->has_both = true;
+        if (segment->p_type == PT_LOAD)
+            has_both |= is_in(object, segment, fork) && is_in(object, segment, _Fork);
+        if (segment->p_type != PT_DYNAMIC)
+            continue;
+        const ElfW(Dyn) *dynamic = (const ElfW(Dyn) *)(object->dlpi_addr + segment->p_vaddr);
+        search->registers |= imports_any(dynamic, object->dlpi_addr, registering);
+        imports = imports_any(dynamic, object->dlpi_addr, forking);
     }
+    search->has_both |= has_both && !imports;
     return 0;
 }
 
@@ -90,9 +97,9 @@ bool fork_handlers_possible(struct fork_handlers *found)
     return found->possible;
 }
 
-pid_t fork_handlers_fork(struct fork_handlers *found)
+pid_t fork_handlers_fork(bool are_possible)
 {
-    return fork_handlers_possible(found) ? fork() : _Fork();
+    return are_possible ? fork() : _Fork();
 }
 
 #else
@@ -103,9 +110,9 @@ bool fork_handlers_possible(struct fork_handlers *found)
     return true;
 }
 
-pid_t fork_handlers_fork(struct fork_handlers *found)
+pid_t fork_handlers_fork(bool are_possible)
 {
-    (void)found;
+    (void)are_possible;
     return fork();
 }
 

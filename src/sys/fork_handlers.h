@@ -4,7 +4,9 @@
  *
  * fork(3) runs what pthread_atfork(3) was given, and makes the C library's locks usable where there were other threads. It
  * writes to five pages for that, each of which is copied, even where there is nothing to run. Where there is nothing, _Fork(3)
- * does the same without them.
+ * does the same without them. What is not seen: who finds pthread_atfork(3) by dlsym(3) alone, and a library that is opened in the
+ * place of another of the same name. The loader's own lock is not renewed, as by fork(3): a server that runs in the constructor of a library
+ * that is being opened has copies that can open none.
  */
 #ifndef SYS_FORK_HANDLERS_H
 #define SYS_FORK_HANDLERS_H
@@ -20,12 +22,11 @@ struct fork_handlers {
 };
 
 /*
- * As fork(2), with the C library's handlers where there may be any: where there is another thread, an object that is loaded
- * imports what registers them, or fork(3) is somebody else's than the C library's. Looks again where objects have come or gone.
+ * There may be some where there is another thread, an object that is loaded imports what registers them, or fork(3) is somebody else's than
+ * the C library's. Looks again where objects have come or gone.
  */
-pid_t fork_handlers_fork(struct fork_handlers *found);
-
-/* Of the process as it is now; for tests, and for fork_handlers_fork(). */
 bool fork_handlers_possible(struct fork_handlers *found);
+/* As fork(2); with handlers where there may be any. */
+pid_t fork_handlers_fork(bool are_possible);
 
 #endif

@@ -22,17 +22,20 @@ void *memory_map_private(size_t bytes)
     return memory;
 }
 
-/* The last text on the first thread's stack is the program's name, with a pointer's size of zeros behind it. */
-static void *end_of_stack(void)
+/*
+ * A page behind the end of the first thread's stack, so that what is written beyond it is a fault. The last text there is the
+ * program's name, with a pointer's size of zeros behind it.
+ */
+static void *behind_stack(void)
 {
     const char *name = (const char *)getauxval(AT_EXECFN);
 
-    return name == NULL ? NULL : (void *)(name + strlen(name) + 1 + sizeof(void *));
+    return name == NULL ? NULL : (void *)(name + strlen(name) + 1 + sizeof(void *) + sysconf(_SC_PAGESIZE));
 }
 
 void *memory_map_shared(size_t bytes)
 {
-    void *memory = mmap(end_of_stack(), bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    void *memory = mmap(behind_stack(), bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
     return memory == MAP_FAILED ? NULL : memory;
 }

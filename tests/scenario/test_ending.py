@@ -10,6 +10,7 @@ pytestmark = pytest.mark.no_program
 # What is to be done stands in the arguments, so that the first read may be the gate.
 PROGRAM = r"""#include <dlfcn.h>
 #include <fcntl.h>
+#include <iconv.h>
 #include <link.h>
 #include <signal.h>
 #include <stdint.h>
@@ -81,8 +82,12 @@ static void perform(const char *what, const char *path)
             abort();
         if (*what == 'p' && (getc(file) == EOF || ungetc('x', file) == EOF || (strlen(what) > 9 && getc(file) != 'x')))
             abort();
-    } else if (strcmp(what, "open") == 0 && dlopen(path, RTLD_NOW) == NULL)
+    } else if (strcmp(what, "have it opened") == 0 && iconv_open("UTF-16", "UTF-8") == (iconv_t)-1)
+        printf("there is no UTF-16\n");
+#ifdef OPENS
+    else if (strcmp(what, "open") == 0 && dlopen(path, RTLD_NOW) == NULL)
         printf("%s\n", dlerror());
+#endif
 #ifdef ASKS
     else if (strcmp(what, "ask") == 0)
         ASKS;
@@ -91,13 +96,20 @@ static void perform(const char *what, const char *path)
 int main(int argc, char **argv)
 {
     char line[4096];
+#ifdef OPENS
     void *early = argc > 4 ? dlopen(argv[4], RTLD_NOW) : NULL;
+#endif
     ssize_t got = read(0, line, sizeof(line));
     if (got < 1 || write(1, line, (size_t)got) != got)
         return 1;
+#ifdef OPENS
     if (early != NULL)
         dlclose(early);
-    perform(argc > 2 ? argv[2] : "", argc > 3 ? argv[3] : "");
+    else if (argc > 4)
+        dprintf(1, dlerror() != NULL ? "an error\n" : "none\n");
+#endif
+    for (int i = 2; i < argc && (i == 2 || strcmp(argv[i], "watch") == 0); i++)
+        perform(argv[i], argc > 3 ? argv[3] : "");
     if (strcmp(argv[1], "exit") == 0)
         exit(256 + 7);
     return 7;
@@ -111,11 +123,28 @@ __attribute__((constructor)) static void ask(void) { atexit(asked); }
 TELLS = r"""#include <dlfcn.h>
 #include <stdio.h>
 #include <unistd.h>
+#ifdef OF_EXIT
 void exit(int status)
 {
     dprintf(1, "told %d\n", status);
     _exit(status);
 }
+#else
+typedef int function(int, char **, char **);
+static function *program;
+static int wrapped(int argc, char **argv, char **envp)
+{
+    int status = program(argc, argv, envp);
+    dprintf(1, "told %d\n", status);
+    return status;
+}
+int __libc_start_main(function *main, int argc, char **argv, void (*init)(void), void (*fini)(void), void (*loader)(void), void *end)
+{
+    program = main;
+    return ((int (*)(function *, int, char **, void (*)(void), void (*)(void), void (*)(void), void *))dlsym(
+        RTLD_NEXT, "__libc_start_main"))(wrapped, argc, argv, init, fini, loader, end);
+}
+#endif
 """
 WAYS = ["exec", "fork", "fork at the read"]
 
@@ -159,7 +188,9 @@ def test_what_was_not_read_is_given_back(serve, program, tmp_path, way, what, st
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("asks, says", [
     ("atexit(asked)", "asked\n"), ("on_exit(asked_with, NULL)", "asked {status}\n"),
-    ("__cxa_thread_atexit_impl(asked_for_thread, NULL, &__dso_handle)", "asked\n")], ids=["atexit", "on_exit", "of a thread"])
+    ("__cxa_thread_atexit_impl(asked_for_thread, NULL, &__dso_handle)", "asked\n"),
+    ('((int (*)(void (*)(int, void *), void *))dlsym(RTLD_DEFAULT, "on_exit"))(asked_with, NULL)', "asked {status}\n")],
+    ids=["atexit", "on_exit", "of a thread", "found by name"])
 def test_who_asked_is_called(serve, tmp_path, way, how, asks, says):
     if platform.libc_ver()[0] != "glibc":
         pytest.skip("other C libraries have not all of these")
@@ -174,19 +205,32 @@ def test_a_destructor_of_the_program(serve, tmp_path, way):
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_library_that_comes_and_asks(serve, program, tmp_path, way):
+def test_a_library_that_comes_and_asks(serve, tmp_path, way):
     """By itself, and in the place of one that was there at the gate."""
+    program = build(tmp_path, "cc", "opens", PROGRAM, "-DOPENS")
     library = build(tmp_path, "cc", "library.so", LIBRARY, "-shared", "-fPIC")
     assert answer(serve, way, program, "return", "open", library) == "library\n"
     silent = build(tmp_path, "cc", "silent.so", "int nothing;", "-shared", "-fPIC")
     assert answer(serve, way, program, "return", "open", library, silent) == "library\n"
 
 
+@pytest.mark.parametrize("way", ["exec", "fork at the read"])
+def test_what_the_loader_had_to_say_is_left(serve, tmp_path, way):
+    program = build(tmp_path, "cc", "opens", PROGRAM, "-DOPENS")
+    assert answer(serve, way, program, "return", "", "", "/nowhere/none.so") == "an error\n"
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_who_stands_before_the_librarys_exit(serve, program, tmp_path, way):
-    tells = build(tmp_path, "cc", "tells.so", TELLS, "-shared", "-fPIC")
+    tells = build(tmp_path, "cc", "tells.so", TELLS, "-shared", "-fPIC", "-DOF_EXIT")
     assert answer(serve, way, program, "exit", env={"LD_PRELOAD": str(tells)}) == "told 263\n"
     assert answer(serve, way, program, "return", env={"LD_PRELOAD": str(tells)}) == ""
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_who_stands_around_main(serve, program, tmp_path, way):
+    tells = build(tmp_path, "cc", "tells.so", TELLS, "-shared", "-fPIC")
+    assert answer(serve, way, program, "return", env={"LD_PRELOAD": str(tells)}) == "told 7\n"
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64" or platform.libc_ver()[0] != "glibc",
@@ -198,3 +242,5 @@ def test_nothing_is_left_out(serve, program, tmp_path, way, how):
     asks = build(tmp_path, "cc", "asks", PROGRAM, "-DASKS=atexit(asked)")
     assert answer(serve, way, program, how, "watch") == ("wrote\n" if way == "exec" else "")
     assert answer(serve, way, asks, how, "watch") == "wrote\n"
+    # The C library has opened something, which could ask as well.
+    assert answer(serve, way, program, how, "have it opened", "watch") == "wrote\n"

@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import platform
+import resource
 import subprocess
 
 import pytest
@@ -125,4 +126,5 @@ def test_copies_report_on_the_page_table_of_their_stack(serve):
     behind = maps[stack + 1]
     if "[vvar" in behind or "[vdso" in behind:
         pytest.skip(f"the kernel has put something there: {behind}")
-    assert behind.startswith(maps[stack].split()[0].partition("-")[2]) and " rw-s " in behind, behind
+    end = int(maps[stack].split()[0].partition("-")[2], 16)
+    assert behind.startswith(f"{end + resource.getpagesize():x}-") and " rw-s " in behind, "with a page between"

@@ -41,7 +41,7 @@ static void *load(void)
 static int copy_ends(struct fork_handlers *found, const int *number)
 {
     int status;
-    pid_t pid = fork_handlers_fork(found);
+    pid_t pid = fork_handlers_fork(fork_handlers_possible(found));
 
     if (pid == 0)
         _exit(*number);
