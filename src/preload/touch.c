@@ -5,13 +5,14 @@
 #include "sys/child.h"
 
 #include <string.h>
+#include <sys/auxv.h>
 
 #define POPULATE_READ  22 /* MADV_POPULATE_READ, MADV_POPULATE_WRITE: Linux 5.14 */
 #define POPULATE_WRITE 23
 #define RANGES_MAX     48
-/* A worker of a larger one comes to little of it. */
+/* A worker of a larger one comes to little of it. What is brought in for nothing is taken apart at the end, while the client waits. */
 #define WRITTEN_BYTES_MAX (256 * 1024)
-#define CODE_BYTES_MAX    (2 * 1024 * 1024)
+#define CODE_BYTES_MAX    (64 * 1024)
 #define PAGE_BYTES        4096
 #define STACK_BYTES       (2 * PAGE_BYTES)
 
@@ -21,6 +22,9 @@ static struct {
     int advice;
 } ranges[RANGES_MAX];
 static unsigned range_count;
+/* An address in the program, and the end of its mappings as far as they are known, each of which begins where the last one ends. */
+static uintptr_t program_at;
+static uintptr_t program_end;
 static uintptr_t stack_end;
 
 static void note(const char *line, void *data)
@@ -32,7 +36,11 @@ static void note(const char *line, void *data)
     if (*line++ != '-')
         return;
     uintptr_t bytes = lines_hexadecimal(&line) - start;
-    if (strncmp(line, " rw-p ", 6) == 0 && bytes <= WRITTEN_BYTES_MAX && strstr(line, "[stack]") == NULL)
+    if (program_at - start < bytes || start == program_end)
+        program_end = start + bytes;
+    else if (strstr(line, "[heap]") == NULL)
+        return;
+    if (strncmp(line, " rw-p ", 6) == 0 && bytes <= WRITTEN_BYTES_MAX)
         advice = POPULATE_WRITE;
     else if (strncmp(line, " r-xp ", 6) == 0 && bytes <= CODE_BYTES_MAX && strchr(line, '/') != NULL)
         advice = POPULATE_READ;
@@ -46,6 +54,8 @@ static void note(const char *line, void *data)
 void touch_note(const void *written_end)
 {
     range_count = 0;
+    program_at = getauxval(AT_PHDR);
+    program_end = 0;
     stack_end = (uintptr_t)written_end;
     lines_read("/proc/self/maps", note, NULL);
 }
