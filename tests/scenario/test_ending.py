@@ -3,6 +3,7 @@ import platform
 
 import pytest
 
+import forkport
 from test_started import build, started
 
 pytestmark = pytest.mark.no_program
@@ -220,6 +221,7 @@ def test_what_the_loader_had_to_say_is_left(serve, tmp_path, way):
     assert answer(serve, way, program, "return", "", "", "/nowhere/none.so") == "an error\n"
 
 
+@pytest.mark.skipif(forkport.SANITIZED, reason="a sanitizer's runtime is to be the first library, in the server too")
 @pytest.mark.parametrize("way", WAYS)
 def test_who_stands_before_the_librarys_exit(serve, program, tmp_path, way):
     tells = build(tmp_path, "cc", "tells.so", TELLS, "-shared", "-fPIC", "-DOF_EXIT")
@@ -227,6 +229,7 @@ def test_who_stands_before_the_librarys_exit(serve, program, tmp_path, way):
     assert answer(serve, way, program, "return", env={"LD_PRELOAD": str(tells)}) == ""
 
 
+@pytest.mark.skipif(forkport.SANITIZED, reason="a sanitizer's runtime is to be the first library, in the server too")
 @pytest.mark.parametrize("way", WAYS)
 def test_who_stands_around_main(serve, program, tmp_path, way):
     tells = build(tmp_path, "cc", "tells.so", TELLS, "-shared", "-fPIC")
