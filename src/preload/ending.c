@@ -19,7 +19,7 @@ static const char *const registering[] = {
     "dlsym",        "dlvsym", NULL};
 
 static struct {
-    exit_function *real;
+    void *exit;                   /* the next one after ours */
     const struct link_map *first; /* of the objects; NULL: there may be something to do */
     const struct link_map *last;
     FILE *const *streams;
@@ -30,13 +30,12 @@ EXPORTED exit_function exit;
 
 exit_function *ending_exit(void)
 {
-    void *found;
+    exit_function *real;
 
-    if (ending.real == NULL) {
-        found = dlsym(RTLD_NEXT, "exit");
-        memcpy(&ending.real, &found, sizeof(ending.real));
-    }
-    return ending.real;
+    if (ending.exit == NULL)
+        ending.exit = dlsym(RTLD_NEXT, "exit");
+    memcpy(&real, &ending.exit, sizeof(real));
+    return real;
 }
 
 #if defined(__GLIBC__)
@@ -62,8 +61,8 @@ static bool is_of_library(void)
     Dl_info library;
     Dl_info where;
 
-    return dladdr((const void *)ending.streams, &library) != 0 &&
-           dladdr(dlsym(RTLD_NEXT, "exit"), &where) != 0 && where.dli_fbase == library.dli_fbase;
+    return dladdr((const void *)ending.streams, &library) != 0 && dladdr(ending.exit, &where) != 0 &&
+           where.dli_fbase == library.dli_fbase;
 }
 
 static const struct link_map *last_of(const struct link_map *object)

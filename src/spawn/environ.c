@@ -52,7 +52,7 @@ void environ_end(struct environ *of_server)
 
 char **environ_lend(struct environ *of_server)
 {
-    if (of_server->array == NULL || environ != of_server->array || !process_has_one_thread())
+    if (of_server->array == NULL || environ != of_server->array)
         return NULL;
     copy(of_server->saved, environ);
     return environ;

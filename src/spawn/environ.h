@@ -28,7 +28,10 @@ size_t environ_size(const struct environment *environment);
 /* The array is borrowed until environ_end(). */
 void environ_begin(struct environ *of_server, char **array);
 void environ_end(struct environ *of_server);
-/* Where a copy's variables are to be put, until environ_take_back(); NULL: nowhere, and that is not to be called. */
+/*
+ * Where a copy's variables are to be put, until environ_take_back(); NULL: nowhere, and that is not to be called. Only in a
+ * process of one thread and without fork handlers (sys/fork_handlers.h), since both would find them there.
+ */
 char **environ_lend(struct environ *of_server);
 void environ_take_back(struct environ *of_server);
 

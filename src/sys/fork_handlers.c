@@ -12,7 +12,9 @@
 #include <pthread.h>
 #include <string.h>
 
-#define NO_OBJECTS UINT64_C(1469598103934665603)
+/* xxHash (package libxxhash-dev), compiled into this file. */
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 
 /*
  * Of the program or library that this file is linked into, where pthread_atfork() is a part of it if anything in it calls that:
@@ -33,27 +35,15 @@ struct search {
     bool has_both; /* fork() and _Fork() in one object */
 };
 
-/* Bytes after bytes, by FNV-1a. */
-static uint64_t hash(uint64_t sum, const void *bytes, size_t count)
-{
-    const unsigned char *next = bytes;
-
-    for (size_t i = 0; i < count; i++)
-        sum = (sum ^ next[i]) * UINT64_C(1099511628211);
-    return sum;
-}
-
 /* Which objects are loaded. Reading their list writes to no page, as dl_iterate_phdr(3) does. */
 static uint64_t loaded_objects(void)
 {
-    uint64_t sum = NO_OBJECTS;
+    uint64_t sum = 1;
 
     if (&_r_debug == NULL)
         return sum;
-    for (const struct link_map *object = _r_debug.r_map; object != NULL; object = object->l_next) {
-        sum = hash(sum, &object->l_addr, sizeof(object->l_addr));
-        sum = hash(sum, object->l_name, strlen(object->l_name) + 1);
-    }
+    for (const struct link_map *object = _r_debug.r_map; object != NULL; object = object->l_next)
+        sum = XXH3_64bits_withSeed(object->l_name, strlen(object->l_name), sum ^ object->l_addr);
     return sum;
 }
 
