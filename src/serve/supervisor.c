@@ -22,10 +22,13 @@
 #define FLUSH_AGAIN_NS (50 * MS_NS)
 #define PAGE_BYTES     4096
 /*
- * Under load, ends of workers are looked after and the log is written once in this time, rather than for each, which
- * saves a wake-up and several system calls for each. An end or event that comes alone is not kept waiting.
+ * Under load, ends of workers are looked for together: not sooner than BUSY_NS after the last time, in a turn that something else is the
+ * reason for, or else after REST_NS. The log is written once in FLUSH_NS. Both save a wake-up and several system calls for
+ * each. An end or event that comes alone is not kept waiting.
  */
-#define BUSY_NS MS_NS
+#define BUSY_NS  MS_NS
+#define REST_NS  (3 * MS_NS)
+#define FLUSH_NS (5 * MS_NS)
 
 int64_t supervisor_time_ns(struct supervisor *supervisor)
 {
@@ -111,28 +114,47 @@ static void read_signals(struct supervisor *supervisor)
         act_on_signal(supervisor, numbers[i]);
 }
 
+static bool is_busy(const struct supervisor *supervisor)
+{
+    /* With no room left, clients wait for an end. */
+    return loop_now_ns(&supervisor->loop) < supervisor->signals_ns + BUSY_NS &&
+           admit_has_room(&supervisor->admit);
+}
+
+static void rest(struct supervisor *supervisor)
+{
+    loop_timer_set(&supervisor->loop, &supervisor->rest, loop_now_ns(&supervisor->loop) + REST_NS);
+}
+
 static void signal_ready(void *data)
 {
     struct supervisor *supervisor = data;
-    struct loop *loop = &supervisor->loop;
-    int64_t rested_ns = supervisor->signals_ns + BUSY_NS;
 
-    /* With no room left, clients wait for an end. */
-    if (loop_now_ns(loop) >= rested_ns || !admit_has_room(&supervisor->admit)) {
+    if (!is_busy(supervisor)) {
         read_signals(supervisor);
         return;
     }
-    loop_remove(loop, &supervisor->signal_source);
-    loop_timer_set(loop, &supervisor->rest, rested_ns);
+    loop_remove(&supervisor->loop, &supervisor->signal_source);
+    rest(supervisor);
 }
 
+/* As long as several have ended each time, nobody is to wake the server for the next. */
 static void rest_over(void *data)
 {
     struct supervisor *supervisor = data;
+    unsigned live = admit_live(&supervisor->admit);
 
+    loop_timer_clear(&supervisor->loop, &supervisor->rest);
     read_signals(supervisor);
-    if (loop_add(&supervisor->loop, &supervisor->signal_source) < 0)
-        loop_timer_set(&supervisor->loop, &supervisor->rest, loop_now_ns(&supervisor->loop) + BUSY_NS);
+    bool several = admit_live(&supervisor->admit) + 1 < live;
+    if ((several && is_busy(supervisor)) || loop_add(&supervisor->loop, &supervisor->signal_source) < 0)
+        rest(supervisor);
+}
+
+static void rest_turn(struct supervisor *supervisor)
+{
+    if (supervisor->rest.set && !is_busy(supervisor))
+        rest_over(supervisor);
 }
 
 static void stop_ready(void *data)
@@ -164,10 +186,10 @@ static void flush_log(struct supervisor *supervisor)
 
     if (!log_has_unwritten(supervisor->log) || supervisor->flush.set)
         return;
-    if (loop_now_ns(loop) >= supervisor->flushed_ns + BUSY_NS)
+    if (loop_now_ns(loop) >= supervisor->flushed_ns + FLUSH_NS)
         write_log(supervisor);
     else
-        loop_timer_set(loop, &supervisor->flush, supervisor->flushed_ns + BUSY_NS);
+        loop_timer_set(loop, &supervisor->flush, supervisor->flushed_ns + FLUSH_NS);
 }
 
 static enum fp_status watch(struct supervisor *supervisor, struct loop_source *source, int fd,
@@ -313,6 +335,7 @@ __attribute__((noinline)) static enum fp_status run(struct supervisor *superviso
     while (!has_ended(supervisor)) {
         if (loop_turn(&supervisor->loop) < 0)
             return error_set(err, FP_SYSTEM, errno, "wait for", "events");
+        rest_turn(supervisor);
         warm_turn(supervisor);
         CHECK(admit_live(&supervisor->admit) == supervisor->connections.slots.live);
         if (supervisor->phase == PHASE_SERVING && !has_doors(supervisor)) {

@@ -109,14 +109,23 @@ static bool set_identity(const struct child_setup *setup, volatile struct child_
     return setup->uid == 0 || give_up_privileges(setup, report);
 }
 
-/* Beside what else a forked copy runs (spawn/handler.c). */
-__attribute__((hot)) bool child_prepare(const struct child_setup *setup, volatile struct child_report *report)
+/*
+ * With a session the kernel makes a scheduling group, and whoever leads it has to give way to those that wait for its CPU. So a forked
+ * copy makes it before all else, and a program's process after all else (doc/decisions.md). Hot: all of it lies beside what else a
+ * forked copy runs (spawn/handler.c).
+ */
+__attribute__((hot)) static bool make_session(volatile struct child_report *report)
 {
     /* Fails with EPERM for a process that leads a group already, which a new child never does. */
     long result = child_setsid();
-    if (result < 0)
-        return failed(report, CHILD_STEP_SESSION, result);
-    result = set_connection(setup);
+
+    return result >= 0 || failed(report, CHILD_STEP_SESSION, result);
+}
+
+__attribute__((hot)) static bool set_up(const struct child_setup *setup, volatile struct child_report *report)
+{
+    long result = set_connection(setup);
+
     if (result < 0)
         return failed(report, CHILD_STEP_DESCRIPTORS, result);
     result = set_stderr(setup);
@@ -125,19 +134,27 @@ __attribute__((hot)) bool child_prepare(const struct child_setup *setup, volatil
     result = close_others(setup);
     if (result < 0)
         return failed(report, CHILD_STEP_DESCRIPTORS, result);
-    if (!set_identity(setup, report))
-        return false;
-    /* Last, so that no signal can act on a child that is half a worker. */
-    result = reset_signals(setup->default_signals);
-    if (result < 0)
-        return failed(report, CHILD_STEP_SIGNALS, result);
-    return true;
+    return set_identity(setup, report);
+}
+
+/* Last, so that no signal can act on a child that is half a worker. */
+__attribute__((hot)) static bool let_signals(const struct child_setup *setup,
+                                             volatile struct child_report *report)
+{
+    long result = reset_signals(setup->default_signals);
+
+    return result >= 0 || failed(report, CHILD_STEP_SIGNALS, result);
+}
+
+__attribute__((hot)) bool child_prepare(const struct child_setup *setup, volatile struct child_report *report)
+{
+    return make_session(report) && set_up(setup, report) && let_signals(setup, report);
 }
 
 void child_execute(const struct child_setup *setup, const char *path, char *const argv[], char *const envp[],
                    volatile struct child_report *report)
 {
-    if (child_prepare(setup, report))
+    if (set_up(setup, report) && make_session(report) && let_signals(setup, report))
         failed(report, CHILD_STEP_PROGRAM, child_execve(path, argv, envp));
     child_exit(CHILD_FAILED);
 }

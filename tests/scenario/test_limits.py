@@ -288,7 +288,7 @@ def test_program_that_cannot_be_executed(serve, tmp_path):
     assert forkport.cpu_seconds(server.pid) - before < 0.05 + 0.05 * (time.monotonic() - began)
     assert server.stop() == 0
     stop = server.log.wait("stop")
-    # Only now: the log is written within a millisecond of what it says, not before.
+    # Only now: the log is written within milliseconds of what it says, not before.
     assert stop["failed"] >= 5 and stop["failed"] + stop["served"] == len(server.log.find("start"))
 
 

@@ -273,6 +273,46 @@ def test_a_failure_of_one_in_the_queue_is_not_that_of_the_others(serve, strace):
     stop_with_queued(server, 30)
 
 
+# Ends that come one after the other.
+
+def wakeups(server):
+    return int(forkport.status(server.pid, "voluntary_ctxt_switches"))
+
+
+def test_ends_in_a_row_are_looked_for_together(serve):
+    """Not oftener than once a millisecond, whatever comes; and nobody looks for any when there are none left."""
+    server = serve(HERE, "--builtin", "echo")
+    clients = [server.connect() for _ in range(100)]
+    server.log.wait("start", count=len(clients))
+    began, before = time.monotonic(), wakeups(server)
+    for client in clients:
+        client.close()
+        time.sleep(0.0003)
+    server.log.wait("end", count=len(clients))
+    took_ms = (time.monotonic() - began) * 1000
+    assert wakeups(server) - before < 1.7 * took_ms + 10
+    time.sleep(0.05)
+    before = wakeups(server)
+    time.sleep(0.3)
+    assert wakeups(server) - before <= 2
+    assert server.ask(b"still there") == b"still there"
+
+
+@pytest.mark.skipif(forkport.SANITIZED, reason="a sanitized copy takes longer than an end is left alone")
+def test_with_no_room_left_an_end_is_looked_at_at_once(serve):
+    """The next one waits for it."""
+    server = serve(HERE, "--builtin", "echo", "--max", 1)
+    clients = [server.connect() for _ in range(100)]
+    for client in clients:
+        say_and_end(client, b"x")
+    answered = []
+    for client in clients:
+        assert forkport.read_to_end(client) == b"x"
+        answered.append(time.monotonic())
+    # Of so many some found the machine at rest.
+    assert sorted(later - sooner for sooner, later in zip(answered, answered[1:]))[10] < 0.002
+
+
 # A pid that comes again.
 
 def inside(pid):
