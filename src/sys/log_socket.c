@@ -3,6 +3,7 @@
 
 #include "sys/fd.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -19,6 +20,8 @@
 #define PREFIX_LENGTH (sizeof(PREFIX) - 1)
 #define DIGITS        16
 #define NAME_LENGTH   (1 + PREFIX_LENGTH + 2 * DIGITS)
+/* Nobody but us, and who may do all, makes or removes anything here. */
+#define KEPT_IN "/run"
 
 static socklen_t length_of(size_t name_length)
 {
@@ -33,17 +36,56 @@ static void put_digits(char *at, uint64_t number)
         at[i] = hex[number & 15];
 }
 
+static void remove_name(const char *name)
+{
+    char folder[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
+    const char *end = strrchr(name, '/');
+
+    snprintf(folder, sizeof(folder), "%.*s", (int)(end - name), name);
+    unlink(name);
+    rmdir(folder);
+}
+
 void log_socket_close(struct log_socket *log)
 {
     int saved = errno;
 
+    if (log->name[0] != '\0')
+        remove_name(log->name);
+    log->name[0] = '\0';
     fd_close(fd_take(&log->reader));
     fd_close(fd_take(&log->path_fd));
     errno = saved;
 }
 
-/* Binds the reader in a folder that only we can enter, and keeps nothing of both but a descriptor. */
-static int bind_reader(int fd, const char *folder)
+/* One of a server that was killed refuses. */
+static bool is_stale(const char *name)
+{
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
+    FD_AUTO fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+    memcpy(at.sun_path, name, strlen(name));
+    return fd >= 0 && connect(fd, (struct sockaddr *)&at, sizeof(at)) < 0 && errno == ECONNREFUSED;
+}
+
+static void remove_stale(void)
+{
+    char name[sizeof(((struct log_socket *)NULL)->name)];
+    DIR *folder = opendir(KEPT_IN);
+    const struct dirent *entry;
+
+    while (folder != NULL && (entry = readdir(folder)) != NULL) {
+        int length = snprintf(name, sizeof(name), KEPT_IN "/%s/log", entry->d_name);
+        if (length == sizeof(name) - 1 && strncmp(entry->d_name, PREFIX, PREFIX_LENGTH) == 0 &&
+            is_stale(name))
+            remove_name(name);
+    }
+    if (folder != NULL)
+        closedir(folder);
+}
+
+/* Binds the reader in a folder that only we can enter. */
+static int bind_reader(struct log_socket *log, const char *folder)
 {
     struct sockaddr_un name = {.sun_family = AF_UNIX};
     char made[sizeof(name.sun_path) - 8];
@@ -56,12 +98,16 @@ static int bind_reader(int fd, const char *folder)
         return -1;
     snprintf(name.sun_path, sizeof(name.sun_path), "%s/log", made);
     /* The umask, which is every thread's, might keep us out as well. Nobody else can come in before the second. */
-    bool is_bound = chmod(made, 0700) == 0 && bind(fd, (struct sockaddr *)&name, sizeof(name)) == 0 &&
+    bool is_bound = chmod(made, 0700) == 0 &&
+                    bind(log->reader, (struct sockaddr *)&name, sizeof(name)) == 0 &&
                     chmod(name.sun_path, 0700) == 0;
     int path_fd = is_bound ? open(name.sun_path, O_PATH | O_CLOEXEC) : -1;
+    if (path_fd >= 0 && strcmp(folder, KEPT_IN) == 0) {
+        strcpy(log->name, name.sun_path);
+        return path_fd;
+    }
     int saved = errno;
-    unlink(name.sun_path);
-    rmdir(made);
+    remove_name(name.sun_path);
     errno = saved;
     return path_fd;
 }
@@ -73,7 +119,7 @@ static void open_in(struct log_socket *log, const char *folder)
 
     log->reader = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (log->reader >= 0 && setsockopt(log->reader, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) == 0)
-        log->path_fd = bind_reader(log->reader, folder);
+        log->path_fd = bind_reader(log, folder);
     if (log->path_fd < 0)
         log_socket_close(log);
 }
@@ -91,14 +137,15 @@ int log_socket_connect(const struct log_socket *log)
 
 int log_socket_open(struct log_socket *log, uint64_t tag)
 {
-    const char *folders[] = {getenv("TMPDIR"), "/run", "/tmp", "/dev/shm"};
+    const char *folders[] = {KEPT_IN, getenv("TMPDIR"), "/tmp", "/dev/shm"};
 
     *log = (struct log_socket){.reader = -1, .path_fd = -1, .tag = tag};
+    remove_stale();
     for (size_t i = 0; log->path_fd < 0 && i < sizeof(folders) / sizeof(folders[0]); i++) {
         if (folders[i] != NULL && folders[i][0] != '\0')
             open_in(log, folders[i]);
     }
-    /* It is tried at once: without /proc it fails. */
+    /* It is tried at once: elsewhere than in /run it fails without /proc. */
     FD_AUTO tried = log->path_fd >= 0 ? log_socket_connect(log) : -1;
     if (tried >= 0)
         return 0;
@@ -126,7 +173,9 @@ void log_socket_names(const struct log_socket *log, struct log_socket_names *ret
     put_digits(ret_names->own.sun_path + 1 + PREFIX_LENGTH, log->tag);
     ret_names->own_length = length_of(NAME_LENGTH);
     /* Not /proc/self: for each new process the kernel would make the folder's entries anew, which costs more than all the rest. */
-    ret_names->reader_length = put_path(&ret_names->reader, "/proc/%d/fd/%d", (int)getpid(), log->path_fd);
+    ret_names->reader_length =
+        log->name[0] != '\0' ? put_path(&ret_names->reader, "%s", log->name)
+                             : put_path(&ret_names->reader, "/proc/%d/fd/%d", (int)getpid(), log->path_fd);
     ret_names->inside_length = put_path(&ret_names->inside, "/proc/self/fd/%d", log->path_fd);
 }
 

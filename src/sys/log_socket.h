@@ -2,9 +2,9 @@
  *
  * sys/log_socket.h - the socket that workers' standard errors are connected to.
  *
- * A reader, bound to a name in the file system that is gone again before anybody else can use it: only through the descriptor of that
- * name (log_socket.path_fd, by way of /proc) can a socket still be connected to the reader. Each worker has a datagram socket of
- * its own, made in its process (log_socket_make()), so that nothing a worker does to it touches another's, and
+ * A reader, bound to a name in the file system that nobody else can use: in /run it stays, in a folder that only we may enter, until the reader is
+ * closed; elsewhere, where others may take a folder away and put their own in its place, it is gone again at once, and a socket can still be
+ * connected by way of /proc, through the descriptor of that name (log_socket.path_fd), which costs more. Each worker has a datagram socket of its own, made in its process (log_socket_make()), so that nothing a worker does to it touches another's, and
  * bound to a name that says whose it is: the tag of this reader and a number. The kernel gives that name with each datagram,
  * whichever process of the worker sent it and whether that is still there. Nothing is held for a worker in the supervisor.
  *
@@ -26,6 +26,7 @@ struct log_socket {
     int reader;  /* non-blocking; -1: none */
     int path_fd; /* of the reader's name */
     uint64_t tag;
+    char name[sizeof("/run/forkport.XXXXXX/log")]; /* "": it is gone */
 };
 
 /* Where a worker's socket is bound and connected. A plain value, complete but for the number. */
@@ -38,9 +39,12 @@ struct log_socket_names {
     socklen_t inside_length;
 };
 
-/* Makes the reader and proves that it can be connected to. The tag should be nobody else's. */
+/*
+ * Makes the reader and proves that it can be connected to. The tag should be nobody else's. Names in /run of servers that were killed
+ * are removed.
+ */
 int log_socket_open(struct log_socket *log, uint64_t tag);
-/* errno stays as it is. */
+/* Removes the name. errno stays as it is. */
 void log_socket_close(struct log_socket *log);
 /* A socket connected to the reader, without a name: for workers that are told apart by their pids. */
 int log_socket_connect(const struct log_socket *log);
@@ -52,8 +56,8 @@ void log_socket_number(struct log_socket_names *names, uint64_t number);
  * A worker's socket, bound and connected: its number, or a negative errno. Without its name (somebody else has it) it is still connected;
  * whoever reads cannot tell then whose it is. Bare system calls, in the supervisor or a child that has its descriptors.
  *
- * A child that changes its user in the supervisor's memory has the kernel keep that from others (PR_SET_DUMPABLE), and then
- * /proc/PID/fd is closed to the next child, unless it has CAP_SYS_PTRACE; but not its own.
+ * A name can have been removed. A child that changes its user in the supervisor's memory has the kernel keep that from others
+ * (PR_SET_DUMPABLE), and then /proc/PID/fd is closed to the next child, unless it has CAP_SYS_PTRACE; but not its own.
  */
 static inline long log_socket_make(const struct log_socket_names *names)
 {
@@ -63,7 +67,7 @@ static inline long log_socket_make(const struct log_socket_names *names)
         return fd;
     child_call(__NR_bind, fd, (long)&names->own, names->own_length, 0);
     long result = child_call(__NR_connect, fd, (long)&names->reader, names->reader_length, 0);
-    if (result == -EACCES || result == -EPERM)
+    if (result < 0)
         result = child_call(__NR_connect, fd, (long)&names->inside, names->inside_length, 0);
     return result < 0 ? result : fd;
 }

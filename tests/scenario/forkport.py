@@ -113,6 +113,15 @@ def descriptors(pid):
     return len(os.listdir(f"/proc/{pid}/fd"))
 
 
+def log_names(pid):
+    """The name in the file system, if it is there, of the socket that the standard errors of a server's workers are connected to."""
+    names = []
+    for fd in pathlib.Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            names.append(pathlib.Path(os.readlink(fd)))
+    return [name for name in names if name.match("forkport.*/log")]
+
+
 # What a server is started with under strace: LeakSanitizer traces the process itself, which it cannot then.
 TRACED = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0"}
 
@@ -296,10 +305,19 @@ class Server:
         return self.wait(seconds)
 
     def kill(self):
-        """Whatever becomes of a test, nothing of it is left: the server, then its workers."""
-        left = children(self.pid) if self.process.poll() is None else []
+        """Whatever becomes of a test, nothing of it is left: the server, its name in /run, then its workers."""
+        left, names = [], []
+        if self.process.poll() is None:
+            with contextlib.suppress(OSError):
+                left, names = children(self.pid), log_names(self.pid)
         self.process.kill()
         self.process.wait()
+        for name in names:
+            # The next server may have been faster.
+            with contextlib.suppress(OSError):
+                name.unlink()
+            with contextlib.suppress(OSError):
+                name.parent.rmdir()
         for pid in left:
             try:
                 os.kill(pid, signal.SIGKILL)

@@ -4,6 +4,8 @@ import concurrent.futures
 import os
 import signal
 import socket
+import stat
+import subprocess
 import time
 
 import pytest
@@ -306,12 +308,75 @@ def test_how_much_those_write_who_outlive_their_worker(serve):
     assert server.log.find("notice") == []
 
 
+# Where the socket that they come to is.
+
+NO_RUN = ["unshare", "--mount", "sh", "-c", 'mount --bind /run /run && mount -o remount,bind,ro /run && exec "$@"', "sh"]
+
+
+@pytest.fixture(name="elsewhere")
+def elsewhere_():
+    """Before the command of a server that can make nothing in /run, as others than root cannot."""
+    if not os.access("/run", os.W_OK):
+        return []
+    if subprocess.run([*NO_RUN, "true"], stderr=subprocess.DEVNULL, check=False).returncode != 0:
+        pytest.skip("nothing can be mounted")
+    return NO_RUN
+
+
 @pytest.mark.parametrize("kind", ["long", "loop", "nowhere", "empty"])
-def test_a_folder_for_temporary_files_that_does_not_do(serve, tmp_path, kind):
+def test_a_folder_for_temporary_files_that_does_not_do(serve, elsewhere, tmp_path, kind):
     """The socket that the lines come to is then made in another."""
     (tmp_path / "loop").symlink_to("loop")
     (tmp_path / ("d" * 90)).mkdir()
     folders = {"long": tmp_path / ("d" * 90), "loop": tmp_path / "loop", "nowhere": tmp_path / "nowhere", "empty": ""}
-    server = serve(HERE, worker=["sh", "-c", "echo line >&2"], env={**os.environ, "TMPDIR": str(folders[kind])})
+    server = serve(HERE, worker=["sh", "-c", "echo line >&2"], prefix=elsewhere,
+                   env={**os.environ, "TMPDIR": str(folders[kind])})
     server.ask()
     assert server.log.wait("stderr")["text"] == "line"
+    assert server.stop() == 0
+
+
+def test_a_name_for_temporary_files_is_gone_at_once(serve, elsewhere):
+    """Others may be let into that folder."""
+    server = serve(HERE, worker=["sh", "-c", "echo line >&2"], prefix=elsewhere, env={**os.environ, "TMPDIR": "/tmp"})
+    assert not forkport.log_names(server.pid)
+    server.ask()
+    assert server.log.wait("stderr")["text"] == "line"
+
+
+def name_of(server):
+    names = forkport.log_names(server.pid)
+    if not os.access("/run", os.W_OK):
+        pytest.skip("only root may make anything in /run")
+    assert len(names) == 1
+    return names[0]
+
+
+def test_a_name_in_run_is_there_as_long_as_its_server(serve):
+    server = serve(HERE, worker=["sh", "-c", "echo line >&2"])
+    name = name_of(server)
+    assert name.is_socket() and [stat.S_IMODE(path.stat().st_mode) for path in (name, name.parent)] == [0o700, 0o700]
+    assert server.stop() == 0
+    assert not name.parent.exists()
+
+
+def test_a_name_that_somebody_has_removed(serve):
+    server = serve(HERE, worker=["sh", "-c", "echo line >&2"])
+    name = name_of(server)
+    name.unlink()
+    server.ask()
+    assert server.log.wait("stderr")["text"] == "line"
+    assert server.stop() == 0
+    assert not name.parent.exists()
+
+
+def test_names_of_servers_that_were_killed(serve):
+    """The next one removes them, and not that of one that lives."""
+    killed, living = (serve(HERE, worker=["sh", "-c", "echo line >&2"]) for _ in range(2))
+    names = [name_of(server) for server in (killed, living)]
+    killed.process.kill()
+    killed.process.wait()
+    serve(HERE, "--builtin", "echo")
+    assert [name.parent.exists() for name in names] == [False, True]
+    living.ask()
+    assert living.log.wait("stderr")["text"] == "line"
