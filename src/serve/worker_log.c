@@ -231,7 +231,7 @@ static int open_log(struct supervisor *supervisor)
         return -1;
     if (supervisor->config->program != NULL)
         return 0;
-    supervisor->stderr_fd = log_socket_connect(&supervisor->stderr_log);
+    supervisor->stderr_fd = log_socket_share(&supervisor->stderr_log);
     return supervisor->stderr_fd < 0 ? -1 : 0;
 }
 

@@ -46,15 +46,21 @@ static void remove_name(const char *name)
     rmdir(folder);
 }
 
+/* Nobody finds the reader any more. */
+static void lose_name(struct log_socket *log)
+{
+    if (log->name[0] != '\0')
+        remove_name(log->name);
+    log->name[0] = '\0';
+    fd_close(fd_take(&log->path_fd));
+}
+
 void log_socket_close(struct log_socket *log)
 {
     int saved = errno;
 
-    if (log->name[0] != '\0')
-        remove_name(log->name);
-    log->name[0] = '\0';
+    lose_name(log);
     fd_close(fd_take(&log->reader));
-    fd_close(fd_take(&log->path_fd));
     errno = saved;
 }
 
@@ -124,7 +130,7 @@ static void open_in(struct log_socket *log, const char *folder)
         log_socket_close(log);
 }
 
-int log_socket_connect(const struct log_socket *log)
+static int connect_to(const struct log_socket *log)
 {
     struct log_socket_names names;
 
@@ -133,6 +139,15 @@ int log_socket_connect(const struct log_socket *log)
     if (fd < 0 || connect(fd, (struct sockaddr *)&names.reader, names.reader_length) < 0)
         return -1;
     return fd_take(&fd);
+}
+
+int log_socket_share(struct log_socket *log)
+{
+    int fd = connect_to(log);
+
+    if (fd >= 0)
+        lose_name(log);
+    return fd;
 }
 
 int log_socket_open(struct log_socket *log, uint64_t tag)
@@ -146,7 +161,7 @@ int log_socket_open(struct log_socket *log, uint64_t tag)
             open_in(log, folders[i]);
     }
     /* It is tried at once: elsewhere than in /run it fails without /proc. */
-    FD_AUTO tried = log->path_fd >= 0 ? log_socket_connect(log) : -1;
+    FD_AUTO tried = log->path_fd >= 0 ? connect_to(log) : -1;
     if (tried >= 0)
         return 0;
     log_socket_close(log);

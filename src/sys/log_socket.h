@@ -46,8 +46,8 @@ struct log_socket_names {
 int log_socket_open(struct log_socket *log, uint64_t tag);
 /* Removes the name. errno stays as it is. */
 void log_socket_close(struct log_socket *log);
-/* A socket connected to the reader, without a name: for workers that are told apart by their pids. */
-int log_socket_connect(const struct log_socket *log);
+/* A socket connected to the reader, for workers that are told apart by their pids: the only one, the reader's name goes. */
+int log_socket_share(struct log_socket *log);
 void log_socket_names(const struct log_socket *log, struct log_socket_names *ret_names);
 /* Makes the names those of the worker with this number. */
 void log_socket_number(struct log_socket_names *names, uint64_t number);

@@ -169,6 +169,8 @@ def test_child_of_a_worker(serve):
 def test_child_of_a_handler(serve):
     """Handlers share one socket: whose line it is, is known by the session of who wrote it."""
     server = serve(HERE, handler="child")
+    # They share one socket, which is connected; nobody has to find what to connect to.
+    assert not forkport.log_names(server.pid)
     with server.connect() as client:
         said = server.log.wait("stderr", text="a child's")
         start = server.log.wait("start")
