@@ -2,7 +2,7 @@
  *
  * observe/log.h - where events go, without waiting for whoever reads them until the server is over (log_finish()).
  *
- * log_event() renders a line into a ring in memory; log_flush(), called once a turn of the loop (under load once a millisecond), writes what it can
+ * log_event() renders a line into a ring in memory; log_flush(), called once a turn of the loop (under load once in five milliseconds), writes what it can
  * and never blocks: a terminal, pipe or FIFO is opened anew without blocking where the system allows it and written
  * only when it has room where not, a socket is sent to with MSG_DONTWAIT, and a file is written. When the
  * ring is full, or whoever read is gone, events are lost, counted, and a "lost" event says how many as soon as there is

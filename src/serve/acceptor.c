@@ -198,13 +198,23 @@ __attribute__((noinline)) static void say_held(struct supervisor *supervisor,
     supervisor_event(supervisor, &event);
 }
 
-/* Its process is made as soon as those before it have theirs. */
+/* Under load ends are left unread for a moment: what is waited for may be among them. False: there were none. */
+static bool look_for_ends(struct supervisor *supervisor)
+{
+    if (!signals_take(SIGCHLD))
+        return false;
+    reaper_run(supervisor);
+    return true;
+}
+
+/* Its process is made as soon as those before it have theirs; processes that have ended count until they are waited for. */
 static void start_or_hold(struct supervisor *supervisor, struct connection *connection)
 {
     if (supervisor->connections.held_first != SLOT_NONE || !engine_has_room(&supervisor->engine)) {
         connection_enter_held(&supervisor->connections, connection);
         wait_for_engine(supervisor);
-    } else if (!start(supervisor, connection)) {
+    } else if (!start(supervisor, connection) &&
+               !(look_for_ends(supervisor) && start(supervisor, connection))) {
         say_held(supervisor, connection);
         connection_enter_held(&supervisor->connections, connection);
         retry_later(supervisor);
@@ -286,11 +296,8 @@ static void take(struct door *door, const struct accepted *accepted)
 
     fill_pair(door, accepted, &pair);
     enum admit_verdict verdict = admit_take(&supervisor->admit, &pair.foreign, &source, &of_source);
-    /* Under load ends are left unread for a moment: the one that it waits for may be among them. */
-    if (verdict != ADMIT_YES && signals_take(SIGCHLD)) {
-        reaper_run(supervisor);
+    if (verdict != ADMIT_YES && look_for_ends(supervisor))
         verdict = admit_take(&supervisor->admit, &pair.foreign, &source, &of_source);
-    }
     if (verdict != ADMIT_YES) {
         /* Where the others wait in the kernel's queue, this is its end. */
         bool is_end = verdict == ADMIT_FULL && queues_at_max(supervisor);

@@ -23,7 +23,7 @@
 #define PAGE_BYTES     4096
 /*
  * Under load, ends of workers are looked for together: not sooner than BUSY_NS after the last time, in a turn that something else is the
- * reason for, or else after REST_NS. The log is written once in FLUSH_NS. Both save a wake-up and several system calls for
+ * reason for, or else REST_NS after one was announced. The log is written once in FLUSH_NS. Both save a wake-up and several system calls for
  * each. An end or event that comes alone is not kept waiting.
  */
 #define BUSY_NS  MS_NS

@@ -227,6 +227,7 @@ static void ready(void *data)
  */
 static int open_log(struct supervisor *supervisor)
 {
+    log_socket_remove_stale();
     if (log_socket_open(&supervisor->stderr_log, random_seed()) < 0)
         return -1;
     if (supervisor->config->program != NULL)
@@ -250,7 +251,8 @@ enum fp_status worker_log_init(struct supervisor *supervisor, struct fp_error *e
     enum fp_status status =
         error_set(err, FP_SYSTEM, errnum, "make", "the socket of the workers' standard error");
     if (errnum != EMFILE && errnum != ENFILE && err != NULL)
-        error_hint(err, "it needs /proc and a folder for temporary files; --stderr inherit does without");
+        error_hint(err, "it needs to write to /run, or /proc and a folder for temporary files; --stderr "
+                        "inherit does without");
     return status;
 }
 

@@ -111,8 +111,8 @@ static bool set_identity(const struct child_setup *setup, volatile struct child_
 
 /*
  * With a session the kernel makes a scheduling group, and whoever leads it has to give way to those that wait for its CPU. So a forked
- * copy makes it before all else, and a program's process after all else (doc/decisions.md). Hot: all of it lies beside what else a
- * forked copy runs (spawn/handler.c).
+ * copy makes it before all else, and a program's process after all else (doc/decisions.md) but its user: whoever that is could stop
+ * it there, and a stopped child keeps its memory from the next. Hot: all of it lies beside what else a forked copy runs (spawn/handler.c).
  */
 __attribute__((hot)) static bool make_session(volatile struct child_report *report)
 {
@@ -132,29 +132,28 @@ __attribute__((hot)) static bool set_up(const struct child_setup *setup, volatil
     if (result < 0)
         return failed(report, CHILD_STEP_LOG, result);
     result = close_others(setup);
-    if (result < 0)
-        return failed(report, CHILD_STEP_DESCRIPTORS, result);
-    return set_identity(setup, report);
+    return result >= 0 || failed(report, CHILD_STEP_DESCRIPTORS, result);
 }
 
-/* Last, so that no signal can act on a child that is half a worker. */
-__attribute__((hot)) static bool let_signals(const struct child_setup *setup,
-                                             volatile struct child_report *report)
+/* The signals last, so that none can act on a child that is half a worker. */
+__attribute__((hot)) static bool become_worker(const struct child_setup *setup,
+                                               volatile struct child_report *report)
 {
+    if (!set_identity(setup, report))
+        return false;
     long result = reset_signals(setup->default_signals);
-
     return result >= 0 || failed(report, CHILD_STEP_SIGNALS, result);
 }
 
 __attribute__((hot)) bool child_prepare(const struct child_setup *setup, volatile struct child_report *report)
 {
-    return make_session(report) && set_up(setup, report) && let_signals(setup, report);
+    return make_session(report) && set_up(setup, report) && become_worker(setup, report);
 }
 
 void child_execute(const struct child_setup *setup, const char *path, char *const argv[], char *const envp[],
                    volatile struct child_report *report)
 {
-    if (set_up(setup, report) && make_session(report) && let_signals(setup, report))
+    if (set_up(setup, report) && make_session(report) && become_worker(setup, report))
         failed(report, CHILD_STEP_PROGRAM, child_execve(path, argv, envp));
     child_exit(CHILD_FAILED);
 }

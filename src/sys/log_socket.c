@@ -20,7 +20,7 @@
 #define PREFIX_LENGTH (sizeof(PREFIX) - 1)
 #define DIGITS        16
 #define NAME_LENGTH   (1 + PREFIX_LENGTH + 2 * DIGITS)
-/* Nobody but us, and who may do all, makes or removes anything here. */
+/* Where the name stays, if nobody else makes or removes anything there. */
 #define KEPT_IN "/run"
 
 static socklen_t length_of(size_t name_length)
@@ -36,12 +36,16 @@ static void put_digits(char *at, uint64_t number)
         at[i] = hex[number & 15];
 }
 
+static void folder_of(const char *name, char *ret_folder, size_t size)
+{
+    snprintf(ret_folder, size, "%.*s", (int)(strrchr(name, '/') - name), name);
+}
+
 static void remove_name(const char *name)
 {
     char folder[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
-    const char *end = strrchr(name, '/');
 
-    snprintf(folder, sizeof(folder), "%.*s", (int)(end - name), name);
+    folder_of(name, folder, sizeof(folder));
     unlink(name);
     rmdir(folder);
 }
@@ -64,20 +68,35 @@ void log_socket_close(struct log_socket *log)
     errno = saved;
 }
 
-/* One of a server that was killed refuses. */
+/* Is it a folder of ours, or root's, that nobody else may write to? */
+static bool is_safe(const char *folder)
+{
+    struct stat status;
+
+    return lstat(folder, &status) == 0 && S_ISDIR(status.st_mode) &&
+           (status.st_mode & (S_IWGRP | S_IWOTH)) == 0 && (status.st_uid == 0 || status.st_uid == geteuid());
+}
+
+/* Of a server that was killed: its folder is as bind_reader() makes one, and its socket refuses. */
 static bool is_stale(const char *name)
 {
     struct sockaddr_un at = {.sun_family = AF_UNIX};
-    FD_AUTO fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    char folder[sizeof(at.sun_path)];
+    struct stat status;
 
+    folder_of(name, folder, sizeof(folder));
+    if (lstat(folder, &status) < 0 || status.st_mode != (S_IFDIR | 0700) || status.st_uid != geteuid() ||
+        lstat(name, &status) < 0 || !S_ISSOCK(status.st_mode))
+        return false;
+    FD_AUTO fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     memcpy(at.sun_path, name, strlen(name));
     return fd >= 0 && connect(fd, (struct sockaddr *)&at, sizeof(at)) < 0 && errno == ECONNREFUSED;
 }
 
-static void remove_stale(void)
+void log_socket_remove_stale(void)
 {
     char name[sizeof(((struct log_socket *)NULL)->name)];
-    DIR *folder = opendir(KEPT_IN);
+    DIR *folder = is_safe(KEPT_IN) ? opendir(KEPT_IN) : NULL;
     const struct dirent *entry;
 
     while (folder != NULL && (entry = readdir(folder)) != NULL) {
@@ -93,8 +112,9 @@ static void remove_stale(void)
 /* Binds the reader in a folder that only we can enter. */
 static int bind_reader(struct log_socket *log, const char *folder)
 {
-    struct sockaddr_un name = {.sun_family = AF_UNIX};
-    char made[sizeof(name.sun_path) - 8];
+    struct sockaddr_un first = {.sun_family = AF_UNIX};
+    char made[sizeof(first.sun_path) - 8];
+    char name[sizeof(first.sun_path)];
 
     if ((size_t)snprintf(made, sizeof(made), "%s/forkport.XXXXXX", folder) >= sizeof(made)) {
         errno = ENAMETOOLONG;
@@ -102,18 +122,21 @@ static int bind_reader(struct log_socket *log, const char *folder)
     }
     if (mkdtemp(made) == NULL)
         return -1;
-    snprintf(name.sun_path, sizeof(name.sun_path), "%s/log", made);
+    /* Until it is bound it refuses as one of a server that was killed does: so that name is another one. */
+    snprintf(first.sun_path, sizeof(first.sun_path), "%s/new", made);
+    snprintf(name, sizeof(name), "%s/log", made);
     /* The umask, which is every thread's, might keep us out as well. Nobody else can come in before the second. */
     bool is_bound = chmod(made, 0700) == 0 &&
-                    bind(log->reader, (struct sockaddr *)&name, sizeof(name)) == 0 &&
-                    chmod(name.sun_path, 0700) == 0;
-    int path_fd = is_bound ? open(name.sun_path, O_PATH | O_CLOEXEC) : -1;
-    if (path_fd >= 0 && strcmp(folder, KEPT_IN) == 0) {
-        strcpy(log->name, name.sun_path);
+                    bind(log->reader, (struct sockaddr *)&first, sizeof(first)) == 0 &&
+                    chmod(first.sun_path, 0700) == 0 && rename(first.sun_path, name) == 0;
+    int path_fd = is_bound ? open(name, O_PATH | O_CLOEXEC) : -1;
+    if (path_fd >= 0 && strcmp(folder, KEPT_IN) == 0 && is_safe(folder)) {
+        strcpy(log->name, name);
         return path_fd;
     }
     int saved = errno;
-    remove_name(name.sun_path);
+    unlink(first.sun_path);
+    remove_name(name);
     errno = saved;
     return path_fd;
 }
@@ -136,7 +159,8 @@ static int connect_to(const struct log_socket *log)
 
     log_socket_names(log, &names);
     FD_AUTO fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (fd < 0 || connect(fd, (struct sockaddr *)&names.reader, names.reader_length) < 0)
+    if (fd < 0 || (connect(fd, (struct sockaddr *)&names.reader, names.reader_length) < 0 &&
+                   connect(fd, (struct sockaddr *)&names.inside, names.inside_length) < 0))
         return -1;
     return fd_take(&fd);
 }
@@ -155,7 +179,6 @@ int log_socket_open(struct log_socket *log, uint64_t tag)
     const char *folders[] = {KEPT_IN, getenv("TMPDIR"), "/tmp", "/dev/shm"};
 
     *log = (struct log_socket){.reader = -1, .path_fd = -1, .tag = tag};
-    remove_stale();
     for (size_t i = 0; log->path_fd < 0 && i < sizeof(folders) / sizeof(folders[0]); i++) {
         if (folders[i] != NULL && folders[i][0] != '\0')
             open_in(log, folders[i]);

@@ -2,8 +2,8 @@
  *
  * sys/log_socket.h - the socket that workers' standard errors are connected to.
  *
- * A reader, bound to a name in the file system that nobody else can use: in /run it stays, in a folder that only we may enter, until the reader is
- * closed; elsewhere, where others may take a folder away and put their own in its place, it is gone again at once, and a socket can still be
+ * A reader, bound to a name in the file system that nobody else can use: in /run it stays until the reader is closed, in a folder that only we may
+ * enter. Elsewhere, and where others may write to /run, who could put their own in its place, it is gone again at once, and a socket can still be
  * connected by way of /proc, through the descriptor of that name (log_socket.path_fd), which costs more. Each worker has a datagram socket of its own, made in its process (log_socket_make()), so that nothing a worker does to it touches another's, and
  * bound to a name that says whose it is: the tag of this reader and a number. The kernel gives that name with each datagram,
  * whichever process of the worker sent it and whether that is still there. Nothing is held for a worker in the supervisor.
@@ -39,13 +39,12 @@ struct log_socket_names {
     socklen_t inside_length;
 };
 
-/*
- * Makes the reader and proves that it can be connected to. The tag should be nobody else's. Names in /run of servers that were killed
- * are removed.
- */
+/* Makes the reader and proves that it can be connected to. The tag should be nobody else's. */
 int log_socket_open(struct log_socket *log, uint64_t tag);
 /* Removes the name. errno stays as it is. */
 void log_socket_close(struct log_socket *log);
+/* Removes the names that servers which were killed have left in /run. One that was killed before it had one leaves an empty folder. */
+void log_socket_remove_stale(void);
 /* A socket connected to the reader, for workers that are told apart by their pids: the only one, the reader's name goes. */
 int log_socket_share(struct log_socket *log);
 void log_socket_names(const struct log_socket *log, struct log_socket_names *ret_names);

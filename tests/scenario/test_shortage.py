@@ -220,6 +220,28 @@ def test_a_user_that_has_no_processes_left(serve, root):
     forkport.until(is_served, "a connection to be served")
 
 
+@pytest.mark.no_program
+def test_processes_that_have_ended_make_room(serve, root, public_forkport):
+    """They count until they are waited for, and under load that is put off for a moment: not when there is no other left."""
+    def be_bounded():
+        resource.setrlimit(resource.RLIMIT_NPROC, (8, 8))
+        os.setgroups([])
+        os.setgid(54324)
+        os.setuid(54324)
+
+    server = serve(HERE, "--builtin", "echo", program=public_forkport, log=False, preexec=be_bounded)
+
+    def ask(_):
+        began = time.monotonic()
+        assert server.ask(b"x") == b"x"
+        return time.monotonic() - began
+
+    with concurrent.futures.ThreadPoolExecutor(6) as clients:
+        waits = sorted(clients.map(ask, range(300)))
+    # One that is held is tried again later each time, up to a second.
+    assert waits[-10] < 0.3, waits[-10:]
+
+
 def test_held_connection_at_the_end(serve, strace, engine):
     """With --drain 0 nobody waits for a process that cannot be made; what becomes of its client is said."""
     needs_a_process(engine)

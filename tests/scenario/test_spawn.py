@@ -1,6 +1,8 @@
 """How processes are come by when something is amiss, each test with engines of its own."""
+import collections
 import fcntl
 import os
+import re
 import resource
 import shutil
 import signal
@@ -275,6 +277,21 @@ def test_a_worker_that_has_no_group_of_its_own_yet_is_ended_too(serve, strace):
         server.log.wait("start")
         assert server.stop() == 0
     assert server.log.wait("end")["signal"] == "TERM", "not only by SIGKILL, five seconds later"
+
+
+def test_whoever_the_worker_is_to_be_cannot_stop_it_before(serve, strace, root, tmp_path):
+    """Making a session it gives way to others: as that user it could be stopped there, and keep its launch pad for ever."""
+    trace = tmp_path / "trace"
+    server = serve(HERE, "--user", "nobody", worker=["cat"], env=forkport.TRACED,
+                   prefix=["strace", "-D", "-f", "-o", trace, "-e", "trace=setsid,setresuid,execve"])
+    assert server.ask(b"x") == b"x"
+    assert server.stop() == 0
+    calls = collections.defaultdict(list)
+    for line in trace.read_text().splitlines():
+        if call := re.match(r"(\d+) +(\w+)\(", line):
+            calls[call[1]].append(call[2])
+    firsts = [list(dict.fromkeys(of_one)) for of_one in calls.values() if "setresuid" in of_one and "execve" in of_one]
+    assert firsts and all(first == ["setsid", "setresuid", "execve"] for first in firsts), firsts
 
 
 def test_a_program_is_found_without_a_path_to_search(serve):

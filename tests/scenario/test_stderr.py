@@ -2,6 +2,7 @@
 import collections
 import concurrent.futures
 import os
+import pathlib
 import signal
 import socket
 import stat
@@ -344,6 +345,48 @@ def test_a_name_for_temporary_files_is_gone_at_once(serve, elsewhere):
     assert not forkport.log_names(server.pid)
     server.ask()
     assert server.log.wait("stderr")["text"] == "line"
+
+
+def other_run(mode, script=":"):
+    """Before the command of a server that has a /run of its own, of that mode."""
+    run = f'mount -t tmpfs -o mode={mode} tmpfs /run && {{ {script}; }} && exec "$@"'
+    return ["unshare", "--mount", "sh", "-c", run, "sh"]
+
+
+@pytest.mark.parametrize("mode", ["1777", "0777", "0775"])
+def test_a_run_that_others_may_write_to(serve, root, elsewhere, mode):
+    """They could put their own in the place of the name."""
+    server = serve(HERE, worker=["sh", "-c", "echo line >&2"], prefix=other_run(mode))
+    assert elsewhere and not forkport.log_names(server.pid)
+    server.ask()
+    assert server.log.wait("stderr")["text"] == "line"
+
+
+@pytest.mark.no_program
+@pytest.mark.parametrize("make", [
+    "mkdir -m 700 /run/forkport.public && echo precious >/run/forkport.public/log",
+    "mkdir -m 700 /run/forkport.public && mkfifo /run/forkport.public/log",
+    "mkdir -m 700 /run/folder && echo precious >/run/folder/log && ln -s folder /run/forkport.public",
+    "mkdir -m 755 /run/forkport.public && {socket}",
+    "mkdir -m 700 /run/forkport.public && {socket} && chown 1 /run/forkport.public",
+])
+def test_what_is_no_name_of_a_killed_server_stays(serve, root, elsewhere, make):
+    """A socket that nobody has open any more, in a folder of ours that nobody else may enter: nothing but that is removed."""
+    dead = "python3 -c 'import socket; socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).bind(\"/run/forkport.public/log\")'"
+    server = serve(HERE, "--builtin", "echo", prefix=other_run("0755", make.format(socket=dead)))
+    assert elsewhere and pathlib.Path(f"/proc/{server.pid}/root/run/forkport.public/log").lstat()
+
+
+def test_one_that_is_made_meanwhile_is_not_one_of_a_killed_server(serve, strace, elsewhere, tmp_path):
+    """It is bound by another name before it has that one."""
+    trace = tmp_path / "trace"
+    server = serve(HERE, worker=["cat"], env=forkport.TRACED, prefix=["strace", "-D", "-o", trace, "-e", "trace=bind,rename"])
+    if not elsewhere:
+        pytest.skip("only root may make anything in /run")
+    name = name_of(server)
+    assert server.stop() == 0
+    calls = [line for line in trace.read_text().splitlines() if str(name.parent) in line]
+    assert len(calls) == 2 and calls[0].startswith("bind(") and str(name) not in calls[0] and calls[1].startswith("rename(")
 
 
 def name_of(server):
