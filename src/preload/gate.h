@@ -23,6 +23,8 @@ bool gate_is_ahead(enum template_gate kind);
 bool gate_can_fork(void);
 /* Is this a worker, that a gate was passed in? */
 bool gate_is_behind(void);
+/* In the template, before its gate: it becomes something else, and leaves. In others nothing. */
+void gate_give_up(void);
 /* The supervisor may ask by the signal, which has this handler. */
 void gate_can_be_probed(uintptr_t handler);
 void gate_open(void);

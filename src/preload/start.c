@@ -6,6 +6,7 @@
  * function of ours in the place of main(), and goes on with the library's.
  */
 #include "preload/ending.h"
+#include "preload/executes.h"
 #include "preload/finish.h"
 #include "preload/gate.h"
 #include "preload/reads.h"
@@ -24,6 +25,7 @@ __attribute__((visibility("default")))
 start_function __libc_start_main; /* NOLINT: the name is the C library's */
 
 #pragma weak reads_open
+#pragma weak executes_open
 
 extern char **environ;
 
@@ -39,8 +41,10 @@ __attribute__((constructor)) static void loaded(void)
     was_here = true;
     gate_open();
     /* Not in the library for gate main. */
-    if (reads_open != NULL)
+    if (reads_open != NULL) {
+        executes_open();
         reads_open();
+    }
 }
 
 static int call_main(int argc, char **argv, char **envp)

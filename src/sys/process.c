@@ -92,7 +92,7 @@ void process_signal_one(pid_t pid, int number)
 
 void process_kill(pid_t pid)
 {
-    process_signal_one(pid, SIGKILL);
+    process_signal(pid, SIGKILL);
 }
 
 bool process_is_child(pid_t pid)
