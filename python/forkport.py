@@ -256,6 +256,9 @@ def _parse(words):
         word, *words = words
         if word == "--":
             break
+        if word in ("-h", "--help"):
+            print(f"{USAGE}\n\nRuns a script in Python, started once and forked for each connection; forkport-python(1) tells more.")
+            sys.exit(0)
         name, equals, value = word.partition("=")
         if name != "--import":
             raise _Usage(f"there is no option {word}")

@@ -91,7 +91,7 @@ bool address_is_multicast(const struct address *address)
 void address_hint_bind(int errnum, struct fp_error *err)
 {
     if (errnum == EADDRNOTAVAIL)
-        error_hint(err, "no interface of this host has that address");
+        error_hint(err, "no interface of this host has that address, or not yet");
     else if (errnum == EACCES)
         error_hint(err, "ports below net.ipv4.ip_unprivileged_port_start need CAP_NET_BIND_SERVICE");
 }

@@ -18,30 +18,30 @@
 #define EXPORTED __attribute__((visibility("default")))
 
 /* NAME, its parameters, its arguments. */
-#define EXECUTES(CALL)                                                                                         \
-    CALL(execve, (const char *path, char *const argv[], char *const envp[]), (path, argv, envp))               \
-    CALL(execv, (const char *path, char *const argv[]), (path, argv))                                          \
-    CALL(execvp, (const char *file, char *const argv[]), (file, argv))                                         \
-    CALL(execvpe, (const char *file, char *const argv[], char *const envp[]), (file, argv, envp))              \
-    CALL(fexecve, (int fd, char *const argv[], char *const envp[]), (fd, argv, envp))                          \
-    CALL(execveat, (int folder, const char *path, char *const argv[], char *const envp[], int flags),          \
+#define EXECUTES(CALL)                                                                                \
+    CALL(execve, (const char *path, char *const argv[], char *const envp[]), (path, argv, envp))      \
+    CALL(execv, (const char *path, char *const argv[]), (path, argv))                                 \
+    CALL(execvp, (const char *file, char *const argv[]), (file, argv))                                \
+    CALL(execvpe, (const char *file, char *const argv[], char *const envp[]), (file, argv, envp))     \
+    CALL(fexecve, (int fd, char *const argv[], char *const envp[]), (fd, argv, envp))                 \
+    CALL(execveat, (int folder, const char *path, char *const argv[], char *const envp[], int flags), \
          (folder, path, argv, envp, flags))
 
 static void find_real(void);
 
-#define CALL(name, parameters, arguments)  \
-    static int(*real_##name) parameters;   \
-    EXPORTED int name parameters;          \
-    int name parameters                    \
-    {                                      \
-        gate_give_up();                    \
-        if (real_##name == NULL)           \
-            find_real();                   \
-        if (real_##name == NULL) {         \
-            errno = ENOSYS;                \
-            return -1;                     \
-        }                                  \
-        return real_##name arguments;      \
+#define CALL(name, parameters, arguments) \
+    static int(*real_##name) parameters;  \
+    EXPORTED int name parameters;         \
+    int name parameters                   \
+    {                                     \
+        gate_give_up();                   \
+        if (real_##name == NULL)          \
+            find_real();                  \
+        if (real_##name == NULL) {        \
+            errno = ENOSYS;               \
+            return -1;                    \
+        }                                 \
+        return real_##name arguments;     \
     }
 EXECUTES(CALL)
 #undef CALL
@@ -75,21 +75,21 @@ static void fill_arguments(char **argv, const char *first, size_t count, va_list
 }
 
 /* Those that take a list, each by the one that takes an array. */
-#define OF_A_LIST(name, call, rest)                                          \
-    EXPORTED int name(const char *path, const char *first, ...);             \
-    int name(const char *path, const char *first, ...)                       \
-    {                                                                        \
-        va_list arguments;                                                   \
-                                                                             \
-        va_start(arguments, first);                                          \
-        size_t count = count_arguments(first, &arguments);                   \
-        va_end(arguments);                                                   \
-        char **argv = __builtin_alloca((count + 1) * sizeof(*argv));         \
-        va_start(arguments, first);                                          \
-        fill_arguments(argv, first, count, &arguments);                      \
-        int result = call rest;                                              \
-        va_end(arguments);                                                   \
-        return result;                                                       \
+#define OF_A_LIST(name, call, rest)                                  \
+    EXPORTED int name(const char *path, const char *first, ...);     \
+    int name(const char *path, const char *first, ...)               \
+    {                                                                \
+        va_list arguments;                                           \
+                                                                     \
+        va_start(arguments, first);                                  \
+        size_t count = count_arguments(first, &arguments);           \
+        va_end(arguments);                                           \
+        char **argv = __builtin_alloca((count + 1) * sizeof(*argv)); \
+        va_start(arguments, first);                                  \
+        fill_arguments(argv, first, count, &arguments);              \
+        int result = call rest;                                      \
+        va_end(arguments);                                           \
+        return result;                                               \
     }
 OF_A_LIST(execl, execv, (path, argv))
 OF_A_LIST(execlp, execvp, (path, argv))

@@ -168,9 +168,16 @@ static fp_handler *handler_of(const struct fp_server *server)
     return server->config.builtin != NULL ? builtin_find(server->config.builtin) : server->handler;
 }
 
+static bool has_nothing(const struct fp_server *server)
+{
+    return server->config.program == NULL && server->config.builtin == NULL && server->handler == NULL;
+}
+
 static enum fp_status check(const struct fp_server *server, struct fp_error *err)
 {
-    enum fp_status status = options_check(&server->config, server->handler != NULL, err);
+    /* Where there is nothing yet, it can only be a handler. */
+    enum fp_status status =
+        options_check(&server->config, server->handler != NULL || has_nothing(server), err);
 
     if (status != FP_OK)
         return status;
@@ -239,6 +246,16 @@ static const char *service_name(const struct fp_server *server)
     return slash != NULL ? slash + 1 : config->program[0];
 }
 
+/* A terminal, whose user has not said that it takes none (no-color.org). */
+static bool takes_colour(int fd)
+{
+    const char *refusal = getenv("NO_COLOR");
+    const char *terminal = getenv("TERM");
+
+    return (refusal == NULL || refusal[0] == '\0') && (terminal == NULL || strcmp(terminal, "dumb") != 0) &&
+           fd_is_terminal(fd) > 0;
+}
+
 static enum fp_status open_log(struct fp_server *server, struct log *log, struct fp_error *err)
 {
     const struct config *config = &server->config;
@@ -251,7 +268,7 @@ static enum fp_status open_log(struct fp_server *server, struct log *log, struct
         status = log_open_file(log, config->log_file, form, err);
     else if (server->sink != NULL)
         log_open_sink(log, server->sink, server->sink_data, form);
-    else if (form == EVENT_FORM_TEXT && fd_is_terminal(server->log_fd))
+    else if (form == EVENT_FORM_TEXT && takes_colour(server->log_fd))
         status = log_open_fd(log, server->log_fd, EVENT_FORM_COLOUR, err);
     else
         status = log_open_fd(log, server->log_fd, form, err);
@@ -301,13 +318,21 @@ static enum fp_status run(struct fp_server *server, struct log *log, struct fp_e
     return status;
 }
 
+static enum fp_status nothing_to_run(struct fp_error *err)
+{
+    return error_reason(err, error_set(err, FP_USAGE, 0, "serve", "%s", ""),
+                        "a handler, a program or a builtin is expected");
+}
+
 static enum fp_status open_and_run(struct fp_server *server, struct fp_error *err)
 {
     struct log *log = memory_map_private(sizeof(*log));
 
     if (log == NULL)
         return error_set(err, FP_SYSTEM, errno, "make", "the log");
-    enum fp_status status = fp_server_open(server, err);
+    enum fp_status status = has_nothing(server) ? nothing_to_run(err) : FP_OK;
+    if (status == FP_OK)
+        status = fp_server_open(server, err);
     if (status == FP_OK)
         status = open_log(server, log, err);
     if (status == FP_OK) {

@@ -265,7 +265,7 @@ def test_from_a_port_in_use_is_69(server, listen, connect):
 def test_from_an_address_of_nobody_is_69(server, connect):
     assert finish(connect("--from", "192.0.2.1:0", server.address)) == (
         69, b"", "forkport: cannot connect from 192.0.2.1:0: Cannot assign requested address "
-                 "(no interface of this host has that address)\n")
+                 "(no interface of this host has that address, or not yet)\n")
 
 
 def test_from_a_port_of_root_is_77(host):

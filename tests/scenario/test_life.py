@@ -563,9 +563,12 @@ def test_closed_log_reader_does_no_harm(serve):
 
 
 def test_colour_on_a_terminal_only(serve):
-    for kind, coloured in (("terminal", True), ("pipe", False)):
+    """And of those on none whose user wants none."""
+    plain = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "TERM")}
+    for kind, more, coloured in (("terminal", {}, True), ("terminal", {"NO_COLOR": "", "TERM": "xterm"}, True), ("pipe", {}, False),
+                                 ("terminal", {"NO_COLOR": "1"}, False), ("terminal", {"TERM": "dumb"}, False)):
         reader, writer = log_reader(kind)
-        server = serve("127.0.0.1:0", worker=["cat"], log=False, stderr=writer)
+        server = serve("127.0.0.1:0", worker=["cat"], log=False, stderr=writer, env={**plain, **more})
         os.close(writer)
         server.ask(b"x")
         assert server.stop() == 0

@@ -248,6 +248,12 @@ def test_modules_that_are_asked_for_are_loaded_before(script):
     assert script.run(text, way="fork", options=["--import=json,heavy", "--"])[0] == b"False\n"
 
 
+@pytest.mark.parametrize("word", ["-h", "--help"])
+def test_help(word):
+    done = forkport.subprocess.run([RUNNER, word], capture_output=True, text=True, timeout=forkport.DEADLINE, check=False)
+    assert done.returncode == 0 and done.stdout.startswith("usage: forkport-python") and done.stderr == ""
+
+
 @pytest.mark.parametrize("words", [[], ["--import"], ["--no"]])
 def test_usage(words):
     done = forkport.subprocess.run([RUNNER, *words], capture_output=True, text=True, timeout=forkport.DEADLINE, check=False)

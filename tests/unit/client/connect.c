@@ -312,7 +312,7 @@ static void test_connects_from(void **state)
     assert_int_equal(err.errnum, EADDRNOTAVAIL);
     assert_string_equal(err.operation, "connect from");
     assert_string_equal(err.what, "192.0.2.1:0");
-    assert_string_equal(err.hint, "no interface of this host has that address");
+    assert_string_equal(err.hint, "no interface of this host has that address, or not yet");
 
     from.count = 1;
     choices[0] = parsed("[::1]:0");
@@ -340,7 +340,7 @@ static void test_tells_what_was_tried_of_several(void **state)
     assert_string_equal(err.hint, "the server has 2 addresses, this one got furthest");
     choice = parsed("192.0.2.1:0");
     assert_int_equal(open_one(&servers, &from, 0, &fd, &pair, &err), FP_UNAVAILABLE);
-    assert_string_equal(err.hint, "no interface of this host has that address");
+    assert_string_equal(err.hint, "no interface of this host has that address, or not yet");
     close(bound);
 }
 

@@ -107,10 +107,25 @@ static void test_program_without_a_name(void **state)
     assert_int_equal(fp_server_program(server, none, &err), FP_USAGE);
     assert_int_equal(err.status, FP_USAGE);
     assert_int_equal(fp_server_program(server, none, NULL), FP_USAGE);
-    assert_int_equal(fp_server_open(server, NULL), FP_USAGE);
+    assert_int_equal(fp_server_run(server, &err), FP_USAGE);
+    assert_string_equal(err.reason, "a handler, a program or a builtin is expected");
+    assert_null(fp_server_pair(server, 0));
     assert_int_equal(fp_server_program(server, some, NULL), FP_OK);
     assert_int_equal(fp_server_open(server, NULL), FP_OK);
     fp_server_free(server);
+}
+
+static void test_a_handler_is_given_when_it_is_open(void **state)
+{
+    struct visit visit = {.server = make(NULL), .clients = 1};
+
+    (void)state;
+    assert_int_equal(fp_server_open(visit.server, NULL), FP_OK);
+    assert_non_null(fp_server_pair(visit.server, 0));
+    fp_server_handler(visit.server, hello, NULL);
+    assert_int_equal(run(&visit), FP_OK);
+    assert_string_equal(visit.heard, "hello\n");
+    fp_server_free(visit.server);
 }
 
 static void test_runs_once(void **state)
@@ -560,6 +575,7 @@ int main(void)
         cmocka_unit_test(test_buffered_output_is_not_the_clients),
         cmocka_unit_test(test_buffered_input_is_not_the_handlers),
         cmocka_unit_test(test_program_without_a_name),
+        cmocka_unit_test(test_a_handler_is_given_when_it_is_open),
         cmocka_unit_test(test_runs_once),
         cmocka_unit_test(test_nothing_is_set_once_it_is_open),
         cmocka_unit_test(test_opened_again_after_a_failure),
