@@ -4,6 +4,7 @@
 #include "preload/lines.h"
 #include "sys/child.h"
 
+#include <stdbool.h>
 #include <string.h>
 #include <sys/auxv.h>
 
@@ -15,6 +16,8 @@
 #define CODE_BYTES_MAX    (64 * 1024)
 #define PAGE_BYTES        4096
 #define STACK_BYTES       (2 * PAGE_BYTES)
+/* Between a program's segments, where they are laid out for pages of 64 KiB (arm64). */
+#define GAP_BYTES (128 * 1024)
 
 static struct {
     uintptr_t start;
@@ -22,7 +25,7 @@ static struct {
     int advice;
 } ranges[RANGES_MAX];
 static unsigned range_count;
-/* An address in the program, and the end of its mappings as far as they are known, each of which begins where the last one ends. */
+/* An address in the program, and the end of its mappings as far as they are known, each of which begins not far behind the last one. */
 static uintptr_t program_at;
 static uintptr_t program_end;
 static uintptr_t stack_end;
@@ -36,7 +39,8 @@ static void note(const char *line, void *data)
     if (*line++ != '-')
         return;
     uintptr_t bytes = lines_hexadecimal(&line) - start;
-    if (program_at - start < bytes || start == program_end)
+    bool is_next = program_end != 0 && start - program_end < GAP_BYTES && strstr(line, "[heap]") == NULL;
+    if (program_at - start < bytes || is_next)
         program_end = start + bytes;
     else if (strstr(line, "[heap]") == NULL)
         return;

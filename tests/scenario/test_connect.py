@@ -595,6 +595,14 @@ def test_a_full_disk_is_said(server, connect):
     assert client.stderr.read() == b"forkport: cannot write standard output: No space left on device\n"
 
 
+def test_no_device_is_asked_for_that_nobody_named(server, strace, tmp_path):
+    """The kernel would have a module looked for, and be waited for."""
+    trace = tmp_path / "trace"
+    done = subprocess.run(["strace", "-o", trace, "-e", "trace=ioctl", FORKPORT, "connect", server.address, "--", "true"],
+                          env={**os.environ, "ASAN_OPTIONS": "detect_leaks=0"}, stderr=subprocess.DEVNULL, timeout=forkport.DEADLINE, check=False)
+    assert done.returncode == 0 and "SIOCGIFINDEX" not in trace.read_text()
+
+
 def test_a_disk_that_fails_at_the_end_is_said(server, strace, tmp_path):
     """As a network's does, which takes what it is given, and says at the close that it has no room for it."""
     output = tmp_path / "output"

@@ -1,9 +1,11 @@
 """Workers that are started ahead of their connections: how many wait, who replaces them, and that no connection is lost."""
 import os
 import pathlib
+import re
 import resource
 import signal
 import socket
+import subprocess
 import time
 
 import pytest
@@ -41,6 +43,29 @@ def templates(server):
 
 def wait_for(server, count):
     forkport.until(lambda: len(waiting(server)) == count, f"{count} to wait")
+
+
+@pytest.mark.skipif(forkport.SANITIZED, reason="the program would have to be sanitized too")
+@pytest.mark.parametrize("alignment", [0x1000, 0x10000])
+def test_what_one_that_waits_brings_in(serve, strace, tmp_path, alignment):
+    """The program's variables, wherever its segments lie: where they are laid out for larger pages there are gaps between them."""
+    (tmp_path / "says.c").write_text("""
+        #include <stdio.h>
+        #include <unistd.h>
+        int set = 1, unset[2000];
+        int main(void)
+        {
+            char text[80];
+            return write(1, text, (size_t)sprintf(text, "%p %p", (void *)&set, (void *)&unset[1999])) < 0;
+        }""")
+    subprocess.run(["cc", f"-Wl,-z,max-page-size={alignment}", "-o", tmp_path / "says", tmp_path / "says.c"], check=True)
+    trace = tmp_path / "trace"
+    server = serve(HERE, *POOL, "--pool-min", 1, "--pool-max", 1, worker=[tmp_path / "says"], env=forkport.TRACED,
+                   prefix=["strace", "-D", "-f", "-o", trace, "-e", "trace=madvise"])
+    forkport.until(lambda: waiting(server), "a worker to wait")
+    addresses = [int(word, 16) for word in server.ask().split()]
+    ranges = [(int(at, 16), int(size)) for at, size in re.findall(r"madvise\((0x\w+), (\d+), MADV_POPULATE_WRITE", trace.read_text())]
+    assert len(addresses) == 2 and all(any(at <= address < at + size for at, size in ranges) for address in addresses), (addresses, ranges)
 
 
 def test_as_many_wait_as_were_asked_for(start):

@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import time
+import timeit
 
 import pytest
 
@@ -309,8 +310,9 @@ def test_with_no_room_left_an_end_is_looked_at_at_once(serve):
     for client in clients:
         assert forkport.read_to_end(client) == b"x"
         answered.append(time.monotonic())
-    # Of so many some found the machine at rest.
-    assert sorted(later - sooner for sooner, later in zip(answered, answered[1:]))[10] < 0.002
+    # Of so many some found the machine at rest. One that is slow itself would tell nothing.
+    lone = min(timeit.repeat(lambda: server.ask(b"x"), repeat=10, number=1))
+    assert sorted(later - sooner for sooner, later in zip(answered, answered[1:]))[10] < max(0.002, 2 * lone)
 
 
 # A pid that comes again.
