@@ -599,7 +599,7 @@ def test_no_device_is_asked_for_that_nobody_named(server, strace, tmp_path):
     """The kernel would have a module looked for, and be waited for."""
     trace = tmp_path / "trace"
     done = subprocess.run(["strace", "-o", trace, "-e", "trace=ioctl", FORKPORT, "connect", server.address, "--", "true"],
-                          env={**os.environ, "ASAN_OPTIONS": "detect_leaks=0"}, stderr=subprocess.DEVNULL, timeout=forkport.DEADLINE, check=False)
+                          env={**os.environ, "ASAN_OPTIONS": "detect_leaks=0"}, stderr=subprocess.DEVNULL, timeout=DEADLINE, check=False)
     assert done.returncode == 0 and "SIOCGIFINDEX" not in trace.read_text()
 
 
