@@ -17,7 +17,7 @@ import time
 
 import pytest
 
-from forkport import DEADLINE, FORKPORT, NOBODY, TRACED, children, until
+from forkport import DEADLINE, FORKPORT, NOBODY, TRACED, children, descriptors, until
 
 CONNECTIONS = 5000
 COMMON = ["proto", "state", "local", "foreign", "pair", "cookie", "inode", "uid", "device", "processes"]
@@ -412,6 +412,8 @@ def test_service_of_a_copy_of_the_server_and_of_what_waits_for_it(serve):
     server = serve("127.0.0.1:0", "--builtin", "echo", "--max", 1)
     with server.connect() as first, server.connect() as second:
         until(lambda: len(children(server.pid)) == 1)
+        # Until then the connection changes hands, maybe while its holder is looked for.
+        until(lambda: descriptors(children(server.pid)[0]) == 3)
         found = until(lambda: (lambda r: r if [row["owner"] for row in r.values()].count("waiting") == 1 else None)(
             rows(f"local::{server.port}")))
         assert {row.get("service") for row in found.values()} == {"echo"}
