@@ -36,16 +36,22 @@ static void put_digits(char *at, uint64_t number)
         at[i] = hex[number & 15];
 }
 
-static void folder_of(const char *name, char *ret_folder, size_t size)
+/* Of a name with a slash, which is no longer than one of a socket. */
+static void folder_of(const char *name, char ret_folder[sizeof(((struct sockaddr_un *)NULL)->sun_path)])
 {
-    snprintf(ret_folder, size, "%.*s", (int)(strrchr(name, '/') - name), name);
+    size_t length = strlen(name);
+
+    while (length > 0 && name[--length] != '/')
+        ;
+    memcpy(ret_folder, name, length);
+    ret_folder[length] = '\0';
 }
 
 static void remove_name(const char *name)
 {
     char folder[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
 
-    folder_of(name, folder, sizeof(folder));
+    folder_of(name, folder);
     unlink(name);
     rmdir(folder);
 }
@@ -84,7 +90,7 @@ static bool is_stale(const char *name)
     char folder[sizeof(at.sun_path)];
     struct stat status;
 
-    folder_of(name, folder, sizeof(folder));
+    folder_of(name, folder);
     if (lstat(folder, &status) < 0 || status.st_mode != (S_IFDIR | 0700) || status.st_uid != geteuid() ||
         lstat(name, &status) < 0 || !S_ISSOCK(status.st_mode))
         return false;
