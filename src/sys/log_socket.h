@@ -2,9 +2,10 @@
  *
  * sys/log_socket.h - the socket that workers' standard errors are connected to.
  *
- * A reader, bound to a name in the file system that nobody else can use: in /run it stays until the reader is closed, in a folder that only we may
- * enter. Elsewhere, and where others may write to /run, who could put their own in its place, it is gone again at once, and a socket can still be
- * connected by way of /proc, through the descriptor of that name (log_socket.path_fd), which costs more. Each worker has a datagram socket of its own, made in its process (log_socket_make()), so that nothing a worker does to it touches another's, and
+ * A reader, bound to a name in the file system that nobody else can use: in /run it stays until the reader is closed, in a folder that
+ * only we may enter. Elsewhere, and where others may write to /run, who could put their own in its place, it is gone again at once, and a
+ * socket can still be connected by way of /proc, through the descriptor of that name (log_socket.path_fd), which costs more. Each worker
+ * has a datagram socket of its own, made in its process (log_socket_make()), so that nothing a worker does to it touches another's, and
  * bound to a name that says whose it is: the tag of this reader and a number. The kernel gives that name with each datagram,
  * whichever process of the worker sent it and whether that is still there. Nothing is held for a worker in the supervisor.
  *
