@@ -114,6 +114,11 @@ static void format_ipv4(const uint8_t bytes[4], struct text *text)
     }
 }
 
+uint32_t address_interface(const struct address *address)
+{
+    return address->device[0] != '\0' ? if_nametoindex(address->device) : 0;
+}
+
 /* The index stands for a scope whose interface is gone, or has a name that would break the notation. */
 static void format_scope(uint32_t scope, struct text *text)
 {

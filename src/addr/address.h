@@ -46,6 +46,11 @@ bool address_is_broadcast(const struct address *address);
 bool address_is_multicast(const struct address *address);
 /* Can it stand in the notation as the name of a device? (Linux allows stranger names than that.) */
 bool address_is_device_name(const char *name, size_t length);
+/*
+ * The index of the device that it names; 0: it names none, or one that is not there (errno). Of none the kernel is not asked: for root it
+ * would have a module of that name looked for (modprobe(8)), and be waited for.
+ */
+uint32_t address_interface(const struct address *address);
 
 /* Why bind(2) has refused an address: sets the hint of err where one is known. */
 void address_hint_bind(int errnum, struct fp_error *err);

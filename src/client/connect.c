@@ -110,19 +110,13 @@ static void keep_contradiction(struct race *race, const struct address *server, 
     error_reason(&race->best, FP_USAGE, "they name different devices");
 }
 
-/* Of no device 0, without asking the kernel: root's question for a name that is none has a module looked for (modprobe(8)). */
-static uint32_t index_of(const char *device)
-{
-    return device[0] != '\0' ? if_nametoindex(device) : 0;
-}
-
 /*
  * Do the ends name two devices? Scopes count as such only where the kernel has refused them: one may be that of a port
  * of the device (VRF).
  */
 static bool devices_contradict(const struct address *server, const struct address *from, bool with_scopes)
 {
-    const uint32_t named[] = {index_of(server->device), index_of(from->device), server->scope, from->scope};
+    const uint32_t named[] = {address_interface(server), address_interface(from), server->scope, from->scope};
     uint32_t first = 0;
 
     for (size_t i = 0; i < (with_scopes ? 4 : 2); i++) {

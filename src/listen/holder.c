@@ -157,7 +157,7 @@ static void write_hint(struct diag_socket *socket, struct fp_error *err)
 void holder_hint(const struct address *address, struct fp_error *err)
 {
     struct diag_socket found = {.state = 0};
-    uint32_t interface = address->device[0] != '\0' ? if_nametoindex(address->device) : address->scope;
+    uint32_t interface = address->device[0] != '\0' ? address_interface(address) : address->scope;
 
     FD_AUTO fd = netlink_open();
     if (fd < 0)

@@ -91,7 +91,7 @@ static enum fp_status open_one(const struct address *address, uint32_t backlog, 
         !address_is_wildcard(&wanted) && (wanted.scope != 0 || !address_needs_scope(&wanted));
     ret_listener->proto = wanted.family == AF_UNSPEC ? "tcp46" : wanted.family == AF_INET ? "tcp4" : "tcp6";
     ret_listener->pair = (struct pair){.local = wanted, .foreign = {.family = AF_UNSPEC}};
-    ret_listener->interface = wanted.device[0] != '\0' ? if_nametoindex(wanted.device) : 0;
+    ret_listener->interface = address_interface(&wanted);
     ret_listener->fd = fd_take(&fd);
     return FP_OK;
 }

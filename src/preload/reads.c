@@ -21,6 +21,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/select.h>
@@ -36,8 +37,12 @@
 
 #define EXPORTED __attribute__((visibility("default")))
 
-/* NAME, what it returns, its parameters, its arguments, whether it waits for descriptor 0, or is about the connection. */
-#define READS(CALL)                                                                                        \
+/*
+ * NAME, what it returns, its parameters, its arguments, whether there is a gate before it: where it waits for descriptor 0, or is about the
+ * connection. A program that executes another one before its gate is no template: without our library what comes then would read from what
+ * stands for the connection, where nobody ever writes, and go on.
+ */
+#define CALLS(CALL)                                                                                        \
     CALL(read, ssize_t, (int fd, void *to, size_t size), (fd, to, size), fd == 0)                          \
     CALL(__read_chk, ssize_t, (int fd, void *to, size_t size, size_t room), (fd, to, size, room), fd == 0) \
     CALL(readv, ssize_t, (int fd, const struct iovec *to, int count), (fd, to, count), fd == 0)            \
@@ -95,7 +100,16 @@
     CALL(shutdown, int, (int fd, int how), (fd, how), is_about_connection(fd))                             \
     CALL(pthread_create, int,                                                                              \
          (pthread_t * thread, const pthread_attr_t *how, void *(*start)(void *), void *data),              \
-         (thread, how, start, data), true)
+         (thread, how, start, data), true)                                                                 \
+    CALL(execve, int, (const char *path, char *const argv[], char *const envp[]), (path, argv, envp),      \
+         gives_up())                                                                                       \
+    CALL(execv, int, (const char *path, char *const argv[]), (path, argv), gives_up())                     \
+    CALL(execvp, int, (const char *file, char *const argv[]), (file, argv), gives_up())                    \
+    CALL(execvpe, int, (const char *file, char *const argv[], char *const envp[]), (file, argv, envp),     \
+         gives_up())                                                                                       \
+    CALL(fexecve, int, (int fd, char *const argv[], char *const envp[]), (fd, argv, envp), gives_up())     \
+    CALL(execveat, int, (int folder, const char *path, char *const argv[], char *const envp[], int flags), \
+         (folder, path, argv, envp, flags), gives_up())
 
 static bool waits_in_epoll(int fd)
 {
@@ -131,6 +145,12 @@ static bool is_about_connection(int fd)
     return gate_is_ahead(TEMPLATE_GATE_READ) && standard_is_connection(fd);
 }
 
+static bool gives_up(void)
+{
+    gate_give_up();
+    return false;
+}
+
 static inline void pass(bool waits)
 {
     if (waits && gate_is_ahead(TEMPLATE_GATE_READ))
@@ -152,9 +172,47 @@ static void find_real(void);
     }
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wpedantic" /* that parameter */
-READS(CALL)
+CALLS(CALL)
 #pragma GCC diagnostic pop
 #undef CALL
+
+/* Of the arguments after `first`, the terminating null pointer not counted. */
+static size_t count_arguments(const char *first, va_list *arguments)
+{
+    size_t count = 0;
+
+    for (const char *at = first; at != NULL; at = va_arg(*arguments, const char *))
+        count++;
+    return count;
+}
+
+/* `first`, and so many of `arguments`, where there is room for one more. */
+static void fill_arguments(char **argv, const char *first, size_t count, va_list *arguments)
+{
+    for (size_t i = 0; i <= count; i++)
+        argv[i] = i == 0 ? (char *)first : va_arg(*arguments, char *);
+}
+
+/* Those that take a list, each by the one of ours that takes an array: the C library's own would not lead there. */
+#define OF_A_LIST(name, call, rest)                                  \
+    EXPORTED int name(const char *path, const char *first, ...);     \
+    int name(const char *path, const char *first, ...)               \
+    {                                                                \
+        va_list arguments;                                           \
+                                                                     \
+        va_start(arguments, first);                                  \
+        size_t count = count_arguments(first, &arguments);           \
+        va_end(arguments);                                           \
+        char **argv = __builtin_alloca((count + 1) * sizeof(*argv)); \
+        va_start(arguments, first);                                  \
+        fill_arguments(argv, first, count, &arguments);              \
+        int result = call rest;                                      \
+        va_end(arguments);                                           \
+        return result;                                               \
+    }
+OF_A_LIST(execl, execv, (path, argv))
+OF_A_LIST(execlp, execvp, (path, argv))
+OF_A_LIST(execle, execve, (path, argv, va_arg(arguments, char **)))
 
 /* For programs that know of it: here, and nowhere later. Whether this is a worker that came out of a gate. */
 EXPORTED int fp_gate(void);
@@ -172,7 +230,7 @@ static void find_real(void)
         void *found = dlsym(RTLD_NEXT, #name);         \
         memcpy(&real_##name, &found, sizeof(found));   \
     } while (0);
-    READS(CALL)
+    CALLS(CALL)
 #undef CALL
 }
 

@@ -6,7 +6,6 @@
  * function of ours in the place of main(), and goes on with the library's.
  */
 #include "preload/ending.h"
-#include "preload/executes.h"
 #include "preload/finish.h"
 #include "preload/gate.h"
 #include "preload/reads.h"
@@ -25,7 +24,6 @@ __attribute__((visibility("default")))
 start_function __libc_start_main; /* NOLINT: the name is the C library's */
 
 #pragma weak reads_open
-#pragma weak executes_open
 
 extern char **environ;
 
@@ -41,10 +39,8 @@ __attribute__((constructor)) static void loaded(void)
     was_here = true;
     gate_open();
     /* Not in the library for gate main. */
-    if (reads_open != NULL) {
-        executes_open();
+    if (reads_open != NULL)
         reads_open();
-    }
 }
 
 static int call_main(int argc, char **argv, char **envp)

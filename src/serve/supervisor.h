@@ -58,7 +58,7 @@ struct supervisor {
     struct loop_timer drain;
     struct loop_timer flush;
     int64_t flushed_ns;
-    struct loop_timer rest;  /* set: signals are left unread until then */
+    struct loop_timer rest;  /* set: signals are left unread, until then at the latest */
     int64_t signals_ns;      /* when they were read last */
     struct loop_timer warm;  /* when the engine is to be looked after */
     struct loop_timer retry; /* of held connections, or of a crowded engine */

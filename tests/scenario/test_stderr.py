@@ -316,13 +316,18 @@ def test_how_much_those_write_who_outlive_their_worker(serve):
 NO_RUN = ["unshare", "--mount", "sh", "-c", 'mount --bind /run /run && mount -o remount,bind,ro /run && exec "$@"', "sh"]
 
 
+@pytest.fixture(name="mounts")
+def mounts_():
+    if subprocess.run([*NO_RUN, "true"], stderr=subprocess.DEVNULL, check=False).returncode != 0:
+        pytest.skip("nothing can be mounted")
+
+
 @pytest.fixture(name="elsewhere")
-def elsewhere_():
+def elsewhere_(request):
     """Before the command of a server that can make nothing in /run, as others than root cannot."""
     if not os.access("/run", os.W_OK):
         return []
-    if subprocess.run([*NO_RUN, "true"], stderr=subprocess.DEVNULL, check=False).returncode != 0:
-        pytest.skip("nothing can be mounted")
+    request.getfixturevalue("mounts")
     return NO_RUN
 
 
@@ -354,10 +359,10 @@ def other_run(mode, script=":"):
 
 
 @pytest.mark.parametrize("mode", ["1777", "0777", "0775"])
-def test_a_run_that_others_may_write_to(serve, root, elsewhere, mode):
+def test_a_run_that_others_may_write_to(serve, mounts, mode):
     """They could put their own in the place of the name."""
     server = serve(HERE, worker=["sh", "-c", "echo line >&2"], prefix=other_run(mode))
-    assert elsewhere and not forkport.log_names(server.pid)
+    assert not forkport.log_names(server.pid)
     server.ask()
     assert server.log.wait("stderr")["text"] == "line"
 
@@ -370,19 +375,17 @@ def test_a_run_that_others_may_write_to(serve, root, elsewhere, mode):
     "mkdir -m 755 /run/forkport.public && {socket}",
     "mkdir -m 700 /run/forkport.public && {socket} && chown 1 /run/forkport.public",
 ])
-def test_what_is_no_name_of_a_killed_server_stays(serve, root, elsewhere, make):
+def test_what_is_no_name_of_a_killed_server_stays(serve, mounts, make):
     """A socket that nobody has open any more, in a folder of ours that nobody else may enter: nothing but that is removed."""
     dead = "python3 -c 'import socket; socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).bind(\"/run/forkport.public/log\")'"
     server = serve(HERE, "--builtin", "echo", prefix=other_run("0755", make.format(socket=dead)))
-    assert elsewhere and pathlib.Path(f"/proc/{server.pid}/root/run/forkport.public/log").lstat()
+    assert pathlib.Path(f"/proc/{server.pid}/root/run/forkport.public/log").lstat()
 
 
-def test_one_that_is_made_meanwhile_is_not_one_of_a_killed_server(serve, strace, elsewhere, tmp_path):
+def test_one_that_is_made_meanwhile_is_not_one_of_a_killed_server(serve, strace, tmp_path):
     """It is bound by another name before it has that one."""
     trace = tmp_path / "trace"
     server = serve(HERE, worker=["cat"], env=forkport.TRACED, prefix=["strace", "-D", "-o", trace, "-e", "trace=bind,rename"])
-    if not elsewhere:
-        pytest.skip("only root may make anything in /run")
     name = name_of(server)
     assert server.stop() == 0
     calls = [line for line in trace.read_text().splitlines() if str(name.parent) in line]

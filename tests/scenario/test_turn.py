@@ -292,10 +292,9 @@ def test_ends_in_a_row_are_looked_for_together(serve):
     server.log.wait("end", count=len(clients))
     took_ms = (time.monotonic() - began) * 1000
     assert wakeups(server) - before < 1.7 * took_ms + 10
-    time.sleep(0.05)
     before = wakeups(server)
-    time.sleep(0.3)
-    assert wakeups(server) - before <= 2
+    time.sleep(0.3)  # of nothing, in which it would look a hundred times
+    assert wakeups(server) - before <= 10
     assert server.ask(b"still there") == b"still there"
 
 
