@@ -234,10 +234,9 @@ static void become_worker(const struct template_order_head *order, bool before_m
 
     child_setsid();
     child_call(__NR_close, gate.control, 0, 0, 0);
-    if (thread->robust_list != NULL)
-        child_call(__NR_set_robust_list, (long)thread->robust_list, (long)thread->robust_bytes, 0, 0);
-    if (thread->cleared != thread->tid)
-        child_call(__NR_set_tid_address, (long)thread->cleared, 0, 0, 0);
+    thread_tell_robust_list(&thread->known);
+    if (thread->known.cleared != thread->tid)
+        child_call(__NR_set_tid_address, (long)thread->known.cleared, 0, 0, 0);
     handlers_in_worker();
     if (order->variables == 0) {
         /* Made ahead of its connection. */
@@ -266,15 +265,11 @@ static void become_worker(const struct template_order_head *order, bool before_m
 static long fork_worker(int32_t *answer)
 {
     const struct image_thread *thread = &gate.thread;
-    long flags = CLONE_PARENT | CLONE_PARENT_SETTID | CLONE_CHILD_SETTID;
+    unsigned long flags = CLONE_PARENT | CLONE_PARENT_SETTID;
 
-    if (thread->cleared == thread->tid)
+    if (thread->known.cleared == thread->tid)
         flags |= CLONE_CHILD_CLEARTID;
-#if defined(__x86_64__)
-    return child_call5(__NR_clone, flags, 0, (long)answer, (long)thread->tid, 0);
-#else
-    return child_call5(__NR_clone, flags, 0, (long)answer, 0, (long)thread->tid);
-#endif
+    return thread_fork(flags, answer, thread->tid);
 }
 
 /* Until the supervisor closes its end. Returns in workers only, with a canary. */
@@ -387,11 +382,10 @@ static bool can_continue(void)
 {
     const struct image_thread *thread = &gate.thread;
 
-    if (thread->robust_list != NULL &&
-        child_call(__NR_set_robust_list, (long)thread->robust_list, (long)thread->robust_bytes, 0, 0) != 0)
+    if (thread_tell_robust_list(&thread->known) != 0)
         return false;
-    if (thread->cleared != thread->tid &&
-        child_call(__NR_set_tid_address, (long)thread->cleared, 0, 0, 0) <= 0)
+    if (thread->known.cleared != thread->tid &&
+        child_call(__NR_set_tid_address, (long)thread->known.cleared, 0, 0, 0) <= 0)
         return false;
     /* The first of a namespace of processes: with its end the namespace ends, and there is no second one. */
     return child_call(__NR_getpid, 0, 0, 0, 0) != 1;

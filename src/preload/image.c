@@ -12,9 +12,6 @@
 #include <sys/wait.h>
 #include <time.h>
 
-#ifndef PR_GET_TID_ADDRESS
-#define PR_GET_TID_ADDRESS 40
-#endif
 /* Where in the C library's description of a thread its number can stand. */
 #define THREAD_BYTES 2048
 
@@ -54,13 +51,9 @@ void image_thread(struct image_thread *ret_thread)
 {
     int number = (int)child_call(__NR_gettid, 0, 0, 0, 0);
 
-    memset(ret_thread, 0, sizeof(*ret_thread));
-    child_call(__NR_prctl, PR_GET_TID_ADDRESS, (long)&ret_thread->cleared, 0, 0);
-    child_call(__NR_get_robust_list, 0, (long)&ret_thread->robust_list, (long)&ret_thread->robust_bytes, 0);
-    if (ret_thread->cleared != NULL && *ret_thread->cleared == number)
-        ret_thread->tid = ret_thread->cleared;
-    else
-        ret_thread->tid = search_thread_number(number);
+    thread_ask(&ret_thread->known);
+    int *cleared = ret_thread->known.cleared;
+    ret_thread->tid = cleared != NULL && *cleared == number ? cleared : search_thread_number(number);
 }
 
 static void note_threads(const char *line, void *data)

@@ -12,15 +12,14 @@
 #define PRELOAD_IMAGE_H
 
 #include "sys/memory.h"
+#include "sys/thread.h"
 #include "wire/template_message.h"
 
 #include <stdbool.h>
 
 struct image_thread {
-    int *tid;          /* in the C library's memory; NULL: not found */
-    int *cleared;      /* by the kernel at the thread's end */
-    void *robust_list; /* head, or NULL */
-    unsigned long robust_bytes;
+    struct thread_known known;
+    int *tid; /* in the C library's memory; NULL: not found */
 };
 
 void image_thread(struct image_thread *ret_thread);

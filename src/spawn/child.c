@@ -27,29 +27,32 @@ static long close_others(const struct child_setup *setup)
     return child_close_range(first, ~0U);
 }
 
+/* The log's socket has the number that the connection had, should it be the last one. */
+static long make_log_socket(const struct child_setup *setup)
+{
+    unsigned old = (unsigned)setup->socket_fd;
+    long result = old > 2 ? child_close_range(old, old) : 0;
+
+    return result < 0 ? result : log_socket_make(&setup->log);
+}
+
 /* Before the identity changes, since only ours may connect to the log. */
 static long set_stderr(const struct child_setup *setup)
 {
     long fd = setup->stderr_fd;
 
     if (setup->to_log)
-        fd = log_socket_make(&setup->log);
+        fd = make_log_socket(setup);
     else if (fd < 0)
         return 0;
     return fd < 0 ? fd : child_move((int)fd, 2);
 }
 
-/* The connection becomes 0 and 1, and its old number is free for what is opened next, should it be the last one. */
 static long set_connection(const struct child_setup *setup)
 {
-    unsigned old = (unsigned)setup->socket_fd;
     long result = child_move(setup->socket_fd, 0);
 
-    if (result >= 0)
-        result = child_move(0, 1);
-    if (result >= 0 && old > 2 && setup->stderr_fd != setup->socket_fd)
-        result = child_close_range(old, old);
-    return result;
+    return result < 0 ? result : child_move(0, 1);
 }
 
 static long reset_signals(uint64_t signals)

@@ -169,7 +169,7 @@ IN_COPY static pid_t fork_copy(struct engine *engine, const struct spawn_request
         .number = request->connection,
         .pair_text = environment_pair(environment, copy->envp),
     };
-    pid_t pid = fork_handlers_fork(copy->has_fork_handlers);
+    pid_t pid = fork_handlers_fork(&engine->fork_handlers, copy->has_fork_handlers);
     if (pid == 0)
         run_copy(copy);
     if (lent != NULL)

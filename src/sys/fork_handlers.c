@@ -8,8 +8,11 @@
 
 #if defined(__GLIBC__) && __GLIBC_PREREQ(2, 34)
 
+#include <errno.h>
 #include <link.h>
+#include <linux/futex.h>
 #include <pthread.h>
+#include <signal.h>
 #include <string.h>
 
 /* xxHash (package libxxhash-dev), compiled into this file. */
@@ -73,6 +76,14 @@ static int look(struct dl_phdr_info *object, size_t size, void *data)
     return 0;
 }
 
+/* glibc has the thread's number where the kernel clears it. */
+static void look_at_thread(struct thread_known *ret_thread)
+{
+    thread_ask(ret_thread);
+    if (ret_thread->cleared != NULL && *ret_thread->cleared != child_call(__NR_gettid, 0, 0, 0, 0))
+        ret_thread->cleared = NULL;
+}
+
 bool fork_handlers_possible(struct fork_handlers *found)
 {
     if (!process_has_one_thread())
@@ -82,14 +93,35 @@ bool fork_handlers_possible(struct fork_handlers *found)
         struct search search = {0};
         dl_iterate_phdr(look, &search);
         found->objects = objects;
+        look_at_thread(&found->thread);
         found->possible = pthread_atfork != NULL || search.registers || !search.has_both;
     }
     return found->possible;
 }
 
-pid_t fork_handlers_fork(bool are_possible)
+/* Robust locks that are held are not the copy's: the C library has a list of its own behind the kernel's, which it begins anew. */
+static bool holds_none(const struct thread_known *thread)
 {
-    return are_possible ? fork() : _Fork();
+    const struct robust_list_head *held = thread->robust_list;
+
+    return held == NULL || held->list.next == &held->list;
+}
+
+__attribute__((hot)) pid_t fork_handlers_fork(const struct fork_handlers *found, bool are_possible)
+{
+    /* The copy may not have what was found. */
+    const struct thread_known thread = found->thread;
+
+    if (are_possible)
+        return fork();
+    if (thread.cleared == NULL || !holds_none(&thread))
+        return _Fork();
+    long pid = thread_fork(CLONE_CHILD_CLEARTID | SIGCHLD, NULL, thread.cleared);
+    if (pid == 0)
+        thread_tell_robust_list(&thread);
+    if (pid < 0)
+        errno = (int)-pid;
+    return pid < 0 ? -1 : (pid_t)pid;
 }
 
 #else
@@ -100,8 +132,9 @@ bool fork_handlers_possible(struct fork_handlers *found)
     return true;
 }
 
-pid_t fork_handlers_fork(bool are_possible)
+pid_t fork_handlers_fork(const struct fork_handlers *found, bool are_possible)
 {
+    (void)found;
     (void)are_possible;
     return fork();
 }
