@@ -3,8 +3,10 @@
 
 #include "spawn/exec.h"
 #include "spawn/handler.h"
+#include "sys/fd.h"
 #include "sys/loop.h"
 #include "sys/memory.h"
+#include "sys/pinned.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -28,7 +30,7 @@ static void drop_templates(struct engine *engine, int64_t end_ns)
 
 enum fp_status engine_init(struct engine *engine, const struct spawn_plan *plan, struct fp_error *err)
 {
-    *engine = (struct engine){.plan = plan};
+    *engine = (struct engine){.plan = plan, .pinned_fd = -1};
     if (plan->path != NULL && plan->forks) {
         engine->templates = memory_map_private(sizeof(*engine->templates));
         if (engine->templates == NULL)
@@ -57,11 +59,19 @@ size_t engine_stack_size(const struct engine *engine)
 void engine_begin(struct engine *engine, char **memory)
 {
     environ_begin(&engine->environ, memory);
+    fork_handlers_possible(&engine->fork_handlers);
+    /* One byte stands for its page. */
+    const struct iovec written[] = {
+        {.iov_base = memory, .iov_len = 1},
+        {.iov_base = engine->fork_handlers.thread.cleared, .iov_len = 1},
+    };
+    engine->pinned_fd = (int)pinned_make(written, written[1].iov_base != NULL ? 2 : 1);
 }
 
 void engine_end(struct engine *engine)
 {
     environ_end(&engine->environ);
+    fd_close(fd_take(&engine->pinned_fd));
 }
 
 void engine_done(struct engine *engine)

@@ -39,6 +39,7 @@ struct engine {
     /* Of the handler engine; texts of its environment, until it is known how many bytes they are. */
     struct fork_handlers fork_handlers;
     struct environ environ;
+    int pinned_fd; /* -1: no page is */
     char texts[ENVIRONMENT_TEXT_SIZE];
 };
 
@@ -52,7 +53,8 @@ bool engine_is_warm(const struct engine *engine);
 bool engine_has_room(const struct engine *engine);
 /*
  * Around all starts: what copies of this process need of memory that they have anyway, which is on the stack of who serves. So many
- * pointers; 0: nothing, and then it shall not begin.
+ * pointers; 0: nothing, and then it shall not begin. The pages that this process and each copy write to are pinned (sys/pinned.h): that of
+ * the pointers, and that of the thread's number.
  */
 size_t engine_stack_size(const struct engine *engine);
 void engine_begin(struct engine *engine, char **memory);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "spawn/handler.h"
 
+#include "sys/child.h"
 #include "sys/process.h"
 #include "sys/resolve.h"
 #include "sys/signals.h"
@@ -134,16 +135,16 @@ IN_COPY __attribute__((noreturn, noinline)) static void run_copy(struct copy *co
 {
     __asm__ volatile(NO_CALLER);
     if (!child_prepare(&copy->plan.setup, copy->report))
-        process_exit(CHILD_FAILED);
+        child_exit(CHILD_FAILED);
     if (environ != copy->envp)
         environ = copy->envp;
     if (copy->plan.path == NULL)
-        process_exit(call_handler(copy) & 255);
+        child_exit(call_handler(copy) & 255);
     add_name(copy);
     process_execute(copy->plan.path, copy->plan.argv, copy->envp);
     copy->report->errnum = errno;
     copy->report->step = CHILD_STEP_PROGRAM;
-    process_exit(CHILD_FAILED);
+    child_exit(CHILD_FAILED);
 }
 
 /* With the worker's variables in their place for as long as that takes. */

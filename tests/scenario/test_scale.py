@@ -72,9 +72,10 @@ def test_in_a_row(serve, options, worker, arguments):
     assert (stop["served"], stop["refused"], stop["failed"]) == (MANY, 0, 0)
 
 
-def faults_of_copies(serve, **env):
+def faults_of_copies(serve, preexec=None, **env):
     """Page faults of the server for each connection, and of the copy that serves it."""
-    server = serve(HERE, "--builtin", "echo", "--log", "text", "--log-file", "/dev/null", log=False, env={**os.environ, **env})
+    server = serve(HERE, "--builtin", "echo", "--log", "text", "--log-file", "/dev/null", log=False, preexec=preexec,
+                   env={**os.environ, **env})
 
     def faults():
         with open(f"/proc/{server.pid}/stat", encoding="utf-8") as file:
@@ -94,6 +95,27 @@ def test_a_copy_costs_the_server_few_pages(serve):
     assert faults_of_copies(serve)[0] < 3
 
 
+def may_pin():
+    """Does the kernel let this user have an io_uring? Then a unit's test of it was not skipped."""
+    told = subprocess.run([forkport.BUILD / "tests/unit/unit-sys-pinned"], check=False, text=True, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT).stdout
+    return "[       OK ] test_two_ranges" in told
+
+
+IO_URING_SETUP = 425  # of x86-64 and arm64
+KILLED_FOR_IT = forkport.filtering((0x20, 0, 0, 0), (0x15, 0, 1, IO_URING_SETUP), (0x06, 0, 0, 0x80000000), (0x06, 0, 0, 0x7fff0000))
+
+
+def test_pages_that_both_write_to_are_copied_by_the_fork(serve):
+    """Pinned ones (sys/pinned.h). With a filter of system calls, which may kill for it, they are copied when they are written to."""
+    if not may_pin():
+        pytest.skip("no io_uring may be had here")
+    pinned, ordinary = (
+        [min(faults) for faults in zip(*(faults_of_copies(serve, preexec=preexec) for _ in range(3)))]
+        for preexec in (None, KILLED_FOR_IT))
+    assert pinned[0] < 0.5 <= ordinary[0] and pinned[1] < ordinary[1] - 1.5
+
+
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries do not say whether there are threads")
 def test_a_copy_writes_to_few_pages(serve):
     """Not to where the C library keeps environ, nor, where nobody wants to know of forks, to what fork(3) keeps of that."""
@@ -110,7 +132,7 @@ def test_a_copy_writes_to_few_pages(serve):
 def test_who_wants_to_know_of_forks_is_found(tmp_path, linked):
     """In a program that has all in itself too, where there is no table to be read."""
     fixtures = pathlib.Path(__file__).parents[1] / "fixtures"
-    command = ["cc", *linked, "-iquote", fixtures.parents[1] / "src", "-o", tmp_path / "registered", fixtures / "registered.c"]
+    command = ["cc", "-D_GNU_SOURCE", *linked, "-iquote", fixtures.parents[1] / "src", "-o", tmp_path / "registered", fixtures / "registered.c"]
     library = forkport.BUILD / "libcore.a"
     if linked and subprocess.run(["cc", "-print-file-name=libc.a"], stdout=subprocess.PIPE, check=True).stdout == b"libc.a\n":
         pytest.skip("there is no static C library")

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: MIT */
+#include "sys/pinned.h"
+
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum { OF_CHILD = 'c', OF_PARENT = 'p', OF_BOTH = 'b' };
+
+static char *map_page(void)
+{
+    char *page = mmap(NULL, 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    assert_ptr_not_equal(page, MAP_FAILED);
+    *page = OF_BOTH;
+    return page;
+}
+
+/* How many faults it takes to write there. */
+static long faults_to_write(volatile char *at, char what)
+{
+    struct rusage before;
+    struct rusage after;
+
+    getrusage(RUSAGE_SELF, &before);
+    getrusage(RUSAGE_SELF, &before);
+    *at = what;
+    getrusage(RUSAGE_SELF, &after);
+    return after.ru_minflt - before.ru_minflt;
+}
+
+/* How many faults a copy has in writing there, where it finds what was there when it was made, and this process afterwards. */
+static void write_both(char *at, long *ret_in_copy, long *ret_here)
+{
+    int go[2];
+    char byte = 0;
+    int status;
+
+    assert_int_equal(pipe(go), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        long faults = read(go[0], &byte, 1) == 1 && *at == OF_BOTH ? faults_to_write(at, OF_CHILD) : 100;
+        _exit((int)faults);
+    }
+    *ret_here = faults_to_write(at, OF_PARENT);
+    assert_int_equal(write(go[1], &byte, 1), 1);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    *ret_in_copy = WEXITSTATUS(status);
+    assert_int_equal(*at, OF_PARENT);
+    *at = OF_BOTH;
+    close(go[0]);
+    close(go[1]);
+}
+
+/* Where no io_uring may be had there is nothing to be seen. */
+static long pin(char *at)
+{
+    const struct iovec one = {.iov_base = at, .iov_len = 1};
+    long fd = pinned_make(&one, 1);
+
+    if (fd == -EPERM || fd == -ENOSYS || fd == -EACCES || fd == -ENOMEM)
+        skip();
+    assert_true(fd >= 0);
+    assert_int_equal(fcntl((int)fd, F_GETFD), FD_CLOEXEC);
+    return fd;
+}
+
+static void test_a_pinned_page_is_copied_by_the_fork(void **state)
+{
+    char *page = map_page();
+    long in_copy;
+    long here;
+
+    (void)state;
+    write_both(page, &in_copy, &here);
+    assert_int_equal(in_copy, 1);
+    assert_int_equal(here, 1);
+    long fd = pin(page);
+    for (int i = 0; i < 2; i++) {
+        write_both(page, &in_copy, &here);
+        assert_int_equal(in_copy, 0);
+        assert_int_equal(here, 0);
+    }
+    close((int)fd);
+    munmap(page, 1);
+}
+
+static void test_two_ranges(void **state)
+{
+    char *pages[2] = {map_page(), map_page()};
+    const struct iovec both[] = {{.iov_base = pages[0] + 7, .iov_len = 1},
+                                 {.iov_base = pages[1], .iov_len = 2}};
+    long in_copy;
+    long here;
+
+    (void)state;
+    close((int)pin(pages[0]));
+    long fd = pinned_make(both, 2);
+    assert_true(fd >= 0);
+    for (int i = 0; i < 2; i++) {
+        write_both(pages[i], &in_copy, &here);
+        assert_int_equal(in_copy + here, 0);
+    }
+    close((int)fd);
+}
+
+static void test_what_is_not_there(void **state)
+{
+    char *page = map_page();
+    const struct iovec one = {.iov_base = page, .iov_len = 1};
+
+    (void)state;
+    close((int)pin(page));
+    munmap(page, 1);
+    int next = dup(0);
+    close(next);
+    assert_int_equal(pinned_make(&one, 1), -EFAULT);
+    /* None is left open. */
+    assert_int_equal(dup(0), next);
+    close(next);
+}
+
+/* Whoever asks for an io_uring is killed. */
+static bool filter_calls(void)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_io_uring_setup, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {.len = sizeof(code) / sizeof(code[0]), .filter = code};
+
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+           prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+}
+
+static void test_a_filter_of_system_calls_is_not_tried(void **state)
+{
+    char *page = map_page();
+    const struct iovec one = {.iov_base = page, .iov_len = 1};
+    int status;
+
+    (void)state;
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(!filter_calls() ? 2 : pinned_make(&one, 1) != -EACCES);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    munmap(page, 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_pinned_page_is_copied_by_the_fork),
+        cmocka_unit_test(test_two_ranges),
+        cmocka_unit_test(test_what_is_not_there),
+        cmocka_unit_test(test_a_filter_of_system_calls_is_not_tried),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
