@@ -54,6 +54,11 @@ void look_collapse(struct doctor_finding *ret_finding)
         look_failed(ret_finding, errno);
 }
 
+void look_pinned(struct doctor_finding *ret_finding)
+{
+    look_tried(ret_finding, probe_pinned() == 0, "works");
+}
+
 /* "always [madvise] never": the one in brackets is set. */
 void look_huge_pages(struct doctor_finding *ret_finding)
 {

@@ -11,6 +11,7 @@
 #include "preload/touch.h"
 #include "preload/variables.h"
 #include "sys/child.h"
+#include "sys/pinned.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -29,6 +30,7 @@
 #define CONTROL_LEAST 56
 #define RETRY_NS      1000000
 #define FORK_TRIES    100
+#define FRAMES_BYTES  512
 
 static struct {
     bool ahead;
@@ -37,6 +39,7 @@ static struct {
     enum template_gate kind;
     int control;
     int peer;
+    int pinned; /* negative: no page is */
     uint64_t control_inode;
     uint64_t peer_inode;
     int dumpable;
@@ -234,6 +237,8 @@ static void become_worker(const struct template_order_head *order, bool before_m
 
     child_setsid();
     child_call(__NR_close, gate.control, 0, 0, 0);
+    if (gate.pinned >= 0)
+        child_call(__NR_close, gate.pinned, 0, 0, 0);
     thread_tell_robust_list(&thread->known);
     if (thread->known.cleared != thread->tid)
         child_call(__NR_set_tid_address, (long)thread->known.cleared, 0, 0, 0);
@@ -412,6 +417,25 @@ static enum template_refusal try_fork(void)
     return status == 0 ? TEMPLATE_REFUSAL_NONE : TEMPLATE_REFUSAL_CALLS;
 }
 
+/*
+ * What is written by the template for each worker and by the worker before its program goes on: before main() nothing of this
+ * library's, and on the stack what is called from here.
+ */
+static void pin_written(const char *frame)
+{
+    struct iovec written[5] = {
+        {.iov_base = gate.thread.tid, .iov_len = sizeof(*gate.thread.tid)},
+        {.iov_base = (char *)frame - FRAMES_BYTES, .iov_len = FRAMES_BYTES},
+        {.iov_base = &gate, .iov_len = sizeof(gate)},
+    };
+    unsigned count = gate.kind == TEMPLATE_GATE_READ ? 3 : 2;
+
+    variables_written(written + count);
+    long fd = pinned_make(written, count + 2);
+    gate.pinned = fd < 0 ? -1 : move_up((int)fd);
+    gate.board->is_pinned = gate.pinned >= 0;
+}
+
 static void arrive(void)
 {
     variables_follow();
@@ -438,6 +462,7 @@ static void arrive(void)
     child_call(__NR_close, gate.peer, 0, 0, 0);
     if (!standard_keep())
         leave(TEMPLATE_REFUSAL_CALLS);
+    pin_written(__builtin_frame_address(0));
     gate.board->code_pages = code_keep(variables_written_end());
     __atomic_store_n(&gate.board->stand, TEMPLATE_AT_GATE, __ATOMIC_RELEASE);
 }

@@ -79,6 +79,12 @@ const void *variables_written_end(void)
     return variables.text + usual_bytes();
 }
 
+void variables_written(struct iovec ret_pieces[2])
+{
+    ret_pieces[0] = (struct iovec){.iov_base = variables.text, .iov_len = usual_bytes()};
+    ret_pieces[1] = (struct iovec){.iov_base = variables.first, .iov_len = variables.count * sizeof(char *)};
+}
+
 size_t variables_block_bytes(int argc, char **argv, const void *top)
 {
     if (environ != variables.kept)

@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/uio.h>
 
 /* The entry of the environment that begins with this, or NULL. */
 char **variables_find(const char *name);
@@ -36,7 +37,8 @@ bool variables_fit(uint32_t count);
 void variables_point(const struct template_order_head *order, size_t *used);
 /* In the worker. */
 void variables_set(uint32_t count);
-/* Of what is written for a connection, the end: above all that main() is called with. */
+/* Of what is written for a connection, the end: above all that main() is called with; and the two pieces themselves. */
 const void *variables_written_end(void);
+void variables_written(struct iovec ret_pieces[2]);
 
 #endif

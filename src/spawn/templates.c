@@ -140,8 +140,9 @@ static void welcome(struct templates *templates, struct template *template, int6
                  board->file_kib / 1024, board->huge_kib / 1024, board->moved_us / 1000);
     if (board->code_pages != 0)
         snprintf(code, sizeof(code), ", %u pages of code handed down", board->code_pages);
-    tell(templates, template, "at its gate with %u mappings%s%s", board->mappings, code, moved)->duration_ns =
-        now_ns - template->started_ns;
+    const char *pinned = board->is_pinned ? ", written pages pinned" : "";
+    tell(templates, template, "at its gate with %u mappings%s%s%s", board->mappings, code, pinned, moved)
+        ->duration_ns = now_ns - template->started_ns;
 }
 
 static void not_started(struct templates *templates, const struct template *template, const char *reason,

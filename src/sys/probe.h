@@ -40,6 +40,8 @@ int probe_namespace(void);
 int probe_user_namespace(void);
 /* Fills a huge page by small ones, in a file without a name or in none, and has them made one. How long that took. */
 int probe_collapse(bool in_file, int64_t *ret_took_ns);
+/* Pins a page, so that a fork copies it at once (sys/pinned.h), in a child. */
+int probe_pinned(void);
 /* Loads a shared library into a child. On failure with ENOEXEC, *ret_reason is the loader's, else "". */
 int probe_load(int fd, char *ret_reason, size_t size);
 /* The first of the libraries that is there says its version by this function. Empty: none of them, or it has none. */

@@ -90,10 +90,11 @@ struct template_board {
     uint32_t stand;   /* enum template_stand */
     uint32_t refusal; /* enum template_refusal */
     uint32_t mappings;
-    uint32_t file_kib;                /* of its memory, now in files that forks do not copy */
-    uint32_t huge_kib;                /* of its memory, now in huge pages, of files or not */
-    uint32_t moved_us;                /* what that took */
-    uint32_t code_pages;              /* of the C library's code, in the page table that each fork has */
+    uint32_t file_kib;   /* of its memory, now in files that forks do not copy */
+    uint32_t huge_kib;   /* of its memory, now in huge pages, of files or not */
+    uint32_t moved_us;   /* what that took */
+    uint32_t is_pinned;  /* what is written to for each worker is copied by the fork (sys/pinned.h) */
+    uint32_t code_pages; /* of the C library's code, in the page table that each fork has */
     int32_t answers[TEMPLATE_ORDERS]; /* of order N at N modulo: the pid of its worker, or 0 */
 };
 

@@ -82,13 +82,13 @@ def waits_for_connections(pid):
 
 
 def wait_for_connections(pids):
-    """Those that have one descriptor, which is none of the standard ones; or are on their way there, with a Unix socket as 0.
+    """Those that have descriptors, none of the standard ones; or are on their way there, with a Unix socket as 0.
     Nobody but root may look into them at all."""
     waiting, inputs = set(), {}
     for pid in pids:
         try:
             fds = os.listdir(f"/proc/{pid}/fd")
-            if len(fds) == 1 and int(fds[0]) > 2:
+            if fds and min(map(int, fds)) > 2:
                 waiting.add(pid)
             else:
                 inputs[pid] = os.readlink(f"/proc/{pid}/fd/0").strip("socket:[]")
@@ -212,6 +212,23 @@ def filtering(*statements):
         del keep
         assert LIBC.prctl(38, 1, 0, 0, 0) == 0 and LIBC.prctl(22, 2, filters, 0, 0) == 0
     return install
+
+
+IO_URING_SETUP = 425  # of x86-64 and arm64
+KILLED_FOR_IO_URING = filtering((0x20, 0, 0, 0), (0x15, 0, 1, IO_URING_SETUP), (0x06, 0, 0, 0x80000000), (0x06, 0, 0, 0x7fff0000))
+
+
+def may_pin():
+    """Does the kernel let this user have an io_uring? Then a unit's test of it was not skipped."""
+    told = subprocess.run([BUILD / "tests/unit/unit-sys-pinned"], check=False, text=True, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT).stdout
+    return "[       OK ] test_two_ranges" in told
+
+
+def faults(pid):
+    """Page faults of a process that needed no disk, and of its children that were waited for."""
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return [int(field) for field in fields[7:9]]
 
 
 class Server:

@@ -77,17 +77,13 @@ def faults_of_copies(serve, preexec=None, **env):
     server = serve(HERE, "--builtin", "echo", "--log", "text", "--log-file", "/dev/null", log=False, preexec=preexec,
                    env={**os.environ, **env})
 
-    def faults():
-        with open(f"/proc/{server.pid}/stat", encoding="utf-8") as file:
-            return [int(field) for field in file.read().rpartition(")")[2].split()[7:9]]
-
     run_load(server, 300, "--half-close")
     forkport.until(lambda: not forkport.all_children(server.pid), "all to be reaped")
-    before = faults()
+    before = forkport.faults(server.pid)
     for _ in range(200):
         assert server.ask(b"line\n") == b"line\n"
     forkport.until(lambda: not forkport.all_children(server.pid), "all to be reaped")
-    return [(after - early) / 200 for early, after in zip(before, faults())]
+    return [(after - early) / 200 for early, after in zip(before, forkport.faults(server.pid))]
 
 
 def test_a_copy_costs_the_server_few_pages(serve):
@@ -95,24 +91,13 @@ def test_a_copy_costs_the_server_few_pages(serve):
     assert faults_of_copies(serve)[0] < 3
 
 
-def may_pin():
-    """Does the kernel let this user have an io_uring? Then a unit's test of it was not skipped."""
-    told = subprocess.run([forkport.BUILD / "tests/unit/unit-sys-pinned"], check=False, text=True, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT).stdout
-    return "[       OK ] test_two_ranges" in told
-
-
-IO_URING_SETUP = 425  # of x86-64 and arm64
-KILLED_FOR_IT = forkport.filtering((0x20, 0, 0, 0), (0x15, 0, 1, IO_URING_SETUP), (0x06, 0, 0, 0x80000000), (0x06, 0, 0, 0x7fff0000))
-
-
 def test_pages_that_both_write_to_are_copied_by_the_fork(serve):
     """Pinned ones (sys/pinned.h). With a filter of system calls, which may kill for it, they are copied when they are written to."""
-    if not may_pin():
+    if not forkport.may_pin():
         pytest.skip("no io_uring may be had here")
     pinned, ordinary = (
         [min(faults) for faults in zip(*(faults_of_copies(serve, preexec=preexec) for _ in range(3)))]
-        for preexec in (None, KILLED_FOR_IT))
+        for preexec in (None, forkport.KILLED_FOR_IO_URING))
     assert pinned[0] < 0.5 <= ordinary[0] and pinned[1] < ordinary[1] - 1.5
 
 
