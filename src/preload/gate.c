@@ -418,20 +418,25 @@ static enum template_refusal try_fork(void)
 }
 
 /*
- * What is written by the template for each worker and by the worker before its program goes on: before main() nothing of this
- * library's, and on the stack what is called from here.
+ * What is written by the template for each worker and by the worker before its program goes on: on the stack what is called from
+ * here, and at a read what is this library's, which before Linux 6.5 cannot be pinned, as it is of a file.
  */
 static void pin_written(const char *frame)
 {
-    struct iovec written[5] = {
+    struct iovec written[] = {
         {.iov_base = gate.thread.tid, .iov_len = sizeof(*gate.thread.tid)},
         {.iov_base = (char *)frame - FRAMES_BYTES, .iov_len = FRAMES_BYTES},
+        {0},
+        {0},
         {.iov_base = &gate, .iov_len = sizeof(gate)},
     };
-    unsigned count = gate.kind == TEMPLATE_GATE_READ ? 3 : 2;
+    long fd = -1;
 
-    variables_written(written + count);
-    long fd = pinned_make(written, count + 2);
+    variables_written(written + 2);
+    if (gate.kind == TEMPLATE_GATE_READ)
+        fd = pinned_make(written, 5);
+    if (fd < 0)
+        fd = pinned_make(written, 4);
     gate.pinned = fd < 0 ? -1 : move_up((int)fd);
     gate.board->is_pinned = gate.pinned >= 0;
 }
