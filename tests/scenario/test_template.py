@@ -280,12 +280,21 @@ def test_what_env_would_execute_is_the_template(serve, tmp_path, line, gate):
     assert server.stop() == 0
 
 
-def faults_of_hundred(server, template, turn):
-    """Page faults until now of a template and of ended workers, after so many hundreds."""
-    for _ in range(100):
-        assert server.ask(b"x") == b"x"
-    server.log.wait("end", 100 * turn)
-    return forkport.faults(template)[0], forkport.faults(server.pid)[1]
+def faults_of_template(serve, gate, preexec):
+    """Page faults of the template for each worker, and of the worker."""
+    server = ready(serve, *gate, "--templates", 1, worker=[forkport.BUILD / "bench/program"], preexec=preexec)
+    [template] = template_pids(server)
+    assert ("written pages pinned" in server.log.find("template")[0]["reason"]) == (preexec is None)
+
+    def after_hundred(turn):
+        for _ in range(100):
+            assert server.ask(b"x\n") == b"x\n"
+        server.log.wait("end", 100 * turn)
+        return forkport.faults(template)[0], forkport.faults(server.pid)[1]
+
+    early, late = after_hundred(1), after_hundred(2)
+    assert server.stop() == 0
+    return [(late[kind] - early[kind]) / 100 for kind in (0, 1)]
 
 
 @pytest.mark.parametrize("gate", [FORK, READ], ids=["main", "read"])
@@ -293,16 +302,11 @@ def test_pages_that_are_written_for_each_worker_are_copied_by_the_fork(serve, ga
     """Pinned ones (sys/pinned.h). With a filter of system calls, which may kill for it, they are copied when they are written to."""
     if not forkport.may_pin():
         pytest.skip("no io_uring may be had here")
-    faults = []
-    for preexec in (None, forkport.KILLED_FOR_IO_URING):
-        server = ready(serve, *gate, "--templates", 1, worker=["cat"], preexec=preexec)
-        [template] = template_pids(server)
-        assert ("written pages pinned" in server.log.find("template")[0]["reason"]) == (preexec is None)
-        before = faults_of_hundred(server, template, 1)
-        faults.append([(late - early) / 100 for early, late in zip(before, faults_of_hundred(server, template, 2))])
-        assert server.stop() == 0
-    pinned, ordinary = faults
-    assert pinned[0] < 0.5 <= ordinary[0] and pinned[1] < ordinary[1] - 1
+    # A start may lie so that one more page of code is come to.
+    pinned, ordinary = (
+        [min(faults) for faults in zip(*(faults_of_template(serve, gate, preexec) for _ in range(3)))]
+        for preexec in (None, forkport.KILLED_FOR_IO_URING))
+    assert pinned[0] < 0.5 <= ordinary[0] and pinned[1] < ordinary[1] - 0.5, (pinned, ordinary)
 
 
 @pytest.mark.parametrize("way, options, reason", [
