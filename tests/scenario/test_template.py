@@ -282,13 +282,13 @@ def test_what_env_would_execute_is_the_template(serve, tmp_path, line, gate):
 
 def faults_of_template(serve, gate, preexec):
     """Page faults of the template for each worker, and of the worker."""
-    server = ready(serve, *gate, "--templates", 1, worker=[forkport.BUILD / "bench/program"], preexec=preexec)
+    server = ready(serve, *gate, "--templates", 1, worker=[TEMPLATE, "read"], preexec=preexec)
     [template] = template_pids(server)
     assert ("written pages pinned" in server.log.find("template")[0]["reason"]) == (preexec is None)
 
     def after_hundred(turn):
         for _ in range(100):
-            assert server.ask(b"x\n") == b"x\n"
+            assert ask(server)[0] == "hello"
         server.log.wait("end", 100 * turn)
         return forkport.faults(template)[0], forkport.faults(server.pid)[1]
 
