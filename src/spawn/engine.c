@@ -7,6 +7,7 @@
 #include "sys/loop.h"
 #include "sys/memory.h"
 #include "sys/pinned.h"
+#include "sys/process.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -60,6 +61,8 @@ void engine_begin(struct engine *engine, char **memory)
 {
     environ_begin(&engine->environ, memory);
     fork_handlers_possible(&engine->fork_handlers);
+    if (process_is_filtered())
+        return;
     /* One byte stands for its page. */
     const struct iovec written[] = {
         {.iov_base = memory, .iov_len = 1},

@@ -79,6 +79,9 @@ static int look(struct dl_phdr_info *object, size_t size, void *data)
 /* glibc has the thread's number where the kernel clears it. */
 static void look_at_thread(struct thread_known *ret_thread)
 {
+    *ret_thread = (struct thread_known){0};
+    if (process_is_filtered())
+        return;
     thread_ask(ret_thread);
     if (ret_thread->cleared != NULL && *ret_thread->cleared != child_call(__NR_gettid, 0, 0, 0, 0))
         ret_thread->cleared = NULL;

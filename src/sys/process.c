@@ -2,14 +2,18 @@
 #include "sys/process.h"
 
 #include "base/check.h"
+#include "sys/fd.h"
 #include "sys/loop.h"
+#include "sys/read.h"
 #include "sys/signals.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #if defined(__GLIBC__)
@@ -38,6 +42,16 @@ bool process_has_one_thread(void)
 #else
     return false;
 #endif
+}
+
+bool process_is_filtered(void)
+{
+    char status[4096];
+    FD_AUTO fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+    ssize_t length = fd >= 0 ? read_all(fd, status, sizeof(status) - 1) : -1;
+
+    status[length > 0 ? length : 0] = '\0';
+    return strstr(status, "\nSeccomp:\t0\n") == NULL;
 }
 
 static int64_t microseconds(const struct timeval *time)

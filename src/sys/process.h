@@ -22,6 +22,8 @@ pid_t process_clone_vm(int (*run)(void *data), void *data, void *stack, size_t s
 pid_t process_fork(void);
 /* False where it cannot be known. */
 bool process_has_one_thread(void);
+/* By a filter of system calls (seccomp(2)), which may kill for one that it does not know; by nothing but reading. True where it cannot be known. */
+bool process_is_filtered(void);
 
 /* How a child ended and what it used. */
 struct process_end {

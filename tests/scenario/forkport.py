@@ -214,8 +214,12 @@ def filtering(*statements):
     return install
 
 
-IO_URING_SETUP = 425  # of x86-64 and arm64
-KILLED_FOR_IO_URING = filtering((0x20, 0, 0, 0), (0x15, 0, 1, IO_URING_SETUP), (0x06, 0, 0, 0x80000000), (0x06, 0, 0, 0x7fff0000))
+def killed_for(number):
+    """A preexec_fn after which who makes a system call of this number is killed."""
+    return filtering((0x20, 0, 0, 0), (0x15, 0, 1, number), (0x06, 0, 0, 0x80000000), (0x06, 0, 0, 0x7fff0000))
+
+
+KILLED_FOR_IO_URING = killed_for(425)  # io_uring_setup(2), of x86-64 and arm64
 
 
 def may_pin():

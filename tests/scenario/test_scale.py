@@ -101,6 +101,14 @@ def test_pages_that_both_write_to_are_copied_by_the_fork(serve):
     assert pinned[0] < 0.5 <= ordinary[0] and pinned[1] < ordinary[1] - 1.5
 
 
+@pytest.mark.parametrize("number", [(157, 167), (274, 100), (186, 178), (425, 425)],
+                         ids=["prctl", "get_robust_list", "gettid", "io_uring_setup"])
+def test_a_filter_that_kills_for_what_copies_can_do_without(serve, number):
+    """It is seen by reading (/proc/self/status), not by asking."""
+    preexec = forkport.killed_for(number[platform.machine() == "aarch64"])
+    assert serve(HERE, "--builtin", "echo", preexec=preexec).ask(b"line\n") == b"line\n"
+
+
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries do not say whether there are threads")
 def test_a_copy_writes_to_few_pages(serve):
     """Not to where the C library keeps environ, nor, where nobody wants to know of forks, to what fork(3) keeps of that."""

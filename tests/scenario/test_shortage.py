@@ -326,12 +326,13 @@ def test_without_descriptors_a_client_is_told_by_the_reserve(serve):
     assert forkport.until(lambda: server.ask(b"x") == b"x", "service")
 
 
-def test_least_descriptors(serve):
+@pytest.mark.parametrize("options, how", ENGINES, ids=["exec", "handler"])
+def test_least_descriptors(serve, options, how):
     """Whatever number it is given: it serves, or it says at the start what it lacks."""
     served = []
     for limit in range(4, 32):
         try:
-            server = serve(HERE, worker=["cat"], preexec=limit_descriptors(limit), ready_fd=1)
+            server = serve(HERE, *options, **how, preexec=limit_descriptors(limit), ready_fd=1)
         except AssertionError as error:
             assert re.search(r"did not start: (69|71) forkport: cannot .*: Too many open files\n", str(error)), error
             continue
