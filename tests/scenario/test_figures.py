@@ -22,9 +22,18 @@ SCENES = ["2.11", "2.12", "2.13", "2.14", "end"]
 SVG = "{http://www.w3.org/2000/svg}"
 
 
+# Others may play the same meanwhile, such as the manual's examples.
+OURS = f"PLAYED_FOR={os.getpid()}"
+
+
+def marked(env=None):
+    name, _, value = OURS.partition("=")
+    return {**(os.environ if env is None else env), name: value}
+
+
 def run(*arguments, prefix=(), code=0, env=None, **more):
     result = subprocess.run([*prefix, FORKPORT, "figures", *map(str, arguments)], capture_output=True, text=True,
-                            timeout=DEADLINE, check=False, env=env, **more)
+                            timeout=DEADLINE, check=False, env=marked(env), **more)
     assert result.returncode == code, result
     return result.stdout if code < 64 else result.stderr
 
@@ -42,11 +51,12 @@ def forkport_where_nobody_may_run_it(monkeypatch):
 
 
 def left():
-    """The processes of this program that are playing; without any, their namespaces and sockets are gone too."""
+    """The processes of this program that play for these tests; without any, their namespaces and sockets are gone too."""
     found = []
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
-            if pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().startswith(os.fsencode(FORKPORT) + b"\0figures\0"):
+            if pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().startswith(os.fsencode(FORKPORT) + b"\0figures\0") and \
+                    OURS.encode() in pathlib.Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
                 found.append(int(pid))
         except OSError:
             pass
@@ -271,7 +281,7 @@ def test_nothing_is_left_when_it_is_ended(network, number):
     """It is ended while its processes are at work: as soon as there are any, and later and later."""
     del network
     for later in range(0, 30, 3):
-        process = subprocess.Popen([FORKPORT, "figures", "--json"], stdout=subprocess.PIPE)
+        process = subprocess.Popen([FORKPORT, "figures", "--json"], stdout=subprocess.PIPE, env=marked())
         with process:
             until(lambda: process.poll() is not None or children(process.pid) or None, "an actor")
             select.select([], [], [], later / 1000)
