@@ -4,7 +4,7 @@
  *
  * A private page is shared by fork(2), and copied when it is first written to: a fault in the copy, and one in the process itself, for
  * each page that both write to. One that a device may be writing to, a pinned one, cannot be shared, and is copied by fork(2) itself
- * (Linux 5.9; copy_present_page() in mm/memory.c): half a microsecond instead of two faults. The fixed buffers of an io_uring are pinned
+ * (Linux 5.9; copy_present_page() in mm/memory.c): one copy instead of two faults. The fixed buffers of an io_uring are pinned
  * (io_uring_register(2)); nothing else is done with it. Where it is not to be had (io_uring_disabled of sysctl(8)) pages are shared as
  * ever, and where it would take what others need: the last descriptor, or much of what the user may lock (RLIMIT_MEMLOCK), of which
  * it takes some 28 KiB. With a filter of system calls (seccomp(2)), which may kill for it, it is for the caller not to ask. Bare system
