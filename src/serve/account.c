@@ -76,8 +76,9 @@ static void log_first(struct supervisor *supervisor)
 
     end->event.pair = &end->pair;
     log_event(supervisor->log, &end->event, end->time_ns);
-    account->first = (account->first + 1) % account->capacity;
     account->count--;
+    /* Memory is there from its first use on: only as many places are used as ends have waited at once. */
+    account->first = account->count == 0 ? 0 : (account->first + 1) % account->capacity;
 }
 
 /* Has the end nothing to wait for any more? */

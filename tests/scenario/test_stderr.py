@@ -225,10 +225,10 @@ def test_those_who_outlive_their_worker_are_told_once(serve):
     """Of all that they write further nothing is said; a line of theirs counts as 32 bytes at least, as a worker's does."""
     flood = "import os\nfor _ in range(12000): os.write(2, b'\\n')\nos.write(1, b'done')"
     server = serve(HERE, worker=script(f"setsid python3 -c \"{flood}\" & echo gone"))
+    began = time.monotonic()
     with server.connect() as client:
         assert forkport.read_line(client) == "gone\n"
         server.log.wait("end", connection=1)
-        began = time.monotonic()
         assert forkport.read_to_end(client) == b"done"
     server.log.wait("notice")
     assert server.stop() == 0

@@ -1,20 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 #include "sys/pinned.h"
 
+#include "../../fixtures/filter.h"
 #include "sys/process.h"
 
 #include <fcntl.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -202,21 +201,6 @@ static void test_of_a_huge_page_the_page_alone_is_copied(void **state)
     munmap(memory, 2 * HUGE);
 }
 
-/* Whoever does anything that may ask for a filter is killed. */
-static bool filter_calls(void)
-{
-    struct sock_filter code[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_prctl, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    struct sock_fprog program = {.len = sizeof(code) / sizeof(code[0]), .filter = code};
-
-    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
-           prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
-}
-
 static void test_a_filter_of_system_calls_is_seen(void **state)
 {
     int status;
@@ -224,7 +208,7 @@ static void test_a_filter_of_system_calls_is_seen(void **state)
     (void)state;
     pid_t pid = fork();
     if (pid == 0)
-        _exit(!filter_calls() ? 2 : !process_is_filtered());
+        _exit(!filter_one_call(SYS_prctl, SECCOMP_RET_KILL_PROCESS) ? 2 : !process_is_filtered());
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_int_equal(status, 0);
     /* Where this test runs with one, every answer is true. */
