@@ -228,8 +228,9 @@ static void take_order(void)
 }
 
 /*
- * In the worker. Nothing of the C library is called here, and little is written: each page that the program would not come to by
- * itself costs as much as several system calls. What can be is done in the template, before.
+ * In the worker. Nothing of the C library is called here, but where there are fork handlers or the program has moved its
+ * environment, and little is written: each page that the program would not come to by itself costs as much as several system
+ * calls. What can be is done in the template, before.
  */
 static void become_worker(const struct template_order_head *order, bool before_main)
 {
@@ -451,6 +452,8 @@ static void arrive(void)
     if (gate.thread.tid == NULL)
         leave(TEMPLATE_REFUSAL_LIBRARY);
     enum template_refusal refusal = image_refusal();
+    if (refusal == TEMPLATE_REFUSAL_NONE && !handlers_are_known())
+        refusal = TEMPLATE_REFUSAL_HANDLERS;
     if (refusal == TEMPLATE_REFUSAL_NONE)
         refusal = look_at_files();
     stop_alarm();

@@ -7,7 +7,8 @@
  * gate_pass() is called where the program shall be forked from: in the template it never returns; it returns
  * in each worker, which by then is what an executed program would be: descriptors 0 to 2, session, environment, stack
  * canary. In a process that is no template, or after the gate, both do nothing. What fails makes the
- * process leave; the supervisor then serves without a template. Nothing here allocates, prints, or changes errno.
+ * process leave; the supervisor then serves without a template. Nothing here prints or changes errno, nor allocates, but where
+ * the program has moved its environment (setenv(3) then).
  */
 #ifndef PRELOAD_GATE_H
 #define PRELOAD_GATE_H

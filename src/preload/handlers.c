@@ -24,11 +24,16 @@ static struct {
     handler *in_child;
 } handlers[HANDLERS_MAX];
 static unsigned handler_count;
+static bool too_many;
 
 static void note(handler *before, handler *after, handler *in_child)
 {
-    if (gate_is_behind() || handler_count == HANDLERS_MAX)
+    if (gate_is_behind())
         return;
+    if (handler_count == HANDLERS_MAX) {
+        too_many = true;
+        return;
+    }
     handlers[handler_count].before = before;
     handlers[handler_count].after = after;
     handlers[handler_count++].in_child = in_child;
@@ -66,6 +71,11 @@ static void call(handler *asked)
     memcpy(&address, &asked, sizeof(address));
     if (dladdr(address, &where) != 0)
         asked();
+}
+
+bool handlers_are_known(void)
+{
+    return !too_many;
 }
 
 void handlers_before(void)

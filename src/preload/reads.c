@@ -96,7 +96,7 @@
     CALL(getsockname, int, (int fd, __SOCKADDR_ARG name, socklen_t *length), (fd, name, length),           \
          is_about_connection(fd))                                                                          \
     CALL(getpeername, int, (int fd, __SOCKADDR_ARG name, socklen_t *length), (fd, name, length),           \
-         length != NULL && !is_bash(*length) && is_about_connection(fd))                                   \
+         length != NULL && is_about_connection(fd) && !is_bash(*length))                                   \
     CALL(shutdown, int, (int fd, int how), (fd, how), is_about_connection(fd))                             \
     CALL(pthread_create, int,                                                                              \
          (pthread_t * thread, const pthread_attr_t *how, void *(*start)(void *), void *data),              \
@@ -136,7 +136,11 @@ static bool selects_input(int count, const fd_set *in)
  */
 static bool is_bash(socklen_t room)
 {
-    return room <= sizeof(struct sockaddr) && dlsym(RTLD_DEFAULT, "bash_getcwd_errstr") != NULL;
+    if (room > sizeof(struct sockaddr))
+        return false;
+    bool is_it = dlsym(RTLD_DEFAULT, "bash_getcwd_errstr") != NULL;
+    dlerror(); /* what it would say is not the program's error */
+    return is_it;
 }
 
 /* Of what stands for it a program would get other answers, and what it sets would be lost. */

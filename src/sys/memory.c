@@ -3,6 +3,7 @@
 
 #include "sys/fd.h"
 
+#include <fcntl.h>
 #include <string.h>
 #include <sys/auxv.h>
 #include <unistd.h>
@@ -42,9 +43,10 @@ void *memory_map_shared(size_t bytes)
 
 void *memory_map_common(size_t bytes, int *ret_fd)
 {
-    FD_AUTO fd = memfd_create("forkport", MFD_CLOEXEC);
+    FD_AUTO fd = memfd_create("forkport", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
-    if (fd < 0 || ftruncate(fd, (off_t)bytes) < 0)
+    if (fd < 0 || ftruncate(fd, (off_t)bytes) < 0 ||
+        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
         return NULL;
     void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (memory == MAP_FAILED)

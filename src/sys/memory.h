@@ -27,7 +27,10 @@ void *memory_map_private(size_t bytes);
  */
 void *memory_map_shared(size_t bytes);
 void memory_unmap(void *memory, size_t bytes);
-/* Shared with whoever maps the descriptor as well, also after execve(2); forked copies do not have it. */
+/*
+ * Shared with whoever maps the descriptor as well, also after execve(2); forked copies do not have it. It stays as large as it is
+ * (seals of memfd_create(2)), whoever comes to the descriptor: a look at memory that is gone would be a fault.
+ */
 void *memory_map_common(size_t bytes, int *ret_fd);
 
 /* Ordinary memory, which forked copies keep; `alignment` is a power of two, not below a page. */

@@ -6,7 +6,8 @@
  * become 0, 1 and 2 of the worker. A template looks at the oldest order, forks, and takes it from the queue only then: so an
  * order that is still in the queue of a template that died has no worker, unless its answer says so. Answers are words in
  * memory that both have mapped (the board), written by the kernel before the worker runs. The template is a program we
- * do not trust: of the board the supervisor reads each word once and believes no more than it can check.
+ * do not trust: of the board the supervisor believes no more than it can check, and a word that it looks at twice may be
+ * another one by then.
  *
  * Both ends are of one build. Nothing here calls the kernel; the preload library compiles it in as well.
  */
@@ -70,7 +71,8 @@ enum template_gate { TEMPLATE_GATE_MAIN, TEMPLATE_GATE_READ };
     REFUSAL(CALLS, "its copies may not make the system calls that begin them")                  \
     REFUSAL(CLOSED, "it has closed descriptors that are not its own")                           \
     REFUSAL(EXECUTES, "it executes another program before it reads")                            \
-    REFUSAL(FILES, "it has more files and epoll instances open than can be kept apart")
+    REFUSAL(FILES, "it has more files and epoll instances open than can be kept apart")         \
+    REFUSAL(HANDLERS, "it has more functions for its forks than can be kept (pthread_atfork(3))")
 
 #define REFUSAL(id, text) TEMPLATE_REFUSAL_##id,
 enum template_refusal { TEMPLATE_REFUSALS(REFUSAL) TEMPLATE_REFUSAL_COUNT };

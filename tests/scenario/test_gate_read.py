@@ -144,6 +144,25 @@ def test_a_file_that_may_not_be_opened_again(serve, root, tmp_path):
     assert [server.ask(b"hello\n") for _ in range(3)] == 3 * [b"one\n"]
 
 
+def test_more_fork_handlers_than_can_be_kept(serve):
+    program = ("import ctypes, sys; register = getattr(ctypes.CDLL(None), '__register_atfork')\n"
+               "[register(None, None, None, None) for _ in range(129)]; print(sys.stdin.readline(), end='', flush=True)\n")
+    server = serve("127.0.0.1:0", *READ, worker=["/usr/bin/python3", "-c", program])
+    assert "more functions for its forks than can be kept" in server.log.wait("notice")["error"]
+    assert [server.ask(b"hello\n") for _ in range(3)] == 3 * [b"hello\n"]
+
+
+def test_the_errors_of_the_dynamic_loader_are_the_programs_own(serve):
+    """getpeername(2) with little room has the library look whether it is bash that asks, once for all."""
+    program = ("import ctypes, sys; c = ctypes.CDLL(None); c.dlerror.restype = ctypes.c_char_p; room = ctypes.c_int(16)\n"
+               "load, ask, failure = c.dlopen, c.getpeername, c.dlerror\n"
+               "sys.stdin.readline(); load(b'/no/such.so', 2); ask(0, ctypes.create_string_buffer(16), ctypes.byref(room))\n"
+               "print(failure().decode(), flush=True)\n")
+    server = serve("127.0.0.1:0", *READ, worker=["/usr/bin/python3", "-c", program])
+    server.log.wait("template")
+    assert b"/no/such.so" in server.ask(b"\n")
+
+
 @pytest.mark.parametrize("what", ["files = [open('/etc/passwd') for _ in range(17)]",
                                   "one = select.epoll(); [one.register(os.pipe()[0]) for _ in range(33)]"], ids=["files", "in epoll"])
 def test_more_files_than_can_be_kept_apart(serve, what):

@@ -23,7 +23,6 @@ TEMPLATE = forkport.BUILD / "tests/fixtures/template"
 WAYS = ["read", "syscall", "readv", "recv", "recvfrom", "recvmsg", "poll", "ppoll", "select", "pselect", "epoll", "fgets",
         "fread", "getchar", "getline", "scanf"]
 TRACED = os.path.join(forkport.BUILD, "tests", "fixtures", "traced")
-LIAR = os.path.join(forkport.BUILD, "tests", "fixtures", "liar")
 FORK = ["--engine", "fork"]
 READ = [*FORK, "--gate", "read"]
 POOL = ["--engine", "pool", "--pool-start", "exec"]
@@ -602,21 +601,3 @@ def test_a_worker_that_cannot_be_ended(serve, traced):
         assert server.wait(15) == 71
     assert server.errors() == "forkport: cannot end all workers: SIGKILL did not end 1\n"
     assert "is left" in server.log.wait("notice")["error"]
-
-
-@pytest.mark.parametrize("kind", ["fork", "pool"])
-def test_a_template_that_lies_of_its_workers(serve, kind):
-    """Whoever it names is no worker: he is not ended in one's place, and does not hold up the end."""
-    with subprocess.Popen(["sleep", "100"]) as other:
-        try:
-            server = serve("127.0.0.1:0", "--engine", kind, "--drain", 0, worker=[LIAR, other.pid])
-            forkport.until(lambda: server.ask() == b"served\n" and server.log.find("start", pid=other.pid), "a lie to be heard")
-            # It is not believed a second time, when he would serve two.
-            forkport.until(lambda: server.ask() and server.log.find("notice"), "another lie to be heard")
-            assert server.stop() == 0
-            assert other.poll() is None
-            lost = [event for event in server.log.find("notice") if "was lost in a template" in event["error"]]
-            stop = server.log.find("stop")[0]
-            assert (stop["failed"], stop["served"]) == (len(lost), len(server.log.find("accept")) - len(lost))
-        finally:
-            other.kill()
