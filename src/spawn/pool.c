@@ -104,14 +104,14 @@ enum fp_status pool_init(struct pool *pool, const struct spawn_plan *plan, struc
     set_limits(pool);
     pool->scratch = calloc(environment_size(&plan->environment), sizeof(char *));
     pool->seats = memory_map_private(seat_count(pool) * sizeof(*pool->seats));
+    for (size_t i = 0; pool->seats != NULL && i < seat_count(pool); i++) {
+        pool->seats[i] = (struct pool_seat){.pid = -1, .send_fd = -1, .claim_fd = -1};
+        append(pool, &pool->seats[i], POOL_FREE);
+    }
     if (pool->seats == NULL || pool->scratch == NULL) {
         error_set(err, FP_SYSTEM, ENOMEM, "make", "room for %u waiting workers", pool->most);
         pool_end(pool, 0);
         return FP_SYSTEM;
-    }
-    for (size_t i = 0; i < seat_count(pool); i++) {
-        pool->seats[i] = (struct pool_seat){.pid = -1, .send_fd = -1, .claim_fd = -1};
-        append(pool, &pool->seats[i], POOL_FREE);
     }
     pace_init(&pool->pace, 100 * MS_NS, 60 * SECOND_NS);
     pool->library_fd = fit_open_library(plan, &reason);
@@ -124,6 +124,10 @@ enum fp_status pool_init(struct pool *pool, const struct spawn_plan *plan, struc
 static void let_go(struct pool *pool, struct pool_seat *seat)
 {
     seat->pid = -1;
+    if (seat->starting.state != TEMPLATE_FREE) {
+        seat->starting.pid = -1;
+        template_done(&seat->starting);
+    }
     fd_close(fd_take(&seat->send_fd));
     fd_close(fd_take(&seat->claim_fd));
     move(pool, seat, POOL_FREE);
@@ -134,10 +138,7 @@ static bool kill_seat(const struct pool_seat *seat)
 {
     pid_t pid = seat->starting.state != TEMPLATE_FREE ? seat->starting.pid : seat->pid;
 
-    if (pid <= 0 || !process_is_child(pid))
-        return false;
-    process_kill(pid);
-    return true;
+    return pid > 0 && process_kill(pid);
 }
 
 void pool_end(struct pool *pool, int64_t end_ns)
@@ -189,8 +190,9 @@ static void look_at_starting(struct pool *pool, int64_t now_ns)
             snprintf(reason, sizeof(reason), "did not come to its gate within %lld s",
                      (long long)(pool->plan->template_start_ns / SECOND_NS));
             /* What it has is given up when it was reaped. */
-            process_kill(starting->pid);
             move(pool, seat, POOL_LEAVING);
+            if (!kill_seat(seat))
+                let_go(pool, seat);
             if (pool->trials.proven)
                 news_add(&pool->news, SPAWN_NEWS_POOL, "%s", reason);
             else if (pool->library_fd >= 0)
@@ -489,10 +491,6 @@ bool pool_ended(struct pool *pool, const struct process_end *end, int64_t now_ns
         return false;
     if (seat->state != POOL_LEAVING)
         note_end(pool, seat, end, now_ns);
-    if (seat->starting.state != TEMPLATE_FREE) {
-        seat->starting.pid = -1;
-        template_done(&seat->starting);
-    }
     if (seat->state == POOL_CALLED)
         /* Its order is in its queue still. */
         seat->pid = -1;

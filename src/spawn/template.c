@@ -414,15 +414,12 @@ void template_retire(struct template *template)
 
 void template_end(struct template *template, int64_t end_ns)
 {
-    if (template->pid > 0) {
-        process_kill(template->pid);
-        /* Where it has not ended the kernel may still write to its pad, which is then left to it. */
-        if (!process_wait_until(template->pid, end_ns)) {
-            pad_empty(template->pad);
-            template->pad = NULL;
-        }
-        template->pid = -1;
+    /* Where it has not ended the kernel may still write to its pad, which is then left to it. */
+    if (template->pid > 0 && process_kill(template->pid) && !process_wait_until(template->pid, end_ns)) {
+        pad_empty(template->pad);
+        template->pad = NULL;
     }
+    template->pid = -1;
     template_done(template);
 }
 

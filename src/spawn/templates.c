@@ -155,11 +155,14 @@ static void not_started(struct templates *templates, const struct template *temp
         tell(templates, template, "%s", reason);
 }
 
-/* It may be long in ending (in a file system that does not answer, say); what it has is given up when it was reaped. */
+/*
+ * It may be long in ending (in a file system that does not answer, say); what it has is given up when it was reaped. Somebody
+ * else may have done that, or it was taken for the worker whose number it said is its own.
+ */
 static void kill_and_retire(struct template *template)
 {
-    if (template->pid > 0)
-        process_kill(template->pid);
+    if (template->pid > 0 && !process_kill(template->pid))
+        template->pid = -1;
     template_retire(template);
 }
 
@@ -240,7 +243,7 @@ static void set_due(struct templates *templates, int64_t now_ns)
             at_ns = now_ns + look_after_ns(now_ns - template->started_ns);
         else if (template->state != TEMPLATE_FREE && template_open_orders(template) != 0)
             at_ns = now_ns + (template->pid > 0 ? ANSWER_NS : LOOK_LATE_NS);
-        else if (template->state == TEMPLATE_READY)
+        else if (is_fresh(templates, template, now_ns))
             at_ns = template->started_ns + templates->plan->template_age_ns;
         if (at_ns < due_ns)
             due_ns = at_ns;

@@ -104,16 +104,19 @@ void process_signal_one(pid_t pid, int number)
     kill(pid, number);
 }
 
-void process_kill(pid_t pid)
-{
-    process_signal(pid, SIGKILL);
-}
-
 bool process_is_child(pid_t pid)
 {
     siginfo_t info;
 
     return waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT | __WNOTHREAD | __WALL) == 0;
+}
+
+bool process_kill(pid_t pid)
+{
+    if (!process_is_child(pid))
+        return false;
+    process_signal(pid, SIGKILL);
+    return true;
 }
 
 pid_t process_session(pid_t pid)

@@ -46,8 +46,8 @@ int process_reap(struct process_end *ret_end);
 void process_signal(pid_t pid, int number);
 /* Sends a signal to one process. */
 void process_signal_one(pid_t pid, int number);
-/* Ends a process at once, with those of its group if it leads one. */
-void process_kill(pid_t pid);
+/* Ends a child at once, with those of its group if it leads one. False: it is none any more (process_is_child), nor killed. */
+bool process_kill(pid_t pid);
 /* Is it a child of this thread that nobody has waited for yet? */
 bool process_is_child(pid_t pid);
 /* The leader of the session that pid is in, or -1. */

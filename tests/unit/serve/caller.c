@@ -340,6 +340,51 @@ static void test_the_ends_of_the_servers_children(void **state)
     sigaction(SIGCHLD, &old, NULL);
 }
 
+/* Another hand that waits for children: the first template is gone, and its end is nobody's news. */
+static void wait_for_template(const char *line, size_t length, void *data)
+{
+    const char *gate = memmem(line, length, " at its gate", strlen(" at its gate"));
+    const char *said = memmem(line, length, "template pid ", strlen("template pid "));
+    struct visit *visit = data;
+
+    if (gate == NULL || said == NULL || visit->say != NULL)
+        return;
+    pid_t pid = atoi(said + strlen("template pid "));
+    kill(pid, SIGKILL);
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    __atomic_store_n(&visit->say, "hello", __ATOMIC_RELEASE);
+}
+
+static void *run_clients_then(void *data)
+{
+    struct visit *visit = data;
+
+    while (__atomic_load_n(&visit->say, __ATOMIC_ACQUIRE) == NULL)
+        sched_yield();
+    return run_clients(visit);
+}
+
+/* Orders that it will not answer are given to others, and its number is sent no signal, which may be anybody's by now. */
+static void test_a_program_that_waits_for_a_template(void **state)
+{
+    struct visit visit = {.server = make(NULL), .clients = 3};
+    char *argv[] = {(char[]){"cat"}, NULL};
+    pthread_t clients;
+
+    (void)state;
+    link_library();
+    fp_server_log(visit.server, wait_for_template, &visit);
+    assert_int_equal(fp_server_set(visit.server, "engine", "fork", NULL), FP_OK);
+    assert_int_equal(fp_server_program(visit.server, argv, NULL), FP_OK);
+    assert_int_equal(fp_server_open(visit.server, NULL), FP_OK);
+    start_thread(&clients, run_clients_then, &visit);
+    enum fp_status status = fp_server_run(visit.server, NULL);
+    pthread_join(clients, NULL);
+    fp_server_free(visit.server);
+    assert_int_equal(status, FP_OK);
+    assert_string_equal(visit.heard, "hellohellohello");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -353,6 +398,7 @@ int main(void)
         cmocka_unit_test(test_the_environment_is_that_of_the_start),
         cmocka_unit_test(test_a_standard_error_that_was_closed),
         cmocka_unit_test(test_the_ends_of_the_servers_children),
+        cmocka_unit_test(test_a_program_that_waits_for_a_template),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
