@@ -89,7 +89,9 @@ def _wait(hooks):
     if fp_gate is None:
         return
     _flush_standard()
-    _State.early_files = [weakref.ref(file) for file in _open_files() if not _try(file.flush)]
+    _State.early_files = [weakref.ref(file) for file in _open_files()]
+    for known in _State.early_files:
+        _try(getattr(known(), "flush", None))
     variables = _find_variables()
     # It is in the C library's environment by then, where assigning to os.environ would put it once more.
     environment = getattr(os.environ, "_data", os.environb)
@@ -138,8 +140,8 @@ def _start_clock(logging):
 
 
 def end(status=0):
-    """Ends the process as the interpreter does, with all that others can see of it, and no more."""
-    _leave(status, vars(sys.modules["__main__"]))
+    """Ends the process as the interpreter does, with all that others can see of it, and no more; `status` is as sys.exit() has it."""
+    _leave(_status(status), vars(sys.modules["__main__"]))
 
 
 def _leave(status, names=None):
@@ -322,6 +324,20 @@ def _load_early(statements, warnings, finder):
             del sys.modules[name]
 
 
+def _compile(script):
+    """The script's text and code. Where it has none, the process ends as the interpreter does."""
+    try:
+        with open(script, "rb") as file:
+            source = file.read()
+        return source, compile(source, script, "exec", dont_inherit=True)
+    except OSError as error:
+        print(f"forkport-python: cannot open {script}: {error.strerror}", file=sys.stderr)
+        sys.exit(2)
+    except (SyntaxError, ValueError) as error:
+        _tell(error, None)
+        sys.exit(1)
+
+
 def _prepare(modules, words):
     """The script's code and first names, with sys as it is in an interpreter that was started with the script."""
     # All that this needs, while files beside the script are not found yet.
@@ -331,13 +347,11 @@ def _prepare(modules, words):
     import warnings
     _load_library()
     script = os.path.join(os.getcwd(), words[0])
-    with open(script, "rb") as file:
-        source = file.read()
+    source, code = _compile(script)
     sys.orig_argv[-len(sys.argv):] = words
     sys.argv[:] = words
     if not getattr(sys.flags, "safe_path", sys.flags.isolated):
         sys.path[0] = os.path.dirname(os.path.realpath(script))
-    code = compile(source, script, "exec", dont_inherit=True)
     _load_early(_leading_imports(ast.parse(source), ast), warnings, importlib.machinery.PathFinder)
     for name in modules:
         importlib.import_module(name)
@@ -424,12 +438,6 @@ def _main():
     except _Usage as error:
         print(f"forkport-python: {error}\n{USAGE}", file=sys.stderr)
         sys.exit(64)
-    except OSError as error:
-        print(f"forkport-python: cannot open {error.filename}: {error.strerror}", file=sys.stderr)
-        sys.exit(2)  # as the interpreter
-    except (SyntaxError, ValueError) as error:
-        _tell(error, None)
-        sys.exit(1)
     _wait(hooks)
     _leave(_run(code, names))
 

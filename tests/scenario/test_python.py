@@ -248,6 +248,24 @@ def test_modules_that_are_asked_for_are_loaded_before(script):
     assert script.run(text, way="fork", options=["--import=json,heavy", "--"])[0] == b"False\n"
 
 
+@pytest.mark.parametrize("error", ["ConnectionRefusedError(111, 'no database')", "ValueError('no number')", "KeyError('none')"])
+def test_a_module_that_fails_is_told_with_where(script, error):
+    (script.folder / "broken.py").write_text(f"raise {error}")
+    script.path.write_text("")
+    done = forkport.subprocess.run([RUNNER, "--import", "broken", script.path], capture_output=True, text=True,
+                                   timeout=forkport.DEADLINE, check=False)
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr.startswith("Traceback ") and f'{script.folder}/broken.py", line 1' in done.stderr
+    assert done.stderr.splitlines()[-1].startswith(error.partition("(")[0])
+
+
+@pytest.mark.parametrize("status, code, said", [("", 0, ""), ("None", 0, ""), ("True", 1, ""), ("-1", 255, ""), ("'bye'", 1, "bye\n")])
+def test_the_end_has_the_statuses_of_sys_exit(status, code, said):
+    done = forkport.subprocess.run([PYTHON, "-c", f"import forkport; forkport.end({status})"], capture_output=True, text=True,
+                                   timeout=forkport.DEADLINE, check=False, env={"PYTHONPATH": str(MODULE)})
+    assert (done.returncode, done.stderr) == (code, said)
+
+
 @pytest.mark.parametrize("word", ["-h", "--help"])
 def test_help(word):
     done = forkport.subprocess.run([RUNNER, word], capture_output=True, text=True, timeout=forkport.DEADLINE, check=False)
