@@ -51,6 +51,16 @@ static enum fp_status open_failed(const struct address *address, enum socket_ste
     return status;
 }
 
+/* The kernel would bind it to the scope's, which is then not what the pair shows. */
+static enum fp_status scope_contradicts(const struct address *address, struct fp_error *err)
+{
+    char shown[ADDRESS_TEXT_SIZE];
+
+    address_text(address, shown, sizeof(shown));
+    error_set(err, FP_USAGE, 0, "listen on", "%s", shown);
+    return error_reason(err, FP_USAGE, "its scope and its device are different ones");
+}
+
 static int try_open(const struct address *address, uint32_t backlog, enum socket_step *ret_step)
 {
     struct sockaddr_storage sa;
@@ -73,6 +83,8 @@ static enum fp_status open_one(const struct address *address, uint32_t backlog, 
     struct sockaddr_storage sa;
     enum socket_step step;
 
+    if (address->scope != 0 && address->device[0] != '\0' && address_interface(address) != address->scope)
+        return scope_contradicts(address, err);
     FD_AUTO fd = try_open(&wanted, backlog, &step);
     if (fd < 0 && wanted.family == AF_UNSPEC &&
         (errno == EAFNOSUPPORT || (step == SOCKET_STEP_BIND && errno == EADDRNOTAVAIL))) {

@@ -57,6 +57,17 @@ static bool fin_was_read(const struct tally *tally, const struct diag_socket *so
            (left.state != DIAG_FIN_WAIT_2 && left.state != DIAG_TIME_WAIT);
 }
 
+/*
+ * Our own FIN is the last byte written, so it is unsent while anything is. Whether a socket that is gone had one is not told: it had
+ * where its process ended first, and else one byte is missing.
+ */
+static uint64_t count_written(const struct diag_socket *socket, bool fin_waits)
+{
+    uint64_t unsent = socket->bytes_unsent;
+
+    return socket->bytes_sent + unsent - (fin_waits && unsent > 0);
+}
+
 static uint64_t count_read(const struct diag_socket *socket, bool fin_read)
 {
     uint64_t queue = socket->receive_queue;
@@ -86,7 +97,7 @@ bool tally_read(struct tally *tally, struct tally_bytes *ret_bytes)
         *ret_bytes = (struct tally_bytes){
             .cookie = socket.cookie,
             .in = count_read(&socket, fin_was_read(tally, &socket)),
-            .out = socket.bytes_sent,
+            .out = count_written(&socket, true),
         };
         return true;
     }
@@ -106,14 +117,10 @@ bool tally_ask(struct tally *tally, const struct pair *pair, uint32_t interface,
     const uint32_t fin_waits =
         DIAG_STATE_BIT(DIAG_FIN_WAIT_1) | DIAG_STATE_BIT(DIAG_LAST_ACK) | DIAG_STATE_BIT(DIAG_CLOSING);
     uint32_t state = DIAG_STATE_BIT(socket.state & 31);
-    uint64_t unsent = socket.bytes_unsent;
-    /* Ours is the last byte written, so it is unsent while anything is. */
-    if ((state & fin_waits) != 0 && unsent > 0)
-        unsent--;
     *ret_bytes = (struct tally_bytes){
         .cookie = socket.cookie,
         .in = count_read(&socket, (state & fin_came) != 0),
-        .out = socket.bytes_sent + unsent,
+        .out = count_written(&socket, (state & fin_waits) != 0),
     };
     return true;
 }

@@ -66,26 +66,47 @@ static void update(struct door *door)
         pause_for(door, PAUSE_LONGEST_NS, strerror(errno));
 }
 
+/* The first to be watched again is the first to be ready: they take turns at what there is room for. */
 void acceptor_update(struct supervisor *supervisor)
 {
-    for (size_t i = 0; i < supervisor->listeners->count; i++)
-        update(&supervisor->doors[i]);
+    size_t count = supervisor->listeners->count;
+
+    for (size_t i = 0; i < count; i++)
+        update(&supervisor->doors[(supervisor->next_door + i) % count]);
+}
+
+static void take_queued(struct door *door);
+
+/* The making of a process takes a descriptor too, which is kept until nothing more can be taken in. */
+static void give_reserve(struct supervisor *supervisor)
+{
+    fd_close(fd_take(&supervisor->reserve_fd));
 }
 
 static void pause_ended(void *data)
 {
     struct door *door = data;
+    struct supervisor *supervisor = door->supervisor;
     struct event event = {.kind = EVENT_RESUME};
 
     if (door->listener->fd < 0)
         return;
-    if (door->supervisor->reserve_fd < 0)
-        door->supervisor->reserve_fd = fd_reserve();
+    if (supervisor->phase != PHASE_SERVING && supervisor->connections.held_first != SLOT_NONE) {
+        loop_timer_set(&supervisor->loop, &door->pause, loop_now_ns(&supervisor->loop) + PAUSE_FIRST_NS);
+        return;
+    }
+    if (supervisor->reserve_fd < 0)
+        supervisor->reserve_fd = fd_reserve();
     if (door->pause_said) {
         EVENT_SET(&event, PAIR, pair, &door->listener->pair);
-        supervisor_event(door->supervisor, &event);
+        supervisor_event(supervisor, &event);
     }
-    update(door);
+    if (supervisor->phase == PHASE_SERVING) {
+        update(door);
+        return;
+    }
+    take_queued(door);
+    give_reserve(supervisor);
 }
 
 void acceptor_back_off(struct supervisor *supervisor, bool is_news)
@@ -333,18 +354,24 @@ static void use_reserve(struct door *door)
     supervisor->reserve_fd = fd_reserve();
 }
 
-static void lose(struct door *door, int errnum)
+static void close_door(struct door *door)
 {
-    struct supervisor *supervisor = door->supervisor;
+    struct loop *loop = &door->supervisor->loop;
+
+    loop_remove(loop, &door->source);
+    loop_timer_clear(loop, &door->pause);
+    fd_close(fd_take(&door->listener->fd));
+}
+
+static void say_of(const struct door *door, const char *what, const char *why)
+{
     char pair[PAIR_TEXT_SIZE];
     struct text text;
 
     text_init(&text, pair, sizeof(pair));
     pair_format(&door->listener->pair, &text);
     text_end(&text);
-    loop_remove(&supervisor->loop, &door->source);
-    fd_close(fd_take(&door->listener->fd));
-    supervisor_notice(supervisor, "the listening socket %s is lost: %s", pair, strerror(errnum));
+    supervisor_notice(door->supervisor, "the listening socket %s %s: %s", pair, what, why);
 }
 
 static void pause_door(struct door *door, int errnum)
@@ -364,6 +391,7 @@ static enum accept_class take_one(struct door *door)
 
     if (class == ACCEPT_CONNECTION) {
         door->retries = 0;
+        door->supervisor->next_door = (size_t)(door - door->supervisor->doors) + 1;
         take(door, &accepted);
     } else if (class == ACCEPT_RETRY && ++door->retries >= RETRIES_IN_A_ROW) {
         /* An error that does not go away with the connection it came with would keep the loop spinning. */
@@ -372,7 +400,8 @@ static enum accept_class take_one(struct door *door)
     } else if (class == ACCEPT_PAUSE) {
         pause_door(door, accepted.errnum);
     } else if (class == ACCEPT_DEAD) {
-        lose(door, accepted.errnum);
+        close_door(door);
+        say_of(door, "is lost", strerror(accepted.errnum));
     }
     return class;
 }
@@ -393,22 +422,39 @@ static void ready(void *data)
         acceptor_update(door->supervisor);
 }
 
+/* Closed, it resets what its queue has still: so where descriptors are short it stays until there are some. */
 static void take_queued(struct door *door)
 {
-    struct supervisor *supervisor = door->supervisor;
-
-    /* No more than the queue can hold, so that new ones coming all the time cannot keep the server from ending. */
-    for (uint32_t left = supervisor->config->backlog + 1; left > 0 && door->listener->fd >= 0; left--) {
-        enum accept_class class = take_one(door);
-        if (class != ACCEPT_CONNECTION && class != ACCEPT_RETRY)
+    for (; door->queued_left > 0 && door->listener->fd >= 0 && !door->pause.set; door->queued_left--) {
+        if (take_one(door) == ACCEPT_DRAINED)
             break;
     }
+    if (!door->pause.set)
+        close_door(door);
 }
 
-void acceptor_take_queued(struct supervisor *supervisor)
+void acceptor_close(struct supervisor *supervisor)
 {
-    for (size_t i = 0; i < supervisor->listeners->count; i++)
-        take_queued(&supervisor->doors[i]);
+    for (size_t i = 0; i < supervisor->listeners->count; i++) {
+        struct door *door = &supervisor->doors[i];
+        loop_remove(&supervisor->loop, &door->source);
+        loop_timer_clear(&supervisor->loop, &door->pause);
+        /* No more than the queue can hold, so that new ones coming all the time cannot keep the server from ending. */
+        door->queued_left = supervisor->config->backlog + 1;
+        take_queued(door);
+    }
+    give_reserve(supervisor);
+}
+
+void acceptor_give_up(struct supervisor *supervisor)
+{
+    for (size_t i = 0; i < supervisor->listeners->count; i++) {
+        struct door *door = &supervisor->doors[i];
+        if (door->listener->fd < 0)
+            continue;
+        close_door(door);
+        say_of(door, "is closed with connections in its queue", "there was nothing to take them with");
+    }
 }
 
 enum fp_status acceptor_init(struct supervisor *supervisor, struct fp_error *err)

@@ -5,7 +5,7 @@
  * Owns the doors. Each outcome of accept(2) is handled by its class (sys/accept.h): a door that must be left alone is
  * taken out of the loop, with a timer that grows and decays, and its queue waits in the kernel. A connection that is admitted has a
  * slot before its process is made; where none can be made it is held and tried again, oldest first, while the doors
- * stay shut. Refusals cost no process and are counted. Nothing here waits.
+ * stay shut. Doors take turns at what there is room for. Refusals cost no process and are counted. Nothing here waits.
  */
 #ifndef SERVE_ACCEPTOR_H
 #define SERVE_ACCEPTOR_H
@@ -20,7 +20,12 @@ void acceptor_update(struct supervisor *supervisor);
 void acceptor_back_off(struct supervisor *supervisor, bool is_news);
 /* The start of a connection that was under way: its process, or -1, and then its socket, the connection's again, or -1. */
 void acceptor_started(struct supervisor *supervisor, struct connection *connection, pid_t pid, int take_fd);
-/* Takes in what waits in the kernel's queues and can be had without waiting; before the sockets are closed. */
-void acceptor_take_queued(struct supervisor *supervisor);
+/*
+ * At the end: takes in what waits in the kernel's queues, and closes each socket then. One whose queue cannot be taken in for want
+ * of descriptors or memory stays a while, and is closed when there were some.
+ */
+void acceptor_close(struct supervisor *supervisor);
+/* Closes those that stayed, and says that what waits there is reset. */
+void acceptor_give_up(struct supervisor *supervisor);
 
 #endif

@@ -17,13 +17,6 @@ static void signal_worker(struct connection *connection, void *data)
     process_signal(connection->pid, *number);
 }
 
-/* The pid may be one that a template only said: nobody is told of its end. */
-static void drop_foreign(struct connection *connection, void *data)
-{
-    if (!process_is_child(connection->pid))
-        reaper_lost(connection, data);
-}
-
 static void set_timer(struct supervisor *supervisor, int64_t delay_ns)
 {
     loop_timer_set(&supervisor->loop, &supervisor->drain, loop_now_ns(&supervisor->loop) + delay_ns);
@@ -33,10 +26,8 @@ static void begin(struct supervisor *supervisor)
 {
     struct event event = {.kind = EVENT_DRAIN};
 
-    acceptor_take_queued(supervisor);
     supervisor->phase = PHASE_DRAINING;
-    acceptor_update(supervisor);
-    listeners_close(supervisor->listeners);
+    acceptor_close(supervisor);
     engine_close(&supervisor->engine);
     EVENT_SET(&event, LIVE, live, admit_live(&supervisor->admit));
     supervisor_event(supervisor, &event);
@@ -65,9 +56,10 @@ static void hurry(struct supervisor *supervisor, enum supervisor_phase phase, in
     struct event event = {.kind = EVENT_HURRY};
 
     supervisor->phase = phase;
+    acceptor_give_up(supervisor);
     warm_collect(supervisor);
     drain_held(supervisor);
-    connections_each_running(&supervisor->connections, drop_foreign, supervisor);
+    reaper_lost(supervisor);
     EVENT_SET(&event, SIGNAL, signal, (uint64_t)number);
     EVENT_SET(&event, LIVE, live, admit_live(&supervisor->admit));
     if (admit_live(&supervisor->admit) != 0)

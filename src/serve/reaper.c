@@ -12,6 +12,8 @@
 
 /* Children waited for before what they wrote is read. */
 #define ENDS_AT_ONCE 16
+/* After a SIGCHLD of which no child is there: it was looked after already, or somebody else has waited for it. */
+#define LOST_NS (1000 * INT64_C(1000000))
 
 struct reaped {
     struct process_end end;
@@ -72,18 +74,37 @@ static void finish(struct supervisor *supervisor, struct connection *connection,
     connections_remove(&supervisor->connections, connection);
 }
 
-/* The process has other hands that wait for children: what they reaped is gone, and its slots must not be. */
-void reaper_lost(struct connection *connection, void *data)
+static void drop_foreign(struct connection *connection, void *data)
 {
     struct supervisor *supervisor = data;
 
-    supervisor_notice(supervisor,
-                      "the process %d is no child of the server, or was waited for by somebody else",
-                      (int)connection->pid);
+    if (process_is_child(connection->pid))
+        return;
+    supervisor_notice(
+        supervisor,
+        "the process %d of connection #%llu is no child of the server, or was waited for by somebody else",
+        (int)connection->pid, (unsigned long long)connection->number);
     worker_log_end(supervisor, connection);
     admit_release(&supervisor->admit, connection->source);
     supervisor->served++;
     connections_remove(&supervisor->connections, connection);
+}
+
+void reaper_lost(struct supervisor *supervisor)
+{
+    connections_each_running(&supervisor->connections, drop_foreign, supervisor);
+}
+
+static void look_for_lost(void *data)
+{
+    reaper_lost(data);
+    acceptor_update(data);
+}
+
+void reaper_init(struct supervisor *supervisor)
+{
+    supervisor->lost.expired = look_for_lost;
+    supervisor->lost.data = supervisor;
 }
 
 /* As process_reap(). Whose it was is asked at once: what is read next may tell of a new process with its pid. */
@@ -111,6 +132,7 @@ static void look_after(struct supervisor *supervisor, const struct reaped *reape
 void reaper_run(struct supervisor *supervisor)
 {
     struct reaped ends[ENDS_AT_ONCE];
+    size_t found = 0;
     int result;
 
     do {
@@ -123,8 +145,13 @@ void reaper_run(struct supervisor *supervisor)
         account_read(supervisor);
         for (size_t i = 0; i < count; i++)
             look_after(supervisor, &ends[i]);
+        found += count;
     } while (result == 1);
-    if (result < 0 && supervisor->connections.running != 0)
-        connections_each_running(&supervisor->connections, reaper_lost, supervisor);
+    if (supervisor->connections.running == 0)
+        loop_timer_clear(&supervisor->loop, &supervisor->lost);
+    else if (result < 0)
+        reaper_lost(supervisor);
+    else if (found == 0 && !supervisor->lost.set)
+        loop_timer_set(&supervisor->loop, &supervisor->lost, loop_now_ns(&supervisor->loop) + LOST_NS);
     acceptor_update(supervisor);
 }

@@ -12,8 +12,12 @@
 
 #include "serve/supervisor.h"
 
+void reaper_init(struct supervisor *supervisor);
 void reaper_run(struct supervisor *supervisor);
-/* Gives back the slot of a running connection whose process is none that the server could reap; `data` is the supervisor. */
-void reaper_lost(struct connection *connection, void *data);
+/*
+ * Gives back the slots of running connections whose processes are none that the server could reap: a program with a server in it
+ * may have waited for them, or a template have named them.
+ */
+void reaper_lost(struct supervisor *supervisor);
 
 #endif

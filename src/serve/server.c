@@ -186,6 +186,9 @@ static enum fp_status check(const struct fp_server *server, struct fp_error *err
         if (!fd_is_open(server->keep[i]))
             return error_set(err, FP_USAGE, EBADF, "keep", "descriptor %d", server->keep[i]);
     }
+    if (server->config.ready_fd >= 0 && !fd_is_open(server->config.ready_fd))
+        return error_set(err, FP_USAGE, EBADF, "write the pairs to", "descriptor %d",
+                         server->config.ready_fd);
     return FP_OK;
 }
 

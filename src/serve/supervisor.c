@@ -263,6 +263,7 @@ static enum fp_status start(struct supervisor *supervisor, const struct supervis
     supervisor->rest = (struct loop_timer){.expired = rest_over, .data = supervisor};
     pace_init(&supervisor->fail_pace, 10 * MS_NS, 1000 * MS_NS);
     drain_init(supervisor);
+    reaper_init(supervisor);
     warm_init(supervisor);
     status = make_tables(supervisor, err);
     /* Before any child is made: what ends is then for us to wait for, whatever the program does with SIGCHLD. */
@@ -300,13 +301,6 @@ enum fp_status supervisor_init(struct supervisor *supervisor, const struct super
     return status;
 }
 
-static bool has_ended(const struct supervisor *supervisor)
-{
-    return supervisor->phase == PHASE_LEAVING ||
-           (supervisor->phase != PHASE_SERVING && supervisor->connections.slots.live == 0 &&
-            !account_is_waiting(supervisor));
-}
-
 static bool has_doors(const struct supervisor *supervisor)
 {
     for (size_t i = 0; i < supervisor->listeners->count; i++) {
@@ -314,6 +308,13 @@ static bool has_doors(const struct supervisor *supervisor)
             return true;
     }
     return false;
+}
+
+static bool has_ended(const struct supervisor *supervisor)
+{
+    return supervisor->phase == PHASE_LEAVING ||
+           (supervisor->phase != PHASE_SERVING && supervisor->connections.slots.live == 0 &&
+            !has_doors(supervisor) && !account_is_waiting(supervisor));
 }
 
 static void log_stop(struct supervisor *supervisor)

@@ -34,7 +34,8 @@ struct door {
     struct loop_timer pause; /* set: left alone until then */
     bool pause_said;         /* in the log */
     struct pace pace;
-    unsigned retries; /* in a row */
+    unsigned retries;     /* in a row */
+    uint32_t queued_left; /* at the end: how many more may be taken from the queue */
 };
 
 enum supervisor_phase { PHASE_SERVING, PHASE_DRAINING, PHASE_TERMINATING, PHASE_KILLING, PHASE_LEAVING };
@@ -48,6 +49,7 @@ struct supervisor {
     struct log *log;
     struct loop loop;
     struct door *doors; /* one for each listening socket */
+    size_t next_door;   /* the one behind that which the last connection came by */
     struct admit admit;
     void *admit_memory;
     struct connections connections;
@@ -61,6 +63,7 @@ struct supervisor {
     struct loop_timer rest;  /* set: signals are left unread, until then at the latest */
     int64_t signals_ns;      /* when they were read last */
     struct loop_timer warm;  /* when the engine is to be looked after */
+    struct loop_timer lost;  /* set: somebody else may have waited for workers */
     struct loop_timer retry; /* of held connections, or of a crowded engine */
     bool crowded;            /* the engine has no room */
     struct pace retry_pace;

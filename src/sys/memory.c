@@ -31,7 +31,12 @@ static void *behind_stack(void)
 {
     const char *name = (const char *)getauxval(AT_EXECFN);
 
-    return name == NULL ? NULL : (void *)(name + strlen(name) + 1 + sizeof(void *) + sysconf(_SC_PAGESIZE));
+    if (name == NULL)
+        return NULL;
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t end = (uintptr_t)name + strlen(name) + 1 + sizeof(void *);
+    /* Rounded as the kernel would do it; valgrind asks for that. */
+    return (void *)((end / page + 1) * page);
 }
 
 void *memory_map_shared(size_t bytes)

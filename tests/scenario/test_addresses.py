@@ -218,6 +218,14 @@ def test_device_and_scope(serve, hosts, address, pair, served):
             assert answer[:2] == [target, "21"] and answer[3].startswith(f"{{{local}, "), "the local end is filled in"
 
 
+def test_a_scope_of_another_device_is_refused(hosts):
+    """The kernel would listen on the scope's, whatever the pair shows."""
+    done = subprocess.run([*hosts[0].prefix, forkport.FORKPORT, "serve", "[fe80::1%eth0]%eth1:21", "--builtin", "echo"],
+                          capture_output=True, text=True, timeout=forkport.DEADLINE, check=False)
+    assert (done.returncode, done.stdout) == (64, "")
+    assert done.stderr == "forkport: cannot listen on [fe80::1%eth0]%eth1:21: its scope and its device are different ones\n"
+
+
 def test_several_devices_on_one_port(serve, hosts):
     """A socket bound to a device is of its own: one for each device, and one for the rest."""
     host, near, far = hosts

@@ -113,6 +113,17 @@ def test_bytes_of_a_handler_that_ends_its_direction_first(serve):
     assert (end["bytes_in"], end["bytes_out"]) == (1000, 9)
 
 
+def test_bytes_that_were_not_sent_when_the_client_closed_were_written(serve):
+    """The client goes while the kernel, and nobody else, has the most of what the program wrote."""
+    server = serve("127.0.0.1:0", worker=["/usr/bin/head", "-c", 1_500_000, "/dev/zero"])
+    for number in range(1, 4):
+        with server.connect():
+            pid = server.log.wait("start", connection=number)["pid"]
+            forkport.until(lambda pid=pid: forkport.state(pid) in (None, "Z"), "the end of the program")
+        end = server.log.wait("end", connection=number)
+        assert (end["exit"], end["bytes_out"]) == (0, 1_500_000)
+
+
 def test_bytes_that_a_handler_left_unread_are_not_its(serve):
     server = serve("127.0.0.1:0", handler="exit")
     with server.connect() as client:

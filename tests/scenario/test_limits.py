@@ -3,6 +3,7 @@ import concurrent.futures
 import os
 import socket
 import struct
+import threading
 import time
 
 import pytest
@@ -20,6 +21,30 @@ def hold(server, count, **how):
     for client in clients:
         forkport.read_line(client)
     return clients
+
+
+@pytest.mark.parametrize("busy", [0, 1])
+def test_addresses_take_turns_where_there_is_no_room(serve, busy):
+    """One that is asked all the time does not keep the service from the clients of the other."""
+    server = serve("127.0.0.1:0,127.0.0.1:0", "--max", 1, *MANY, worker=["cat"])
+    ports, done = server.ports(), threading.Event()
+
+    def ask_again_and_again():
+        while not done.is_set():
+            assert server.ask(b"busy", port=ports[busy]) == b"busy"
+
+    with concurrent.futures.ThreadPoolExecutor(4) as others:
+        asked = [others.submit(ask_again_and_again) for _ in range(4)]
+        time.sleep(0.2)
+        try:
+            for _ in range(10):
+                began = time.monotonic()
+                assert server.ask(b"other", port=ports[1 - busy]) == b"other"
+                assert time.monotonic() - began < 2
+        finally:
+            done.set()
+        for one in asked:
+            one.result()
 
 
 def close(clients):

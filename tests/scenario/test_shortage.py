@@ -8,6 +8,7 @@ import errno
 import os
 import re
 import resource
+import signal
 import socket
 import subprocess
 import time
@@ -340,6 +341,40 @@ def test_least_descriptors(serve, options, how):
         assert server.ask(b"x") == b"x", f"with {limit} descriptors"
         assert server.stop() == 0
     assert set(served) >= set(range(16, 32))
+
+
+def test_those_that_wait_at_the_end_are_served_where_descriptors_are_short(serve):
+    """A socket that is closed resets its queue: so it is open until there were descriptors for all that waited there."""
+    server = serve("127.0.0.1:0,127.0.0.1:0", "--max", 1000, "--max-per-source", 1000, worker=["cat"],
+                   preexec=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64)))
+    assert server.ask(b"before\n") == b"before\n"
+    server.signal(signal.SIGSTOP)
+    clients = [server.connect(port=port) for port in server.ports() for _ in range(150)]
+    for number, client in enumerate(clients):
+        client.sendall(b"%d\n" % number)
+        client.shutdown(socket.SHUT_WR)
+    server.signal(signal.SIGTERM)
+    server.signal(signal.SIGCONT)
+    assert [forkport.read_to_end(client) for client in clients] == [b"%d\n" % number for number in range(len(clients))]
+    assert server.wait() == 0
+    assert server.log.find("pause") and server.log.find("stop")[0]["served"] == 301
+
+
+def test_those_that_wait_at_the_end_when_there_never_are_descriptors(serve):
+    """When it is told to hurry, what still waits there is reset, and that is said."""
+    server = serve(HERE, "--max", 1000, "--max-per-source", 1000, "--drain", 100, worker=[forkport.WORKER, "hold"])
+    os.kill(server.pid, signal.SIGSTOP)
+    clients = [server.connect() for _ in range(30)]
+    resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (forkport.descriptors(server.pid), 64))
+    server.signal(signal.SIGTERM)
+    server.signal(signal.SIGCONT)
+    server.log.wait("drain")
+    server.log.wait("pause", count=2)
+    server.signal(signal.SIGTERM)
+    assert server.wait() == 0
+    assert "is closed with connections in its queue" in server.log.wait("notice")["error"]
+    for client in clients:
+        client.close()
 
 
 @pytest.mark.skipif(forkport.SANITIZED, reason="a sanitizer wants more address space than any of these")

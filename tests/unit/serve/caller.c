@@ -187,6 +187,66 @@ static void test_a_program_that_waits_for_the_workers(void **state)
     assert_int_equal(said, 2 + 2 * 10);
 }
 
+static int hear_to_the_end(struct fp_connection *connection, void *data)
+{
+    (void)connection;
+    (void)data;
+    while (getchar() != EOF)
+        ;
+    return puts("heard") < 0;
+}
+
+static void wait_for_others(const char *line, size_t length, void *data)
+{
+    const char *pid = memmem(line, length, " pid ", strlen(" pid "));
+
+    (void)data;
+    if (pid != NULL && strstr(line, " start ") != NULL && strstr(line, " #1 ") == NULL)
+        waitpid(atoi(pid + strlen(" pid ")), NULL, 0);
+}
+
+static void *hold_one(void *data)
+{
+    struct visit *visit = data;
+    int held = connect_to(visit->server);
+
+    run_clients(visit);
+    close(held);
+    return NULL;
+}
+
+/* While another worker lives: its slot is wanted by those that wait for one. */
+static void test_a_program_that_waits_for_some_of_the_workers(void **state)
+{
+    struct visit visit = {.server = make(hear_to_the_end), .clients = 3};
+    pthread_t clients;
+
+    (void)state;
+    assert_int_equal(fp_server_set(visit.server, "max", "2", NULL), FP_OK);
+    fp_server_log(visit.server, wait_for_others, NULL);
+    assert_int_equal(fp_server_open(visit.server, NULL), FP_OK);
+    start_thread(&clients, hold_one, &visit);
+    enum fp_status status = fp_server_run(visit.server, NULL);
+    pthread_join(clients, NULL);
+    fp_server_free(visit.server);
+    assert_int_equal(status, FP_OK);
+    assert_string_equal(visit.heard, "heard\nheard\nheard\n");
+}
+
+/* What is opened next would have its number, and be written to. */
+static void test_a_ready_descriptor_that_is_not_open(void **state)
+{
+    struct fp_server *server = make(hello);
+    struct fp_error err;
+
+    (void)state;
+    assert_int_equal(fp_server_set(server, "ready-fd", "200", NULL), FP_OK);
+    assert_int_equal(fp_server_open(server, &err), FP_USAGE);
+    assert_string_equal(err.what, "descriptor 200");
+    assert_int_equal(fp_server_run(server, &err), FP_USAGE);
+    fp_server_free(server);
+}
+
 static void test_another_builtin_after_a_failure(void **state)
 {
     struct visit visit = {.server = make(NULL), .clients = 1};
@@ -393,6 +453,8 @@ int main(void)
         cmocka_unit_test(test_a_handler_that_has_run_a_server),
         cmocka_unit_test(test_a_log_that_cannot_be_opened),
         cmocka_unit_test(test_a_program_that_waits_for_the_workers),
+        cmocka_unit_test(test_a_program_that_waits_for_some_of_the_workers),
+        cmocka_unit_test(test_a_ready_descriptor_that_is_not_open),
         cmocka_unit_test(test_another_builtin_after_a_failure),
         cmocka_unit_test(test_what_is_short_is_said),
         cmocka_unit_test(test_the_environment_is_that_of_the_start),
