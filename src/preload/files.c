@@ -11,7 +11,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 
-#define FILES_MAX      16
 #define MEMBERS_MAX    32
 #define EPOLL_DEPTH    5 /* the kernel nests no deeper */
 #define AT_EMPTY_PATH_ 0x1000
@@ -249,11 +248,6 @@ enum template_refusal files_note(void)
     return refusal;
 }
 
-static long open_copy(const struct file *file)
-{
-    return child_call(__NR_fcntl, file->original, F_DUPFD_CLOEXEC, 0, 0);
-}
-
 static long open_epoll(void)
 {
     return child_call(__NR_epoll_create1, O_CLOEXEC, 0, 0, 0);
@@ -267,18 +261,38 @@ static void fill_epoll(const struct file *file)
     }
 }
 
-void files_renew(void)
+void files_close(const struct files_anew *anew)
 {
-    for (unsigned i = 0; i < files.count; i++) {
-        const struct file *file = &files.items[i];
-        long fresh = file->original >= 0 ? open_copy(file) : file->is_epoll ? open_epoll() : open_file(file);
-        if (fresh < 0)
-            continue;
-        child_call(__NR_dup3, fresh, file->fd, file->close_flag, 0);
-        child_call(__NR_close, fresh, 0, 0, 0);
+    for (unsigned i = 0; i < anew->count; i++) {
+        if (anew->fds[i] >= 0)
+            child_call(__NR_close, anew->fds[i], 0, 0, 0);
     }
+}
+
+bool files_open(struct files_anew *ret_anew)
+{
+    for (ret_anew->count = 0; ret_anew->count < files.count; ret_anew->count++) {
+        const struct file *file = &files.items[ret_anew->count];
+        long fd = file->original >= 0 ? -1 : file->is_epoll ? open_epoll() : open_file(file);
+        if (fd < 0 && file->original < 0) {
+            files_close(ret_anew);
+            return false;
+        }
+        ret_anew->fds[ret_anew->count] = (int)fd;
+    }
+    return true;
+}
+
+void files_take(const struct files_anew *anew)
+{
+    for (unsigned i = 0; i < anew->count; i++) {
+        const struct file *file = &files.items[i];
+        child_call(__NR_dup3, anew->fds[i] >= 0 ? anew->fds[i] : file->original, file->fd, file->close_flag,
+                   0);
+    }
+    files_close(anew);
     /* Once all are there, since one may be in another. */
-    for (unsigned i = 0; i < files.count; i++) {
+    for (unsigned i = 0; i < anew->count; i++) {
         if (files.items[i].is_epoll && files.items[i].original < 0)
             fill_epoll(&files.items[i]);
     }

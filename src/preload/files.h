@@ -3,9 +3,10 @@
  * preload/files.h - open descriptors that workers must not share, and what is done about each.
  *
  * A forked copy has the same open file descriptions: of a file, the place that is read next (shells read their scripts
- * on); of an epoll instance, the set itself. So at the gate they are noted, and before each fork the template replaces its own
- * by fresh ones, opened anew and put to the same place, or filled with the same descriptors, of which 0 is the connection by then. What it
- * cannot open anew stays shared. What cannot be told apart at all (io_uring) makes it unfit. Bare system calls; errno stays.
+ * on), and the locks (flock(2)); of an epoll instance, the set itself. So at the gate they are noted, and before each fork the
+ * template opens them anew, for the worker alone: there they take the places of the others, put to where these were, or filled with
+ * the same descriptors, of which 0 is the connection by then. What cannot be told apart at all (io_uring) makes a program unfit, and
+ * so does what cannot be opened anew, at the gate or later. Bare system calls; errno stays.
  */
 #ifndef PRELOAD_FILES_H
 #define PRELOAD_FILES_H
@@ -16,7 +17,20 @@
 
 /* While the stand-in for the connection is still open. */
 enum template_refusal files_note(void);
-void files_renew(void);
+
+#define FILES_MAX 16
+
+struct files_anew {
+    unsigned count;
+    int fds[FILES_MAX]; /* -1: it is to be a copy of another one's */
+};
+
+/* While 0 to 2 are the connection's. False: one cannot be, and none is. */
+bool files_open(struct files_anew *ret_anew);
+/* In whoever is the worker: each to its place. */
+void files_take(const struct files_anew *anew);
+/* In whoever is not. */
+void files_close(const struct files_anew *anew);
 /* Is descriptor 0 in this epoll instance? */
 bool files_epoll_has_input(int fd);
 

@@ -27,10 +27,9 @@
 #include <time.h>
 
 /* Out of the way of the numbers that the program gets for its own; from 64 on, a table of them costs more to copy. */
-#define CONTROL_LEAST 56
-#define RETRY_NS      1000000
-#define FORK_TRIES    100
-#define FRAMES_BYTES  512
+#define RETRY_NS     1000000
+#define FORK_TRIES   100
+#define FRAMES_BYTES 512
 
 static struct {
     bool ahead;
@@ -98,15 +97,12 @@ static bool map_board(int fd)
     return true;
 }
 
-/* The descriptor under a number where it is in nobody's way, closed for programs that are executed. */
 static int move_up(int fd)
 {
-    long moved = child_call(__NR_fcntl, fd, F_DUPFD_CLOEXEC, CONTROL_LEAST, 0);
+    int moved = standard_duplicate(fd);
 
-    if (moved < 0)
-        moved = child_call(__NR_fcntl, fd, F_DUPFD_CLOEXEC, 3, 0);
     child_call(__NR_close, fd, 0, 0, 0);
-    return (int)moved;
+    return moved;
 }
 
 void gate_open(void)
@@ -207,6 +203,7 @@ static void forget_order(void)
 static void take_order(void)
 {
     struct template_order_head order;
+    struct files_anew anew;
     size_t used = 0;
 
     if (!look_at_order(&order))
@@ -214,8 +211,11 @@ static void take_order(void)
     variables_point(&order, &used);
     standard_restore();
     /* Epoll instances had what was 0 before; there are none before main() but those of libraries. */
-    if (gate.kind == TEMPLATE_GATE_READ)
-        files_renew();
+    if (gate.kind == TEMPLATE_GATE_READ) {
+        if (!files_open(&anew))
+            child_exit(0);
+        files_take(&anew);
+    }
     gate.ahead = false;
     if (gate.probe != 0)
         child_default_signal(TEMPLATE_PROBE_SIGNAL);
@@ -283,20 +283,27 @@ static uint64_t serve_orders(bool before_main)
 {
     const struct timespec a_moment = {.tv_nsec = RETRY_NS};
     struct template_order_head order;
+    struct files_anew anew;
     size_t used = 0;
 
     while (look_at_order(&order)) {
         variables_point(&order, &used);
-        if (order.variables != 0)
+        anew.count = 0;
+        if (order.variables != 0) {
             standard_restore();
-        files_renew();
+            /* The order is given to another one then. */
+            if (!files_open(&anew))
+                leave(TEMPLATE_REFUSAL_REOPEN);
+        }
         uint64_t canary = renew_random();
         handlers_before();
         long pid = fork_worker(&gate.board->answers[order.sequence % TEMPLATE_ORDERS]);
         if (pid == 0) {
+            files_take(&anew);
             become_worker(&order, before_main);
             return canary;
         }
+        files_close(&anew);
         handlers_after();
         child_close_range(0, 2);
         if (pid > 0)

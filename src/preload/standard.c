@@ -7,7 +7,7 @@
 #include <linux/stat.h>
 #include <stdint.h>
 
-#define KEPT_LEAST     56 /* where a program seldom has its own */
+#define UP_LEAST       56 /* where a program seldom has its own */
 #define AT_EMPTY_PATH_ 0x1000
 #define FORMAT_MASK    0170000
 #define FORMAT_SOCKET  0140000
@@ -19,10 +19,12 @@ struct identity {
     uint32_t format;
 };
 
-/* What a program may ask for of a descriptor: those of F_SETFL, and O_CLOEXEC for the one of F_SETFD. */
+/* What a program may ask for of a descriptor, by fcntl(2). */
 struct manner {
-    int status;
-    int close_flag;
+    int status;     /* F_SETFL */
+    int close_flag; /* F_SETFD, as O_CLOEXEC */
+    bool is_owner;  /* F_SETOWN, the process itself */
+    int signal;     /* F_SETSIG */
 };
 
 static struct {
@@ -60,9 +62,14 @@ static struct manner manner_of(int fd)
 {
     long status = child_call(__NR_fcntl, fd, F_GETFL, 0, 0);
     long close_flag = child_call(__NR_fcntl, fd, F_GETFD, 0, 0);
+    long number = child_call(__NR_fcntl, fd, F_GETSIG, 0, 0);
+    struct f_owner_ex owner = {0};
 
+    child_call(__NR_fcntl, fd, F_GETOWN_EX, (long)&owner, 0);
     return (struct manner){.status = status < 0 ? 0 : (int)status,
-                           .close_flag = close_flag > 0 ? O_CLOEXEC : 0};
+                           .close_flag = close_flag > 0 ? O_CLOEXEC : 0,
+                           .is_owner = owner.pid != 0 && owner.pid == child_call(__NR_getpid, 0, 0, 0, 0),
+                           .signal = number > 0 ? (int)number : 0};
 }
 
 void standard_begin(void)
@@ -99,27 +106,37 @@ bool standard_is_copied_to(int fd)
            (is_same(&now, &standard.first[0]) || is_same(&now, &standard.first[2]));
 }
 
-static int source_of(int fd)
+int standard_duplicate(int fd)
+{
+    long number = child_call(__NR_fcntl, fd, F_DUPFD_CLOEXEC, UP_LEAST, 0);
+
+    return (int)(number < 0 ? child_call(__NR_fcntl, fd, F_DUPFD_CLOEXEC, STANDARD_COUNT, 0) : number);
+}
+
+/* False: there is none. */
+static bool find_source(int fd, int *ret_source)
 {
     const struct identity closed = {0};
     struct identity now = identity_of(fd);
 
-    if (is_same(&now, &standard.first[fd]))
-        return fd;
-    if (is_same(&now, &closed))
-        return -1;
-    for (int other = 0; other < STANDARD_COUNT; other++) {
+    *ret_source = is_same(&now, &standard.first[fd]) ? fd : -1;
+    if (*ret_source == fd || is_same(&now, &closed))
+        return true;
+    for (int other = 0; other < STANDARD_COUNT && *ret_source < 0; other++) {
         if (is_same(&now, &standard.first[other]))
-            return other;
+            *ret_source = other;
     }
-    return (int)child_call(__NR_fcntl, fd, F_DUPFD_CLOEXEC, KEPT_LEAST, 0);
+    if (*ret_source < 0)
+        *ret_source = standard_duplicate(fd);
+    return *ret_source >= 0;
 }
 
 bool standard_keep(void)
 {
     for (int fd = 0; fd < STANDARD_COUNT; fd++) {
         standard.manner[fd] = manner_of(fd);
-        standard.source[fd] = fd == 0 ? 0 : source_of(fd);
+        if (fd != 0 && !find_source(fd, &standard.source[fd]))
+            return false;
     }
     return child_close_range(0, STANDARD_COUNT - 1) == 0;
 }
@@ -149,5 +166,12 @@ void standard_forget(void)
     for (int fd = 1; fd < STANDARD_COUNT; fd++) {
         if (standard.source[fd] >= STANDARD_COUNT)
             child_call(__NR_close, standard.source[fd], 0, 0, 0);
+    }
+    for (int fd = 0; fd < STANDARD_COUNT; fd++) {
+        const struct manner *manner = &standard.manner[fd];
+        if (standard.source[fd] == fd && manner->is_owner)
+            child_call(__NR_fcntl, fd, F_SETOWN, child_call(__NR_getpid, 0, 0, 0, 0), 0);
+        if (standard.source[fd] == fd && manner->signal != 0)
+            child_call(__NR_fcntl, fd, F_SETSIG, manner->signal, 0);
     }
 }

@@ -14,6 +14,9 @@
 
 #define STANDARD_COUNT 3
 
+/* A descriptor under another number, closed for programs that are executed, where a limit allows it one that is in nobody's way; negative:
+ * there is none. */
+int standard_duplicate(int fd);
 /* Before the program runs. */
 void standard_begin(void);
 /* Is this one of them still what it was then? Of 0, that is what stands for the connection. */
@@ -28,7 +31,7 @@ uint64_t standard_socket(int fd);
 bool standard_keep(void);
 /* Those of a connection are 0 to 2 now: 1 and 2 become what the program had made of them, and all wait, or not, as it had asked for. */
 void standard_restore(void);
-/* In a worker, after that: nothing is kept any more. */
+/* In a worker, after that: nothing is kept any more, and what signals the program asked for come to it. */
 void standard_forget(void);
 
 #endif

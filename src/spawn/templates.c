@@ -382,7 +382,12 @@ static void note_end(struct templates *templates, const struct template *templat
                     now_ns);
         return;
     }
-    tell(templates, template, "ended (%s)", process_end_text(end, reason));
+    if (template->board->stand == TEMPLATE_REFUSES) {
+        template_why_ended(template, end, reason, sizeof(reason));
+        tell(templates, template, "%s", reason);
+    } else {
+        tell(templates, template, "ended (%s)", process_end_text(end, reason));
+    }
     templates->start_ns = now_ns + pace_failure_ns(&templates->pace, now_ns);
 }
 

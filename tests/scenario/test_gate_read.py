@@ -1,6 +1,9 @@
 """Gate read: what a program has done with its descriptors and timers before it reads, and what that is in a worker."""
 import os
+import pathlib
 import resource
+import subprocess
+import tempfile
 import time
 
 import pytest
@@ -142,6 +145,96 @@ def test_a_file_that_may_not_be_opened_again(serve, root, tmp_path):
     server = serve("127.0.0.1:0", *READ, worker=["python3", "-c", program])
     assert "may not open again" in server.log.wait("notice")["error"]
     assert [server.ask(b"hello\n") for _ in range(3)] == 3 * [b"one\n"]
+
+
+@pytest.mark.parametrize("options", [[], READ, [*READ, "--templates", 2], POOL, STARTED],
+                         ids=["exec", "fork", "two templates", "pool", "pool of programs"])
+def test_a_lock_ends_with_the_worker_that_took_it(serve, tmp_path, options):
+    """Of a file that was opened before the gate: neither does a template hold it on, nor one worker another's."""
+    lock = tmp_path / "lock"
+    server = serve("127.0.0.1:0", *options, worker=["dash", "-c", f"exec 9>>{lock}; read line; flock 9; echo $line; read line"])
+    if options:
+        server.log.wait("pool" if "pool" in options else "template", count=2 if 2 in options else 1)
+    for number in range(1, 5):
+        with server.connect() as client:
+            client.sendall(b"mine\n")
+            assert forkport.read_line(client) == "mine\n"
+            assert subprocess.run(["flock", "-n", lock, "true"], check=False).returncode == 1, "it is held"
+        server.log.wait("end", connection=number)
+        assert subprocess.run(["flock", "-w", "2", lock, "true"], check=False).returncode == 0
+
+
+@pytest.fixture(name="everybodys")
+def everybodys_():
+    """A folder that every user may enter."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        yield pathlib.Path(folder)
+
+
+@pytest.mark.parametrize("options", [READ, POOL], ids=["fork", "pool"])
+def test_a_file_that_may_not_be_opened_again_any_more(serve, root, everybodys, options):  # pylint: disable=unused-argument
+    """It is not shared, but executed from then on, which fails as well here."""
+    data = everybodys / "data"
+    data.write_text("one\ntwo\nthree\n")
+    program = f"exec 3<{data}; read line; read first <&3; echo $first"
+    server = serve("127.0.0.1:0", *options, "--user", "nobody", worker=["dash", "-c", program])
+    server.log.wait("template")
+    assert server.ask() == b"one\n"
+    data.chmod(0o600)
+    answers = [server.ask() for _ in range(6)]
+    assert set(answers) <= {b"one\n", b""} and answers[-1] == b""
+    assert any("may not open again" in event["reason"] for event in server.log.find("template"))
+
+
+@pytest.mark.parametrize("options", [[], READ, POOL, STARTED], ids=["exec", "fork", "pool", "pool of programs"])
+def test_a_standard_error_of_its_own_with_few_descriptors(ready, tmp_path, options):
+    server = ready(options, "exec 2>>errors; ulimit -n 30; read line; echo error >&2; echo $line", "pool" if options != READ else "template")
+    assert [server.ask(b"hello\n") for _ in range(3)] == 3 * [b"hello\n"]
+    assert (tmp_path / "errors").read_text() == 3 * "error\n"
+
+
+OWNER = r"""
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+static volatile sig_atomic_t number;
+static void note(int seen) { number = seen; }
+int main(void)
+{
+    char line[16];
+    sigset_t all, old;
+    struct sigaction action = {.sa_handler = note};
+    sigaction(SIGUSR1, &action, NULL);
+    sigfillset(&all);
+    sigprocmask(SIG_BLOCK, &all, &old);
+    fcntl(0, F_SETOWN, getpid());
+    fcntl(0, F_SETSIG, SIGUSR1);
+    fcntl(0, F_SETFL, O_NONBLOCK | O_ASYNC);
+    alarm(10);
+    while (read(0, line, sizeof(line)) < 0 && errno == EAGAIN)
+        sigsuspend(&old);
+    fcntl(0, F_SETFL, 0);
+    return dprintf(1, "%d %d\n", fcntl(0, F_GETOWN) == getpid(), number == SIGUSR1) < 0;
+}
+"""
+
+
+@pytest.mark.parametrize("options", [[], READ, POOL, STARTED], ids=["exec", "fork", "pool", "pool of programs"])
+def test_signals_that_input_is_announced_by(serve, tmp_path, options):
+    (tmp_path / "owner.c").write_text("#define _GNU_SOURCE\n" + OWNER)
+    subprocess.run(["cc", "-o", tmp_path / "owner", tmp_path / "owner.c"], check=True)
+    server = serve("127.0.0.1:0", *options, worker=[tmp_path / "owner"])
+    if options:
+        server.log.wait("template" if options == READ else "pool")
+    for number in range(1, 4):
+        with server.connect() as client:
+            server.log.wait("start", connection=number)
+            time.sleep(0.1)  # it waits for a signal by now
+            client.sendall(b"hello\n")
+            assert forkport.read_to_end(client) == b"1 1\n"
 
 
 def test_more_fork_handlers_than_can_be_kept(serve):
