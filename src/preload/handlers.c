@@ -6,6 +6,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <string.h>
 
 #define EXPORTED     __attribute__((visibility("default")))
@@ -18,13 +19,35 @@ typedef int register_function(handler *before, handler *after, handler *in_child
 EXPORTED register_function __register_atfork; /* NOLINT: the name is the C library's */
 EXPORTED int pthread_atfork(handler *before, handler *after, handler *in_child);
 
+/* And the library that it lies in: where that has gone, another one may be at its place. */
+struct asked {
+    handler *function;
+    const void *base;
+    uint32_t name; /* a hash of its file's */
+};
+
 static struct {
-    handler *before;
-    handler *after;
-    handler *in_child;
+    struct asked before;
+    struct asked after;
+    struct asked in_child;
 } handlers[HANDLERS_MAX];
 static unsigned handler_count;
 static bool too_many;
+
+static struct asked asked_now(handler *function)
+{
+    struct asked asked = {.function = function, .name = 2166136261};
+    Dl_info where;
+    void *address;
+
+    memcpy(&address, &function, sizeof(address));
+    if (function == NULL || dladdr(address, &where) == 0)
+        return asked;
+    asked.base = where.dli_fbase;
+    for (const char *at = where.dli_fname; at != NULL && *at != '\0'; at++)
+        asked.name = (asked.name ^ (unsigned char)*at) * 16777619; /* FNV-1a */
+    return asked;
+}
 
 static void note(handler *before, handler *after, handler *in_child)
 {
@@ -34,9 +57,9 @@ static void note(handler *before, handler *after, handler *in_child)
         too_many = true;
         return;
     }
-    handlers[handler_count].before = before;
-    handlers[handler_count].after = after;
-    handlers[handler_count++].in_child = in_child;
+    handlers[handler_count].before = asked_now(before);
+    handlers[handler_count].after = asked_now(after);
+    handlers[handler_count++].in_child = asked_now(in_child);
 }
 
 int __register_atfork(handler *before, handler *after, handler *in_child, void *library) /* NOLINT */
@@ -61,16 +84,12 @@ int pthread_atfork(handler *before, handler *after, handler *in_child)
     return real(before, after, in_child);
 }
 
-static void call(handler *asked)
+static void call(const struct asked *asked)
 {
-    Dl_info where;
-    void *address;
+    struct asked now = asked_now(asked->function);
 
-    if (asked == NULL)
-        return;
-    memcpy(&address, &asked, sizeof(address));
-    if (dladdr(address, &where) != 0)
-        asked();
+    if (now.base != NULL && now.base == asked->base && now.name == asked->name)
+        asked->function();
 }
 
 bool handlers_are_known(void)
@@ -81,17 +100,17 @@ bool handlers_are_known(void)
 void handlers_before(void)
 {
     for (unsigned i = handler_count; i > 0; i--)
-        call(handlers[i - 1].before);
+        call(&handlers[i - 1].before);
 }
 
 void handlers_after(void)
 {
     for (unsigned i = 0; i < handler_count; i++)
-        call(handlers[i].after);
+        call(&handlers[i].after);
 }
 
 void handlers_in_worker(void)
 {
     for (unsigned i = 0; i < handler_count; i++)
-        call(handlers[i].in_child);
+        call(&handlers[i].in_child);
 }

@@ -89,6 +89,20 @@ static bool has_timer(void)
     return found;
 }
 
+static void find_context(const char *line, void *data)
+{
+    *(bool *)data |= strstr(line, " /[aio]") != NULL;
+}
+
+/* Of io_setup(2), which a copy has the memory of alone. */
+static bool has_context(void)
+{
+    bool found = false;
+
+    lines_read("/proc/self/maps", find_context, &found);
+    return found;
+}
+
 enum template_refusal image_refusal(void)
 {
     bool has_one_thread = false;
@@ -99,7 +113,9 @@ enum template_refusal image_refusal(void)
         return TEMPLATE_REFUSAL_THREADS;
     if (has_child())
         return TEMPLATE_REFUSAL_CHILDREN;
-    return has_timer() ? TEMPLATE_REFUSAL_TIMERS : TEMPLATE_REFUSAL_NONE;
+    if (has_timer())
+        return TEMPLATE_REFUSAL_TIMERS;
+    return has_context() ? TEMPLATE_REFUSAL_CONTEXT : TEMPLATE_REFUSAL_NONE;
 }
 
 /* "start-end rw-p offset device inode path": private memory without a file behind it, and of that what fills huge pages. */

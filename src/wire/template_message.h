@@ -63,6 +63,7 @@ enum template_gate { TEMPLATE_GATE_MAIN, TEMPLATE_GATE_READ };
     REFUSAL(CHILDREN, "it has a child process, which would be none of its copies'")             \
     REFUSAL(TIMERS, "it has a timer, which its copies would not have")                          \
     REFUSAL(URING, "it has an io_uring, which a fork would share")                              \
+    REFUSAL(CONTEXT, "it has a context of asynchronous I/O, which its copies would not have")   \
     REFUSAL(COPIES, "it has its connection or its standard error under another number as well") \
     REFUSAL(WROTE, "it writes to its connection before it reads")                               \
     REFUSAL(LOCKS, "it holds a lock on a file")                                                 \

@@ -124,6 +124,23 @@ def test_handlers_of_a_library_that_is_gone_are_not_called(serve, tmp_path):
     assert len(server.log.find("template")) == 1 and template_pids(server), server.log.find("template")
 
 
+def test_handlers_of_a_library_are_not_called_in_another_at_its_place(serve, tmp_path):
+    """Which has its code at the same addresses, as libraries of one size come to have that are loaded one after the other."""
+    (tmp_path / "one.c").write_text(
+        "#include <pthread.h>\nint called;\nstatic void forked(void) { called++; }\n"
+        "int set_up(void) { return pthread_atfork(forked, forked, forked); }\n")
+    for name in ("one", "two"):
+        subprocess.run(["cc", "-shared", "-fPIC", "-o", tmp_path / f"{name}.so", tmp_path / "one.c"], check=True)
+    server = ready(serve, *READ, worker=["/usr/bin/python3", "-c", (
+        "import _ctypes, ctypes, sys\n"
+        "at = lambda library: ctypes.cast(library.set_up, ctypes.c_void_p).value\n"
+        f"one = ctypes.CDLL('{tmp_path}/one.so'); place = at(one); one.set_up(); _ctypes.dlclose(one._handle)\n"
+        f"two = ctypes.CDLL('{tmp_path}/two.so'); called = ctypes.c_int.in_dll(two, 'called')\n"
+        "sys.stdin.readline(); print(at(two) == place, called.value, flush=True)\n")])
+    assert [server.ask(b"x\n") for _ in range(3)] == 3 * [b"True 0\n"]
+    assert len(server.log.find("template")) == 1 and template_pids(server), server.log.find("template")
+
+
 def test_gate_main(serve, program):
     server = ready(serve, *FORK, worker=[program, "fgets"])
     answers = [ask(server) for _ in range(5)]
@@ -312,6 +329,7 @@ def test_pages_that_are_written_for_each_worker_are_copied_by_the_fork(serve, ga
     ("nothing", READ, "ended before its gate"),
     ("hang", [*READ, "--template-start", 1], "did not come to its gate within 1 s"),
     ("uring", READ, "io_uring"),
+    ("context", READ, "asynchronous I/O"),
     ("child", READ, "has a child process"),
     ("timer", READ, "has a timer"),
     ("clock", READ, "has a timer"),
