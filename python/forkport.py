@@ -80,7 +80,7 @@ def _load_library():
 
 
 def _wait(hooks):
-    """The fork is not Python's: `hooks` is what is called after it in the worker; None: all that os.fork() does."""
+    """The fork is not Python's: `hooks` are the functions around it, as os.register_at_fork() has them; None: all that os.fork() does."""
     if _State.asked:
         return
     _State.asked = True
@@ -103,12 +103,15 @@ def _wait(hooks):
     gc.freeze()
     if hooks is None:
         _State.library.PyOS_BeforeFork()
+    else:
+        for when in reversed(hooks):
+            _try(when.get("before"), _complain)
     if fp_gate():
         if hooks is None:
             _State.library.PyOS_AfterFork_Child()
         else:
-            for hook in hooks:
-                hook()
+            for when in hooks:
+                _try(when.get("after_in_child"), _complain)
         for variable in variables.raw.rstrip(b"\0").split(b"\0"):
             name, equals, value = variable.partition(b"=")
             if equals:
@@ -120,6 +123,9 @@ def _wait(hooks):
             _start_clock(logging)
     elif hooks is None:
         _State.library.PyOS_AfterFork_Parent()
+    else:
+        for when in hooks:
+            _try(when.get("after_in_parent"), _complain)
 
 
 def _find_variables():
@@ -200,6 +206,9 @@ def _forget_main(names):
     """As the interpreter does it: the module goes; where something holds it, its names go, those of one underscore first."""
     if hasattr(sys, "last_value"):
         sys.last_exc = sys.last_type = sys.last_value = sys.last_traceback = None
+    for name in STANDARD[:3]:
+        if getattr(sys, name, None) is not (own := getattr(sys, f"__{name}__", None)):
+            setattr(sys, name, own)
     main = weakref.ref(sys.modules.pop("__main__"))
     _collect()
     if names is None and main() is not None:
@@ -334,8 +343,7 @@ def _compile(script):
         print(f"forkport-python: cannot open {script}: {error.strerror}", file=sys.stderr)
         sys.exit(2)
     except (SyntaxError, ValueError) as error:
-        _tell(error, None)
-        sys.exit(1)
+        sys.exit(_tell(error, None))
 
 
 def _prepare(modules, words):
@@ -366,20 +374,31 @@ def _show(hook, error, trace):
     hook(type(error), error.with_traceback(trace), trace)
 
 
+def _say(what):
+    """Writes to standard error, as the interpreter does at its end: to the descriptor where there is no file that takes it."""
+    try:
+        sys.stderr.write(str(what))
+    except BaseException:  # pylint: disable=broad-except
+        _try(lambda: os.write(2, str(what).encode(errors="backslashreplace")))
+
+
 def _tell(error, trace):
-    """An exception that nobody caught, told as the interpreter does."""
+    """An exception that nobody caught, told as the interpreter does; returns the exit status."""
     sys.last_exc = sys.last_value = error
     sys.last_type, sys.last_traceback = type(error), trace
     failure = None
     try:
         _show(sys.excepthook, error, trace)
-    except Exception as another:  # pylint: disable=broad-except
+    except SystemExit as end:
+        return _status_of(end)
+    except BaseException as another:  # pylint: disable=broad-except
         failure = another
     if failure:
-        print("Error in sys.excepthook:", file=sys.stderr)
+        _say("Error in sys.excepthook:\n")
         _show(sys.__excepthook__, failure, failure.__traceback__.tb_next.tb_next)
-        print("\nOriginal exception was:", file=sys.stderr)
+        _say("\nOriginal exception was:\n")
         _show(sys.__excepthook__, error, trace)
+    return 1
 
 
 def _status(code):
@@ -388,8 +407,20 @@ def _status(code):
         return 0
     if isinstance(code, int):
         return code & 0xff if -(1 << 63) <= code < 1 << 63 else 0xff
-    print(code, file=sys.stderr)
+    if getattr(sys, "stderr", None) is None:
+        _say(code)
+    else:
+        _try(lambda: sys.stderr.write(str(code)))
+    _say("\n")
     return 1
+
+
+def _status_of(end):
+    try:
+        code = end.code
+    except BaseException:  # pylint: disable=broad-except
+        code = end
+    return _status(code)
 
 
 def _run(code, names):
@@ -406,9 +437,9 @@ def _run(code, names):
     if caught is None:
         return 0
     if isinstance(caught, SystemExit):
-        return _status(caught.code)
-    _tell(caught, caught.__traceback__.tb_next)
-    return -2 if isinstance(caught, KeyboardInterrupt) else 1
+        return _status_of(caught)
+    status = _tell(caught, caught.__traceback__.tb_next)
+    return -2 if isinstance(caught, KeyboardInterrupt) else status
 
 
 def _is_known(modules):
@@ -420,9 +451,9 @@ def _is_known(modules):
 def _noting(register, hooks):
     """os.register_at_fork() that notes the hooks for workers. Those that make locks anew are for forks amid several threads."""
     def noting(**when):
-        hook = when.get("after_in_child")
-        if hooks is not None and hook and hook.__module__ not in ("threading", "logging", "concurrent.futures.thread"):
-            hooks.append(hook)
+        own = {getattr(hook, "__module__", None) for hook in when.values()}
+        if hooks is not None and not own & {"threading", "logging", "concurrent.futures.thread"}:
+            hooks.append(when)
         register(**when)
 
     return noting

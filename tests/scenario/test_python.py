@@ -70,6 +70,11 @@ SAME = {
     "exit least": "import sys\nsys.exit(-2**63)",
     "no output any more": "import sys\nprint('so far')\ndel sys.stdout, sys.stderr",
     "exit true": "raise SystemExit(True)",
+    "exit of what has no text": "import sys\nclass C:\n    def __str__(self): raise ValueError\nsys.exit(C())",
+    "exit of what has no code": "class E(SystemExit):\n    code = property(lambda self: 1 / 0)\nraise E('a reason')",
+    "exit text, no standard error": "import sys\nsys.stderr = None\nsys.exit('a reason')",
+    "exit text, standard error deleted": "import sys\ndel sys.stderr\nsys.exit('a reason')",
+    "exit text, standard error closed": "import sys\nsys.stderr.close()\nsys.exit('a reason')",
     "exit at once": "import os\nprint('lost')\nos._exit(5)",
     "exception": "import json\ndef f():\n    raise ValueError('no')\nprint('so far')\nf()",
     "exception from another": "try:\n    1 / 0\nexcept Exception as e:\n    raise KeyError('k') from e",
@@ -79,6 +84,13 @@ SAME = {
     "killed": "import os, signal\nprint('x', flush=True)\nos.kill(os.getpid(), signal.SIGTERM)",
     "own hook": "import sys\nsys.excepthook = lambda *a: print('hook', a[0], a[1], a[2].tb_lineno)\n1 / 0",
     "hook fails": "import sys\ndef hook(*a): raise KeyError('h')\nsys.excepthook = hook\n1 / 0",
+    "hook is interrupted": "import sys\ndef hook(*a): raise KeyboardInterrupt\nsys.excepthook = hook\n1 / 0",
+    "hook exits": "import sys\ndef hook(*a): sys.exit(4)\nsys.excepthook = hook\n1 / 0",
+    "hook fails, no standard error": "import sys\ndef hook(*a): raise KeyError('h')\nsys.excepthook = hook\nsys.stderr = None\n1 / 0",
+    "own output": "import sys\nclass C:\n    def __init__(self, file): self.file, self.text = file, ''\n    def flush(self): pass\n"
+                  "    def write(self, text): self.text += text\n"
+                  "    def __del__(self): self.file.write(self.text); self.file.flush()\nsys.stdout = C(sys.stdout)\nprint('late')",
+    "output elsewhere": "import io, sys\nclass C:\n    def __del__(self): print('del')\nc, sys.stdout = C(), io.StringIO()\nprint('lost')",
     "syntax": "print('never'\nx = = 1\n",
     "return": "print('never')\nreturn 1\n",
     "encoding": "# -*- coding: latin-1 -*-\nprint('\u00e9')",
@@ -246,6 +258,19 @@ def test_modules_that_are_asked_for_are_loaded_before(script):
     assert script.run(text, way="fork")[0] == b"True\n"
     assert script.run(text, way="fork", options=["--import", "heavy"])[0] == b"False\n"
     assert script.run(text, way="fork", options=["--import=json,heavy", "--"])[0] == b"False\n"
+
+
+def test_functions_around_a_fork_are_called(script):
+    """Of modules that are loaded before; one that fails is told, and keeps nobody from being served."""
+    (script.folder / "guarded.py").write_text(
+        "import os, threading\nlock = threading.Lock()\ncalled = []\n"
+        "os.register_at_fork(before=lock.acquire, after_in_child=lock.release, after_in_parent=lock.release)\n"
+        "os.register_at_fork(before=lambda: called.append('b'), after_in_child=lambda: called.append('c'))\n"
+        "os.register_at_fork(after_in_child=lambda: 1 / 0)\n")
+    answer, status, _, errors = script.run("import guarded\nprint(guarded.lock.locked(), guarded.called)", way="fork",
+                                           options=["--import", "guarded"])
+    assert (answer, status) == (b"False ['b', 'c']\n", 0)
+    assert any("ZeroDivisionError" in line for line in errors)
 
 
 @pytest.mark.parametrize("error", ["ConnectionRefusedError(111, 'no database')", "ValueError('no number')", "KeyError('none')"])
