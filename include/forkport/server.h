@@ -55,7 +55,7 @@ enum fp_status fp_server_set(struct fp_server *server, const char *option, const
 
 /**
  * Where to listen, ADDRESS[,ADDRESS...] as in forkport-serve(1): "21", "192.0.2.1:21,[2001:db8::1]:21". Replaces what
- * was said before. Names are looked up at once. FP_DATA: not of that form; FP_NO_HOST: no such name.
+ * was said before. Names are looked up at once. FP_DATA: not of that form; FP_NO_HOST: no such name; FP_SYSTEM: memory is short.
  */
 enum fp_status fp_server_listen(struct fp_server *server, const char *addresses, struct fp_error *err);
 
@@ -83,8 +83,9 @@ void fp_server_log(struct fp_server *server, void (*sink)(const char *line, size
 
 /**
  * Opens all the listening sockets, so that clients can connect and wait, and fp_server_pair() tells the ports. Called
- * by fp_server_run() where it has not been. FP_UNAVAILABLE: an address cannot be had, none is open then; FP_USAGE:
- * nothing to serve or to listen on, or a descriptor to keep is not open.
+ * by fp_server_run() where it has not been. FP_UNAVAILABLE: an address cannot be had, none is open then; FP_NOT_PERMITTED:
+ * it may not (a port below 1024, say); FP_USAGE: nothing to serve or to listen on, or a descriptor to keep or of "ready-fd" is
+ * not open; FP_SYSTEM: descriptors or memory are short.
  */
 enum fp_status fp_server_open(struct fp_server *server, struct fp_error *err);
 

@@ -307,7 +307,7 @@ static enum fp_status begin(struct reading *reading, struct fp_error *err)
     if (status != FP_OK)
         return status;
     reading->report = (struct report){arguments->json, reading->known, replay_counts(reading->replay)};
-    reading->at_once = fd_is_terminal(STDOUT_FILENO) > 0;
+    reading->at_once = fd_is_terminal(STDOUT_FILENO);
     text_init(&reading->text, reading->output, sizeof(reading->output));
     if (arguments->summary)
         report_heading(&reading->report, &reading->text);

@@ -4,7 +4,8 @@
  *
  * Asks the host's user database (getpwnam(3), getgrouplist(3)) once, when the configuration is read, so that no name
  * is looked up while clients are served. On failure the identity is unchanged; the error is FP_CONFIG and names what
- * was not found, or FP_USAGE where it is neither a name nor a number of one. The list of groups is owned by the struct config.
+ * was not found, FP_USAGE where it is neither a name nor a number of one, or FP_SYSTEM where memory is short or the database cannot
+ * be asked. The list of groups is owned by the struct config.
  */
 #ifndef CONFIG_IDENTITY_H
 #define CONFIG_IDENTITY_H

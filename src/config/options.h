@@ -45,7 +45,10 @@ extern const size_t option_row_count;
 const struct option_row *option_find(const char *name);
 /* Was it set, be it to its default? */
 bool option_is_given(const struct config *config, const char *name);
-/* Sets one option. `value` is NULL for a flag. FP_USAGE: unknown, or not of the form; FP_CONFIG: no such user or group. */
+/*
+ * Sets one option. `value` is NULL for a flag. FP_USAGE: unknown, or not of the form; FP_CONFIG: no such user or group;
+ * FP_SYSTEM: memory is short, or the users cannot be read.
+ */
 enum fp_status option_set(struct config *config, const char *name, const char *value, struct fp_error *err);
 
 /*

@@ -6,7 +6,6 @@
 #include "sys/connect.h"
 #include "sys/fd.h"
 #include "sys/process.h"
-#include "sys/procfs.h"
 #include "sys/ready.h"
 #include "sys/socket.h"
 #include "sys/stream.h"
@@ -35,7 +34,7 @@ struct client {
 /* Nobody is there to hear of a failure of this. */
 static void report(int channel, struct actor_report *report)
 {
-    report->pid = procfs_self();
+    report->pid = process_self();
     fd_write(channel, true, (char *)report, sizeof(*report));
 }
 
@@ -85,7 +84,7 @@ __attribute__((noreturn)) static void serve_connection(struct server *server, in
     report(server->channel, &served);
     while (read_line(fd, served.line) == 0) {
         text_init(&text, answer, sizeof(answer));
-        text_printf(&text, "process %d has read it\n", (int)procfs_self());
+        text_printf(&text, "process %d has read it\n", (int)process_self());
         if (write_text(fd, &text) < 0)
             break;
         report(server->channel, &served);

@@ -4,6 +4,7 @@
 #include "addr/pair.h"
 #include "sys/fd.h"
 #include "sys/netlink.h"
+#include "sys/process.h"
 #include "sys/procfs.h"
 #include "wire/sock_diag.h"
 
@@ -127,7 +128,7 @@ static void write_holders(const struct diag_socket *socket, struct text *text)
         text_printf(text, " of user %u; its process cannot be seen from here", socket->uid);
         return;
     }
-    if (holders.count == 1 && pids[0] == procfs_self()) {
+    if (holders.count == 1 && pids[0] == process_self()) {
         text_string(text, " of this server itself");
         return;
     }

@@ -6,7 +6,7 @@
  * (by default an IPv4 address and an IPv6 /64, since a host has a whole /64 to choose addresses from). State and peer
  * go in, a verdict and its reason come out: there is no clock, no descriptor, no log and no allocation after
  * admit_init(), whose memory is the caller's. A connection is counted from admit_take() to admit_release(), which
- * must be called exactly once with the handle given; that the sum over the sources is the total is checked.
+ * must be called exactly once with the handle given; that there are no more sources than connections is checked.
  */
 #ifndef POLICY_ADMIT_H
 #define POLICY_ADMIT_H

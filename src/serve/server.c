@@ -7,7 +7,7 @@
 #include "spawn/engine.h"
 #include "sys/fd.h"
 #include "sys/memory.h"
-#include "sys/procfs.h"
+#include "sys/process.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -36,7 +36,7 @@ struct fp_server *fp_server_new(struct fp_error *err)
         error_set(err, FP_SYSTEM, errno, "make", "a server");
         return NULL;
     }
-    server->made_in = procfs_self();
+    server->made_in = process_self();
     server->log_fd = -1;
     /* First of all: what is opened next must not land where a worker's standard descriptors go. */
     server->stop_fd = fd_open_standard() < 0 ? -1 : fd_open_event();
@@ -56,7 +56,7 @@ static pid_t runs_in;
 static bool has_descriptors(const struct fp_server *server)
 {
     pid_t where = __atomic_load_n(&runs_in, __ATOMIC_ACQUIRE);
-    pid_t self = procfs_self();
+    pid_t self = process_self();
 
     return where == 0 || where == self || server->made_in == self;
 }
@@ -256,7 +256,7 @@ static bool takes_colour(int fd)
     const char *terminal = getenv("TERM");
 
     return (refusal == NULL || refusal[0] == '\0') && (terminal == NULL || strcmp(terminal, "dumb") != 0) &&
-           fd_is_terminal(fd) > 0;
+           fd_is_terminal(fd);
 }
 
 static enum fp_status open_log(struct fp_server *server, struct log *log, struct fp_error *err)
@@ -353,7 +353,7 @@ static enum fp_status open_and_run(struct fp_server *server, struct fp_error *er
 enum fp_status fp_server_run(struct fp_server *server, struct fp_error *err)
 {
     pid_t before = __atomic_load_n(&runs_in, __ATOMIC_ACQUIRE);
-    pid_t self = procfs_self();
+    pid_t self = process_self();
 
     /* Signals are the process's: of two servers either would take the other's SIGCHLD, and children never be reaped. */
     if (before == self ||

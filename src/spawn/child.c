@@ -72,7 +72,7 @@ static bool can_regain(const struct child_setup *setup)
 {
     if (setup->old_uid != setup->uid && child_try_uid(setup->old_uid) >= 0)
         return true;
-    return setup->set_groups && setup->old_gid != setup->gid && child_try_gid(setup->old_gid) >= 0;
+    return setup->old_gid != setup->gid && child_try_gid(setup->old_gid) >= 0;
 }
 
 /*

@@ -19,9 +19,8 @@
 
 #define PAD_STACK_BYTES 8192
 /* Control socket, board, library, and the socket that stands for the connection. */
-#define OWN_FDS     4
-#define PRELOAD     "LD_PRELOAD="
-#define PRELOAD_MAX 64
+#define OWN_FDS 4
+#define PRELOAD "LD_PRELOAD="
 /* So many that did not come to their gate, one after the other, are enough. */
 #define STILLBORN_MAX 2
 /* How often one that starts is asked whether it waits for input. */

@@ -183,12 +183,12 @@ bool fd_is_file(int fd)
     return fstat(fd, &status) == 0 && S_ISREG(status.st_mode);
 }
 
-int fd_is_terminal(int fd)
+bool fd_is_terminal(int fd)
 {
-    return isatty(fd);
+    return isatty(fd) == 1;
 }
 
-int fd_is_writable(int fd, int within_ms)
+bool fd_is_writable(int fd, int within_ms)
 {
     struct pollfd poll_fd = {.fd = fd, .events = POLLOUT};
 

@@ -4,7 +4,7 @@
  *
  * FD_AUTO closes a descriptor when the variable's scope is left; fd_take() moves ownership out of a variable. A
  * parameter named take_fd is owned by the callee from the call on, whether it fails or not. Every descriptor made in
- * this room is close-on-exec. Functions return -1 with errno set, as the system calls under them do; -1 is also "no
+ * this room is close-on-exec, but those in the places of 0, 1 and 2. Functions return -1 with errno set, as the system calls under them do; -1 is also "no
  * descriptor" for fd_close() and FD_AUTO. Nothing in here loops over descriptors: no cost grows with RLIMIT_NOFILE.
  */
 #ifndef SYS_FD_H
@@ -57,8 +57,8 @@ bool fd_is_inherited(int fd);
 /* Does fd refer to a socket, a regular file, or a terminal? */
 bool fd_is_socket(int fd);
 bool fd_is_file(int fd);
-int fd_is_terminal(int fd);
+bool fd_is_terminal(int fd);
 /* Room for at least one write to fd without blocking, now? */
-int fd_is_writable(int fd, int within_ms);
+bool fd_is_writable(int fd, int within_ms);
 
 #endif

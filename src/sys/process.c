@@ -119,6 +119,11 @@ bool process_kill(pid_t pid)
     return true;
 }
 
+pid_t process_self(void)
+{
+    return getpid();
+}
+
 pid_t process_session(pid_t pid)
 {
     return getsid(pid);

@@ -50,6 +50,8 @@ void process_signal_one(pid_t pid, int number);
 bool process_kill(pid_t pid);
 /* Is it a child of this thread that nobody has waited for yet? */
 bool process_is_child(pid_t pid);
+/* The calling process: getpid(2), and so for signal handlers as well. */
+pid_t process_self(void);
 /* The leader of the session that pid is in, or -1. */
 pid_t process_session(pid_t pid);
 /* The effective user and group. */

@@ -124,8 +124,3 @@ pid_t procfs_parent(pid_t pid)
         return 0;
     return (pid_t)strtol(end + 4, NULL, 10);
 }
-
-pid_t procfs_self(void)
-{
-    return getpid();
-}

@@ -36,7 +36,5 @@ void procfs_name(pid_t pid, char ret_name[PROCFS_NAME_SIZE]);
 size_t procfs_read(pid_t pid, const char *file, char *buffer, size_t size);
 /* The parent of a process; 0: it has gone. */
 pid_t procfs_parent(pid_t pid);
-/* The pid of the calling process. */
-pid_t procfs_self(void);
 
 #endif
