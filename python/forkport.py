@@ -166,7 +166,7 @@ def _leave(status, names=None):
     _forget_main(names)
     for known in files:
         _try(getattr(known(), "close", None))
-    whole = whole and _flush_standard()
+    whole = whole and _flush_standard(True)
     _load_library()
     if _State.fflush:
         _State.fflush(None)
@@ -187,13 +187,21 @@ def _complain(about):
         pass
 
 
-def _flush_standard():
-    """False: somebody will not have all that was printed."""
+def _is_closed(file):
+    """Or has had what it writes to taken away (detach())."""
+    try:
+        return getattr(file, "closed", False)
+    except ValueError:
+        return True
+
+
+def _flush_standard(is_last=False):
+    """False: somebody will not have all that was printed. At last the files are those of the start, which may be closed by then."""
     whole = True
     for name in ("stdout", "stderr"):
         file = getattr(sys, name, None)
         try:
-            if file is not None and not getattr(file, "closed", False):
+            if file is not None and not (_is_closed(file) if is_last else getattr(file, "closed", False)):
                 file.flush()
         except Exception:  # pylint: disable=broad-except
             whole = False
@@ -246,7 +254,7 @@ def _open_files():
         return found
     standard = [getattr(sys, name, None) for name in STANDARD]
     standard += [getattr(file, "buffer", None) for file in standard]
-    found = [file for file in found if not issubclass(type(file), io.RawIOBase) and not file.closed
+    found = [file for file in found if not issubclass(type(file), io.RawIOBase) and not _is_closed(file)
              and not any(file is one for one in standard)]
     return sorted(found, key=lambda file: (not isinstance(file, io.TextIOBase), type(file) in INNER_FILES))
 
@@ -382,11 +390,14 @@ def _say(what):
         _try(lambda: os.write(2, str(what).encode(errors="backslashreplace")))
 
 
-def _tell(error, trace):
-    """An exception that nobody caught, told as the interpreter does; returns the exit status."""
+def _tell(error, trace, status=1):
+    """An exception that nobody caught, told as the interpreter does. Returns the exit status, if that is not for a hook to say."""
     sys.last_exc = sys.last_value = error
     sys.last_type, sys.last_traceback = type(error), trace
     failure = None
+    if not hasattr(sys, "excepthook"):
+        _say("sys.excepthook is missing\n")
+        sys.excepthook = sys.__excepthook__
     try:
         _show(sys.excepthook, error, trace)
     except SystemExit as end:
@@ -398,7 +409,7 @@ def _tell(error, trace):
         _show(sys.__excepthook__, failure, failure.__traceback__.tb_next.tb_next)
         _say("\nOriginal exception was:\n")
         _show(sys.__excepthook__, error, trace)
-    return 1
+    return status
 
 
 def _status(code):
@@ -438,8 +449,7 @@ def _run(code, names):
         return 0
     if isinstance(caught, SystemExit):
         return _status_of(caught)
-    status = _tell(caught, caught.__traceback__.tb_next)
-    return -2 if isinstance(caught, KeyboardInterrupt) else status
+    return _tell(caught, caught.__traceback__.tb_next, -2 if isinstance(caught, KeyboardInterrupt) else 1)
 
 
 def _is_known(modules):
@@ -451,8 +461,8 @@ def _is_known(modules):
 def _noting(register, hooks):
     """os.register_at_fork() that notes the hooks for workers. Those that make locks anew are for forks amid several threads."""
     def noting(**when):
-        own = {getattr(hook, "__module__", None) for hook in when.values()}
-        if hooks is not None and not own & {"threading", "logging", "concurrent.futures.thread"}:
+        own = {getattr(hook, "__module__", None) for hook in when.values()} - {None}
+        if hooks is not None and not (own and own <= {"threading", "logging", "concurrent.futures.thread"}):
             hooks.append(when)
         register(**when)
 

@@ -216,6 +216,44 @@ static enum template_refusal note(int folder, const char *name)
     return keep(&file);
 }
 
+static long open_epoll(void)
+{
+    return child_call(__NR_epoll_create1, O_CLOEXEC, 0, 0, 0);
+}
+
+void files_close(const struct files_anew *anew)
+{
+    for (unsigned i = 0; i < anew->count; i++) {
+        if (anew->fds[i] >= 0)
+            child_call(__NR_close, anew->fds[i], 0, 0, 0);
+    }
+}
+
+bool files_open(struct files_anew *ret_anew)
+{
+    for (ret_anew->count = 0; ret_anew->count < files.count; ret_anew->count++) {
+        const struct file *file = &files.items[ret_anew->count];
+        long fd = file->original >= 0 ? -1 : file->is_epoll ? open_epoll() : open_file(file);
+        if (fd < 0 && file->original < 0) {
+            files_close(ret_anew);
+            return false;
+        }
+        ret_anew->fds[ret_anew->count] = (int)fd;
+    }
+    return true;
+}
+
+/* At once, with the descriptors that there may be. */
+static bool can_open_all(void)
+{
+    struct files_anew anew;
+    bool can = files_open(&anew);
+
+    if (can)
+        files_close(&anew);
+    return can;
+}
+
 /* As the kernel has it: linux_dirent64 of getdents(2). */
 struct entry {
     uint64_t inode;
@@ -245,12 +283,7 @@ enum template_refusal files_note(void)
         }
     }
     child_call(__NR_close, folder, 0, 0, 0);
-    return refusal;
-}
-
-static long open_epoll(void)
-{
-    return child_call(__NR_epoll_create1, O_CLOEXEC, 0, 0, 0);
+    return refusal == TEMPLATE_REFUSAL_NONE && !can_open_all() ? TEMPLATE_REFUSAL_FILES : refusal;
 }
 
 static void fill_epoll(const struct file *file)
@@ -259,28 +292,6 @@ static void fill_epoll(const struct file *file)
         struct member *member = &files.members[file->first + i];
         child_call(__NR_epoll_ctl, file->fd, EPOLL_CTL_ADD, member->fd, (long)&member->event);
     }
-}
-
-void files_close(const struct files_anew *anew)
-{
-    for (unsigned i = 0; i < anew->count; i++) {
-        if (anew->fds[i] >= 0)
-            child_call(__NR_close, anew->fds[i], 0, 0, 0);
-    }
-}
-
-bool files_open(struct files_anew *ret_anew)
-{
-    for (ret_anew->count = 0; ret_anew->count < files.count; ret_anew->count++) {
-        const struct file *file = &files.items[ret_anew->count];
-        long fd = file->original >= 0 ? -1 : file->is_epoll ? open_epoll() : open_file(file);
-        if (fd < 0 && file->original < 0) {
-            files_close(ret_anew);
-            return false;
-        }
-        ret_anew->fds[ret_anew->count] = (int)fd;
-    }
-    return true;
 }
 
 void files_take(const struct files_anew *anew)

@@ -26,7 +26,6 @@
 #include <sys/time.h>
 #include <time.h>
 
-/* Out of the way of the numbers that the program gets for its own; from 64 on, a table of them costs more to copy. */
 #define RETRY_NS     1000000
 #define FORK_TRIES   100
 #define FRAMES_BYTES 512

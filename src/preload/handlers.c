@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/auxv.h>
 
 #define EXPORTED     __attribute__((visibility("default")))
 #define HANDLERS_MAX 128
@@ -34,6 +35,13 @@ static struct {
 static unsigned handler_count;
 static bool too_many;
 
+static const void *program_base(void)
+{
+    Dl_info program;
+
+    return dladdr((const void *)getauxval(AT_ENTRY), &program) != 0 ? program.dli_fbase : NULL;
+}
+
 static struct asked asked_now(handler *function)
 {
     struct asked asked = {.function = function, .name = 2166136261};
@@ -44,6 +52,9 @@ static struct asked asked_now(handler *function)
     if (function == NULL || dladdr(address, &where) == 0)
         return asked;
     asked.base = where.dli_fbase;
+    /* The program itself is not unloaded, and its name is argv[0], which it may write to. */
+    if (asked.base == program_base())
+        return asked;
     for (const char *at = where.dli_fname; at != NULL && *at != '\0'; at++)
         asked.name = (asked.name ^ (unsigned char)*at) * 16777619; /* FNV-1a */
     return asked;

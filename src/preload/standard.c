@@ -7,7 +7,8 @@
 #include <linux/stat.h>
 #include <stdint.h>
 
-#define UP_LEAST       56 /* where a program seldom has its own */
+/* Out of the way of the numbers that the program gets for its own; from 64 on, a table of them costs more to copy. */
+#define UP_LEAST       56
 #define AT_EMPTY_PATH_ 0x1000
 #define FORMAT_MASK    0170000
 #define FORMAT_SOCKET  0140000

@@ -429,7 +429,8 @@ static void take_queued(struct door *door)
         if (take_one(door) == ACCEPT_DRAINED)
             break;
     }
-    if (!door->pause.set)
+    /* accept(2) is short of a descriptor also where nobody waits. */
+    if (door->listener->fd >= 0 && (!door->pause.set || !fd_is_readable(door->listener->fd)))
         close_door(door);
 }
 

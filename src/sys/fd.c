@@ -195,6 +195,13 @@ bool fd_is_writable(int fd, int within_ms)
     return poll(&poll_fd, 1, within_ms) == 1 && (poll_fd.revents & POLLOUT) != 0;
 }
 
+bool fd_is_readable(int fd)
+{
+    struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
+
+    return poll(&poll_fd, 1, 0) == 1;
+}
+
 size_t fd_limit(void)
 {
     struct rlimit limit;

@@ -237,6 +237,16 @@ def test_signals_that_input_is_announced_by(serve, tmp_path, options):
             assert forkport.read_to_end(client) == b"1 1\n"
 
 
+def test_files_that_cannot_be_opened_again_all_at_once(serve):
+    """Descriptors are short: that is found at the gate, not by each connection."""
+    program = ("import resource, sys; files = [open('/etc/passwd') for _ in range(10)]; resource.setrlimit(resource.RLIMIT_NOFILE, (18, 18))\n"
+               "print(sys.stdin.readline(), end='', flush=True)\n")
+    server = serve("127.0.0.1:0", *READ, worker=["/usr/bin/python3", "-c", program])
+    assert "more files and epoll instances open than can be kept apart" in server.log.wait("notice")["error"]
+    assert [server.ask(b"hello\n") for _ in range(3)] == 3 * [b"hello\n"]
+    assert not server.log.find("template")
+
+
 def test_more_fork_handlers_than_can_be_kept(serve):
     program = ("import ctypes, sys; register = getattr(ctypes.CDLL(None), '__register_atfork')\n"
                "[register(None, None, None, None) for _ in range(129)]; print(sys.stdin.readline(), end='', flush=True)\n")

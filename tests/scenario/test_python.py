@@ -90,6 +90,11 @@ SAME = {
     "own output": "import sys\nclass C:\n    def __init__(self, file): self.file, self.text = file, ''\n    def flush(self): pass\n"
                   "    def write(self, text): self.text += text\n"
                   "    def __del__(self): self.file.write(self.text); self.file.flush()\nsys.stdout = C(sys.stdout)\nprint('late')",
+    "output wrapped anew": "import io, sys\nsys.stdout = io.TextIOWrapper(sys.stdout.detach(), encoding='utf-8')\nprint('\u00e9')",
+    "output detached": "import sys\nprint('x')\nsys.stdout.detach()",
+    "input detached": "import sys\nf = sys.stdin.detach()\nprint('x')",
+    "interrupted, and the hook exits": "import sys\ndef hook(*a): sys.exit('bye')\nsys.excepthook = hook\nraise KeyboardInterrupt",
+    "no hook": "import sys\ndel sys.excepthook\nraise ValueError",
     "output elsewhere": "import io, sys\nclass C:\n    def __del__(self): print('del')\nc, sys.stdout = C(), io.StringIO()\nprint('lost')",
     "syntax": "print('never'\nx = = 1\n",
     "return": "print('never')\nreturn 1\n",
@@ -266,10 +271,12 @@ def test_functions_around_a_fork_are_called(script):
         "import os, threading\nlock = threading.Lock()\ncalled = []\n"
         "os.register_at_fork(before=lock.acquire, after_in_child=lock.release, after_in_parent=lock.release)\n"
         "os.register_at_fork(before=lambda: called.append('b'), after_in_child=lambda: called.append('c'))\n"
-        "os.register_at_fork(after_in_child=lambda: 1 / 0)\n")
+        "os.register_at_fork(after_in_child=lambda: 1 / 0)\n"
+        "import logging; handler = logging.StreamHandler()\n"
+        "os.register_at_fork(before=handler.acquire, after_in_child=lambda: called.append('r'), after_in_parent=handler.release)\n")
     answer, status, _, errors = script.run("import guarded\nprint(guarded.lock.locked(), guarded.called)", way="fork",
                                            options=["--import", "guarded"])
-    assert (answer, status) == (b"False ['b', 'c']\n", 0)
+    assert (answer, status) == (b"False ['b', 'c', 'r']\n", 0)
     assert any("ZeroDivisionError" in line for line in errors)
 
 

@@ -101,9 +101,10 @@ def test_a_library_that_reads_before_the_program_starts(serve, tmp_path):
     assert template_pids(server) and server.ask(b"x") == b"l"
 
 
-def test_handlers_around_a_fork_are_called(serve, program):
-    """What pthread_atfork(3) was told: before each fork, after it in the template, and in the worker."""
-    server = ready(serve, *READ, worker=[program, "handlers"])
+@pytest.mark.parametrize("way", ["handlers", "renamed"])
+def test_handlers_around_a_fork_are_called(serve, program, way):
+    """What pthread_atfork(3) was told: before each fork, after it in the template, and in the worker; whatever it calls itself."""
+    server = ready(serve, *READ, worker=[program, way])
     assert [ask(server)[0] for _ in range(3)] == ["1/0/1", "2/1/1", "3/2/1"]
 
 
