@@ -201,8 +201,10 @@ def test_which_any_is_in_use(serve):
     assert code == 69 and f"listen on 0.0.0.0:{port}" in line
     if not socket.has_dualstack_ipv6():
         pytest.skip("this host has no IPv6")
-    with socket.create_server(("::", 0), family=socket.AF_INET6) as other:
-        port = other.getsockname()[1]
+    # Of IPv4 it is free: a port that was free of IPv6 may be that of a client that has gone.
+    with socket.create_server(("0.0.0.0", 0)) as free:
+        port = free.getsockname()[1]
+    with socket.create_server(("::", port), family=socket.AF_INET6):
         code, line = refused("serve", f"0.0.0.0:{port},[::]:{port}", *ECHO)
     assert code == 69 and f"listen on [::]:{port}" in line
 
