@@ -360,6 +360,7 @@ def test_those_that_wait_at_the_end_are_served_where_descriptors_are_short(serve
     assert server.log.find("pause") and server.log.find("stop")[0]["served"] == 301
 
 
+@pytest.mark.skipif(forkport.SANITIZED, reason="a sanitizer needs descriptors at the end")
 def test_the_end_when_nobody_waits_and_there_are_no_descriptors(serve):
     server = serve(HERE, "--drain", 100, worker=["cat"])
     resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (3, 64))
@@ -368,6 +369,7 @@ def test_the_end_when_nobody_waits_and_there_are_no_descriptors(serve):
     assert not server.log.find("notice")
 
 
+@pytest.mark.skipif(forkport.SANITIZED, reason="a sanitizer needs descriptors at the end")
 def test_those_that_wait_at_the_end_when_there_never_are_descriptors(serve):
     """When it is told to hurry, what still waits there is reset, and that is said."""
     server = serve(HERE, "--max", 1000, "--max-per-source", 1000, "--drain", 100, worker=[forkport.WORKER, "hold"])
