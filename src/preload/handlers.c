@@ -34,12 +34,14 @@ static struct {
 } handlers[HANDLERS_MAX];
 static unsigned handler_count;
 static bool too_many;
+static const void *program_base;
 
-static const void *program_base(void)
+static void find_program(void)
 {
     Dl_info program;
 
-    return dladdr((const void *)getauxval(AT_ENTRY), &program) != 0 ? program.dli_fbase : NULL;
+    if (program_base == NULL && dladdr((const void *)getauxval(AT_ENTRY), &program) != 0)
+        program_base = program.dli_fbase;
 }
 
 static struct asked asked_now(handler *function)
@@ -53,7 +55,7 @@ static struct asked asked_now(handler *function)
         return asked;
     asked.base = where.dli_fbase;
     /* The program itself is not unloaded, and its name is argv[0], which it may write to. */
-    if (asked.base == program_base())
+    if (asked.base == program_base)
         return asked;
     for (const char *at = where.dli_fname; at != NULL && *at != '\0'; at++)
         asked.name = (asked.name ^ (unsigned char)*at) * 16777619; /* FNV-1a */
@@ -68,6 +70,7 @@ static void note(handler *before, handler *after, handler *in_child)
         too_many = true;
         return;
     }
+    find_program();
     handlers[handler_count].before = asked_now(before);
     handlers[handler_count].after = asked_now(after);
     handlers[handler_count++].in_child = asked_now(in_child);

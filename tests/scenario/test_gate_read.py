@@ -231,28 +231,29 @@ def test_signals_that_input_is_announced_by(serve, tmp_path, options):
         server.log.wait("template" if options == READ else "pool")
     for number in range(1, 4):
         with server.connect() as client:
-            server.log.wait("start", connection=number)
-            time.sleep(0.1)  # it waits for a signal by now
+            pid = server.log.wait("start", connection=number)["pid"]
+            forkport.until(lambda pid=pid: forkport.state(pid) == "S", "the program to wait for its signal")
             client.sendall(b"hello\n")
             assert forkport.read_to_end(client) == b"1 1\n"
 
 
-def test_files_that_cannot_be_opened_again_all_at_once(serve):
-    """Descriptors are short: that is found at the gate, not by each connection."""
-    program = ("import resource, sys; files = [open('/etc/passwd') for _ in range(10)]; resource.setrlimit(resource.RLIMIT_NOFILE, (18, 18))\n"
-               "print(sys.stdin.readline(), end='', flush=True)\n")
-    server = serve("127.0.0.1:0", *READ, worker=["/usr/bin/python3", "-c", program])
-    assert "more files and epoll instances open than can be kept apart" in server.log.wait("notice")["error"]
+def is_executed(serve, program, reason):
+    """A program in Python has no template, which is said, and its connections are served."""
+    server = serve("127.0.0.1:0", *READ, worker=["/usr/bin/python3", "-c", f"{program}; print(sys.stdin.readline(), end='', flush=True)"])
+    assert reason in server.log.wait("notice")["error"]
     assert [server.ask(b"hello\n") for _ in range(3)] == 3 * [b"hello\n"]
     assert not server.log.find("template")
 
 
+def test_files_that_cannot_be_opened_again_all_at_once(serve):
+    """Descriptors are short: that is found at the gate, not by each connection."""
+    is_executed(serve, "import resource, sys; files = [open('/etc/passwd') for _ in range(10)]; "
+                       "resource.setrlimit(resource.RLIMIT_NOFILE, (18, 18))", "more files and epoll instances open than can be kept apart")
+
+
 def test_more_fork_handlers_than_can_be_kept(serve):
-    program = ("import ctypes, sys; register = getattr(ctypes.CDLL(None), '__register_atfork')\n"
-               "[register(None, None, None, None) for _ in range(129)]; print(sys.stdin.readline(), end='', flush=True)\n")
-    server = serve("127.0.0.1:0", *READ, worker=["/usr/bin/python3", "-c", program])
-    assert "more functions for its forks than can be kept" in server.log.wait("notice")["error"]
-    assert [server.ask(b"hello\n") for _ in range(3)] == 3 * [b"hello\n"]
+    is_executed(serve, "import ctypes, sys; register = getattr(ctypes.CDLL(None), '__register_atfork'); "
+                       "[register(None, None, None, None) for _ in range(129)]", "more functions for its forks than can be kept")
 
 
 def test_the_errors_of_the_dynamic_loader_are_the_programs_own(serve):
@@ -270,10 +271,7 @@ def test_the_errors_of_the_dynamic_loader_are_the_programs_own(serve):
                                   "one = select.epoll(); [one.register(os.pipe()[0]) for _ in range(33)]"], ids=["files", "in epoll"])
 def test_more_files_than_can_be_kept_apart(serve, what):
     """Copies would share the places in those that are too many."""
-    program = f"import os, select, sys; {what}; print(sys.stdin.readline(), end='', flush=True)"
-    server = serve("127.0.0.1:0", *READ, worker=["python3", "-c", program])
-    assert "more files and epoll instances open than can be kept apart" in server.log.wait("notice")["error"]
-    assert [server.ask(b"hello\n") for _ in range(3)] == 3 * [b"hello\n"]
+    is_executed(serve, f"import os, select, sys; {what}", "more files and epoll instances open than can be kept apart")
 
 
 @pytest.mark.parametrize("options", [READ, ["--engine", "fork"]], ids=["read", "main"])

@@ -35,8 +35,8 @@ def test_addresses_take_turns_where_there_is_no_room(serve, busy):
 
     with concurrent.futures.ThreadPoolExecutor(4) as others:
         asked = [others.submit(ask_again_and_again) for _ in range(4)]
-        time.sleep(0.2)
         try:
+            server.log.wait("end", count=10)
             for _ in range(10):
                 began = time.monotonic()
                 assert server.ask(b"other", port=ports[1 - busy]) == b"other"

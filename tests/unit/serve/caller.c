@@ -219,17 +219,12 @@ static void *hold_one(void *data)
 static void test_a_program_that_waits_for_some_of_the_workers(void **state)
 {
     struct visit visit = {.server = make(hear_to_the_end), .clients = 3};
-    pthread_t clients;
 
     (void)state;
     assert_int_equal(fp_server_set(visit.server, "max", "2", NULL), FP_OK);
     fp_server_log(visit.server, wait_for_others, NULL);
-    assert_int_equal(fp_server_open(visit.server, NULL), FP_OK);
-    start_thread(&clients, hold_one, &visit);
-    enum fp_status status = fp_server_run(visit.server, NULL);
-    pthread_join(clients, NULL);
+    assert_int_equal(run_for(&visit, hold_one), FP_OK);
     fp_server_free(visit.server);
-    assert_int_equal(status, FP_OK);
     assert_string_equal(visit.heard, "heard\nheard\nheard\n");
 }
 
@@ -429,19 +424,14 @@ static void test_a_program_that_waits_for_a_template(void **state)
 {
     struct visit visit = {.server = make(NULL), .clients = 3};
     char *argv[] = {(char[]){"cat"}, NULL};
-    pthread_t clients;
 
     (void)state;
     link_library();
     fp_server_log(visit.server, wait_for_template, &visit);
     assert_int_equal(fp_server_set(visit.server, "engine", "fork", NULL), FP_OK);
     assert_int_equal(fp_server_program(visit.server, argv, NULL), FP_OK);
-    assert_int_equal(fp_server_open(visit.server, NULL), FP_OK);
-    start_thread(&clients, run_clients_then, &visit);
-    enum fp_status status = fp_server_run(visit.server, NULL);
-    pthread_join(clients, NULL);
+    assert_int_equal(run_for(&visit, run_clients_then), FP_OK);
     fp_server_free(visit.server);
-    assert_int_equal(status, FP_OK);
     assert_string_equal(visit.heard, "hellohellohello");
 }
 

@@ -73,17 +73,22 @@ static void start_thread(pthread_t *ret_thread, void *(*run)(void *data), void *
     pthread_sigmask(SIG_SETMASK, &old, NULL);
 }
 
-/* Runs the server for the clients of a visit; what it returns. */
-static enum fp_status run(struct visit *visit)
+/* Runs the server for the clients of a visit, who come in their own way; what it returns. */
+static enum fp_status run_for(struct visit *visit, void *(*clients)(void *visit))
 {
     struct fp_error err = {.status = FP_OK};
     pthread_t thread;
 
     assert_int_equal(fp_server_open(visit->server, &err), FP_OK);
-    start_thread(&thread, run_clients, visit);
+    start_thread(&thread, clients, visit);
     enum fp_status status = fp_server_run(visit->server, &err);
     pthread_join(thread, NULL);
     return status;
+}
+
+static enum fp_status run(struct visit *visit)
+{
+    return run_for(visit, run_clients);
 }
 
 static struct fp_server *make(fp_handler *handler)
