@@ -22,11 +22,13 @@
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <time.h>
 
 #define RETRY_NS     1000000
+#define RETRY_MAX_NS (64 * RETRY_NS)
 #define FORK_TRIES   100
 #define FRAMES_BYTES 512
 
@@ -277,10 +279,20 @@ static long fork_worker(int32_t *answer)
     return thread_fork(flags, answer, thread->tid);
 }
 
+/* For want of a process, most likely: later each time, since the kernel copies most of this one before it says so. */
+static void wait_to_fork(int errnum, struct timespec *pause)
+{
+    gate.board->fork_errnum = errnum;
+    __atomic_fetch_add(&gate.board->failed_forks, 1, __ATOMIC_RELEASE);
+    child_call(__NR_nanosleep, (long)pause, 0, 0, 0);
+    if (pause->tv_nsec < RETRY_MAX_NS)
+        pause->tv_nsec *= 2;
+}
+
 /* Until the supervisor closes its end. Returns in workers only, with a canary. */
 static uint64_t serve_orders(bool before_main)
 {
-    const struct timespec a_moment = {.tv_nsec = RETRY_NS};
+    struct timespec pause = {.tv_nsec = RETRY_NS};
     struct template_order_head order;
     struct files_anew anew;
     size_t used = 0;
@@ -305,10 +317,12 @@ static uint64_t serve_orders(bool before_main)
         files_close(&anew);
         handlers_after();
         child_close_range(0, 2);
-        if (pid > 0)
+        if (pid > 0) {
             forget_order();
-        else
-            child_call(__NR_nanosleep, (long)&a_moment, 0, 0, 0);
+            pause.tv_nsec = RETRY_NS;
+        } else {
+            wait_to_fork((int)-pid, &pause);
+        }
     }
     child_exit(0);
 }
@@ -403,6 +417,21 @@ static bool can_continue(void)
     return child_call(__NR_getpid, 0, 0, 0, 0) != 1;
 }
 
+/* What fork(2) returned: processes or memory are short. */
+static bool is_short(long result)
+{
+    return result == -EAGAIN || result == -ENOMEM;
+}
+
+/* Where its user may have this process and no other one, it will be so later, too. */
+static bool may_have_two(void)
+{
+    struct rlimit limit = {.rlim_cur = RLIM_INFINITY};
+
+    child_call(__NR_prlimit64, 0, RLIMIT_NPROC, 0, (long)&limit);
+    return limit.rlim_cur > 1;
+}
+
 /* A filter of system calls, or a limit of its user's processes, would keep it from that for each connection. */
 static enum template_refusal try_fork(void)
 {
@@ -410,7 +439,7 @@ static enum template_refusal try_fork(void)
     long pid = -EAGAIN;
     int status = 0;
 
-    for (unsigned i = 0; i < FORK_TRIES && pid == -EAGAIN; i++) {
+    for (unsigned i = 0; i < FORK_TRIES && is_short(pid); i++) {
         if (i > 0)
             child_call(__NR_nanosleep, (long)&a_moment, 0, 0, 0);
         pid = child_call5(__NR_clone, 0, 0, 0, 0, 0);
@@ -420,7 +449,7 @@ static enum template_refusal try_fork(void)
     while (pid > 0 && child_call(__NR_wait4, pid, (long)&status, __WALL, 0) == -EINTR)
         ;
     if (pid < 0)
-        return TEMPLATE_REFUSAL_FORK;
+        return is_short(pid) && may_have_two() ? TEMPLATE_REFUSAL_SHORT : TEMPLATE_REFUSAL_FORK;
     return status == 0 ? TEMPLATE_REFUSAL_NONE : TEMPLATE_REFUSAL_CALLS;
 }
 

@@ -4,6 +4,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#define QUIET_NS (120 * INT64_C(1000000000))
+
 struct spawn_news *news_add(struct news *news, int kind, const char *format, ...)
 {
     va_list ap;
@@ -16,6 +18,14 @@ struct spawn_news *news_add(struct news *news, int kind, const char *format, ...
     vsnprintf(item->text, sizeof(item->text), format, ap);
     va_end(ap);
     return item;
+}
+
+bool news_begins(int64_t *last_ns, int64_t now_ns)
+{
+    bool begins = *last_ns == 0 || now_ns - *last_ns >= QUIET_NS;
+
+    *last_ns = now_ns;
+    return begins;
 }
 
 bool news_take(struct news *news, struct spawn_news *ret_news)

@@ -32,6 +32,11 @@ struct news {
 /* A new one of this kind, the rest as above to be filled in. */
 __attribute__((format(printf, 3, 4))) struct spawn_news *news_add(struct news *news, int kind,
                                                                   const char *format, ...);
+/*
+ * Whether a shortage that was met is a new one, to be told: not where one was within two minutes, as each is met again and again.
+ * `last_ns` is when one last was, 0 for never.
+ */
+bool news_begins(int64_t *last_ns, int64_t now_ns);
 bool news_take(struct news *news, struct spawn_news *ret_news);
 
 #endif

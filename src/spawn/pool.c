@@ -263,7 +263,7 @@ static bool start_one(struct pool *pool, struct pool_seat *seat, int64_t now_ns,
 {
     seat->since_ns = now_ns;
     seat->is_forked = forks(pool);
-    seat->is_distrusted = false;
+    seat->is_unwanted = false;
     if (seat->is_forked)
         return order_one(pool, seat, now_ns, err);
     if (template_start(&seat->starting, pool->plan, pool->library_fd, true, now_ns, err) != FP_OK)
@@ -272,10 +272,16 @@ static bool start_one(struct pool *pool, struct pool_seat *seat, int64_t now_ns,
     return true;
 }
 
+static uint32_t short_orders(const struct pool *pool)
+{
+    return pool->templates != NULL ? templates_short_orders(pool->templates) : 0;
+}
+
 /* Whether one more shall be started, and can be now. */
 static bool can_start(const struct pool *pool)
 {
-    if (pool->is_closed || pool->library_fd < 0 || pool->queues[POOL_FREE].first == NULL ||
+    if (pool->is_closed || short_orders(pool) > 0 || pool->library_fd < 0 ||
+        pool->queues[POOL_FREE].first == NULL ||
         count(pool, POOL_WAITING) + count(pool, POOL_STARTING) + count(pool, POOL_FORKING) >= pool->target)
         return false;
     if (forks(pool))
@@ -288,15 +294,12 @@ static void start_missing(struct pool *pool, int64_t now_ns)
     struct fp_error err;
 
     while (now_ns >= pool->start_ns && can_start(pool)) {
-        if (start_one(pool, pool->queues[POOL_FREE].first, now_ns, &err)) {
-            pool->is_short = false;
+        if (start_one(pool, pool->queues[POOL_FREE].first, now_ns, &err))
             continue;
-        }
         pool->start_ns = now_ns + pace_failure_ns(&pool->pace, now_ns);
-        if (!pool->is_short)
+        if (news_begins(&pool->short_ns, now_ns))
             news_add(&pool->news, SPAWN_NEWS_POOL, "none can be started: %s", strerror(err.errnum))->count =
                 count(pool, POOL_WAITING);
-        pool->is_short = true;
     }
 }
 
@@ -343,10 +346,21 @@ static void set_due(struct pool *pool, int64_t now_ns)
         sooner(pool, now_ns + (called->pid > 0 ? ANSWER_NS : LOOK_LATE_NS));
 }
 
+/* Connections are with a template, behind those that are to wait: theirs are the processes that there can be. */
+static void give_way(struct pool *pool)
+{
+    while (pool_has_waiting(pool))
+        retire(pool, pool->queues[POOL_WAITING].first);
+    for (struct pool_seat *seat = pool->queues[POOL_FORKING].first; seat != NULL; seat = seat->next)
+        seat->is_unwanted = true;
+}
+
 void pool_turn(struct pool *pool, int64_t now_ns)
 {
     look_at_starting(pool, now_ns);
     look_at_called(pool, now_ns);
+    if (short_orders(pool) > count(pool, POOL_FORKING))
+        give_way(pool);
     judge(pool, now_ns);
     retire_waiting(pool, now_ns);
     start_missing(pool, now_ns);
@@ -434,7 +448,7 @@ bool pool_forked(struct pool *pool, const struct spawn_outcome *take_outcome, in
     if (take_outcome->pid > 0) {
         seat->pid = take_outcome->pid;
         move(pool, seat, POOL_WAITING);
-        if (seat->is_distrusted)
+        if (seat->is_unwanted)
             retire(pool, seat);
     } else {
         let_go(pool, seat);
@@ -510,7 +524,7 @@ void pool_distrust(struct pool *pool)
     }
     /* Their template has the orders already, and forks them still. */
     for (struct pool_seat *seat = pool->queues[POOL_FORKING].first; seat != NULL; seat = seat->next)
-        seat->is_distrusted = true;
+        seat->is_unwanted = true;
 }
 
 void pool_close(struct pool *pool)

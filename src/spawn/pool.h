@@ -34,7 +34,7 @@ struct pool_seat {
     int send_fd;  /* where it waits */
     int claim_fd; /* its own end */
     bool is_forked;
-    bool is_distrusted;     /* to go once it is forked */
+    bool is_unwanted;       /* to go once it is forked */
     int64_t since_ns;       /* started, then called */
     uint64_t key;           /* of the connection it was called for */
     struct pool_seat *next; /* in the queue of its state */
@@ -68,8 +68,8 @@ struct pool {
     struct template_trials trials;
     uint32_t died; /* that waited, since it was told */
     struct process_end death;
-    bool is_filled; /* and that was told */
-    bool is_short;  /* of what a process takes, and that was told */
+    bool is_filled;   /* and that was told */
+    int64_t short_ns; /* when a process could last not be had; 0: never */
     struct news news;
 };
 

@@ -363,6 +363,18 @@ bool template_is_behind(const struct template *template)
            __atomic_load_n(&template->board->answers[last % TEMPLATE_ORDERS], __ATOMIC_RELAXED) == 0;
 }
 
+bool template_is_refused(struct template *template, int64_t now_ns)
+{
+    uint32_t failed = __atomic_load_n(&template->board->failed_forks, __ATOMIC_ACQUIRE);
+
+    if (template_open_orders(template) == 0 || failed == template->failed_forks)
+        return false;
+    template->failed_forks = failed;
+    template->is_short = true;
+    template->moved_ns = now_ns;
+    return true;
+}
+
 bool template_answer(struct template *template, int64_t now_ns, uint64_t *ret_key, pid_t *ret_pid)
 {
     uint32_t at = template->answered % TEMPLATE_ORDERS;
@@ -377,6 +389,7 @@ bool template_answer(struct template *template, int64_t now_ns, uint64_t *ret_ke
         return false;
     }
     template->answered++;
+    template->is_short = false;
     template->moved_ns = now_ns;
     *ret_key = template->keys[at];
     *ret_pid = pid;
@@ -432,10 +445,15 @@ void template_done(struct template *template)
     *template = (struct template){.pid = -1, .send_fd = -1, .claim_fd = -1};
 }
 
+bool template_was_short(const struct template *template)
+{
+    return template->board->stand == TEMPLATE_REFUSES && template->board->refusal == TEMPLATE_REFUSAL_SHORT;
+}
+
 bool template_is_hopeless(const struct template *template, const struct process_end *end,
                           struct template_trials *trials)
 {
-    if (trials->proven && template->board->stand != TEMPLATE_REFUSES)
+    if (template_was_short(template) || (trials->proven && template->board->stand != TEMPLATE_REFUSES))
         return false;
     if (!end->signalled)
         return true;

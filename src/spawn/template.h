@@ -37,7 +37,9 @@ struct template
     int64_t started_ns;
     int64_t moved_ns; /* when it last did something, or had nothing to do */
     uint64_t keys[TEMPLATE_ORDERS];
-    bool broken; /* says what cannot be */
+    uint32_t failed_forks; /* that are known */
+    bool is_short;         /* of what a fork takes: some have failed since its last answer */
+    bool broken;           /* says what cannot be */
 };
 
 /* Starts the process; `is_worker`: one that takes one order, and goes on as its worker itself. */
@@ -58,6 +60,8 @@ bool template_has_room(const struct template *template);
 uint32_t template_open_orders(const struct template *template);
 /* Is there an order that it has no worker for yet, answers included that nobody has asked for? */
 bool template_is_behind(const struct template *template);
+/* Has a fork failed that was not known? Then it is not stuck: it tries again. */
+bool template_is_refused(struct template *template, int64_t now_ns);
 /* The next answer: false, there is none now. */
 bool template_answer(struct template *template, int64_t now_ns, uint64_t *ret_key, pid_t *ret_pid);
 /*
@@ -77,10 +81,13 @@ struct template_trials {
     unsigned stillborn; /* before that: how many were ended by a signal on the way */
 };
 
+/* Did it end before its gate, since processes were short? */
+bool template_was_short(const struct template *template);
 /*
  * Whether a program of which this one ended before its gate is not to be tried again: it says that it cannot wait there,
- * ends by itself, or by a signal, twice. SIGKILL is somebody else's doing, or the want of memory, and does not count. Of a
- * program that has come to its gate before only what it says counts: it may be gone for a moment, while it is replaced.
+ * ends by itself, or by a signal, twice. SIGKILL is somebody else's doing, or the want of memory, and does not count, nor does a
+ * want of processes. Of a program that has come to its gate before only what it says counts: it may be gone for a moment,
+ * while it is replaced.
  */
 bool template_is_hopeless(const struct template *template, const struct process_end *end,
                           struct template_trials *trials);

@@ -121,7 +121,8 @@ static void start_missing(struct templates *templates, int64_t now_ns)
             return;
         if (template_start(template, templates->plan, templates->library_fd, false, now_ns, &err) != FP_OK) {
             templates->start_ns = now_ns + pace_failure_ns(&templates->pace, now_ns);
-            tell(templates, template, "not started: %s", strerror(err.errnum));
+            if (news_begins(&templates->short_ns, now_ns))
+                tell(templates, template, "not started: %s", strerror(err.errnum));
         }
     }
 }
@@ -135,6 +136,7 @@ static void welcome(struct templates *templates, struct template *template, int6
     template->state = TEMPLATE_READY;
     template->moved_ns = now_ns;
     templates->trials.proven = true;
+    templates->short_ns = 0;
     if (board->huge_kib != 0 || board->file_kib != 0)
         snprintf(moved, sizeof(moved), ", %u MiB in files, %u MiB in huge pages, in %u ms",
                  board->file_kib / 1024, board->huge_kib / 1024, board->moved_us / 1000);
@@ -148,10 +150,13 @@ static void welcome(struct templates *templates, struct template *template, int6
 static void not_started(struct templates *templates, const struct template *template, const char *reason,
                         bool is_hopeless, int64_t now_ns)
 {
+    bool is_told =
+        template_was_short(template) ? news_begins(&templates->short_ns, now_ns) : templates->trials.proven;
+
     templates->start_ns = now_ns + pace_failure_ns(&templates->pace, now_ns);
     if (is_hopeless && templates->library_fd >= 0)
         do_without(templates, reason);
-    else if (templates->trials.proven)
+    else if (is_told)
         tell(templates, template, "%s", reason);
 }
 
@@ -182,6 +187,9 @@ static void look_at_unready(struct templates *templates, struct template *templa
 /* One that is asked for what it does not do: stopped by a signal, say. Its end gives back what it has. */
 static void look_at_ready(struct templates *templates, struct template *template, int64_t now_ns)
 {
+    if (template_is_refused(template, now_ns) && news_begins(&templates->short_ns, now_ns))
+        tell(templates, template, "cannot fork: %s; its connections wait",
+             strerror(template->board->fork_errnum));
     bool is_stuck = template_open_orders(template) != 0 && now_ns - template->moved_ns >= STUCK_NS;
 
     if (is_stuck || template->broken) {
@@ -287,6 +295,18 @@ bool templates_are_ready(const struct templates *templates)
             return true;
     }
     return false;
+}
+
+uint32_t templates_short_orders(const struct templates *templates)
+{
+    uint32_t open = 0;
+    bool are_short = false;
+
+    for (size_t i = 0; i < TEMPLATES_MAX; i++) {
+        open += template_open_orders(&templates->items[i]);
+        are_short |= templates->items[i].is_short;
+    }
+    return are_short ? open : 0;
 }
 
 /* The one with the fewest open orders; they take turns where that is the same. */

@@ -35,6 +35,7 @@ struct templates {
     struct pace pace;
     int64_t start_ns; /* the next one not before */
     int64_t due_ns;
+    int64_t short_ns; /* when a process could last not be had; 0: never since one came to its gate */
     struct template_trials trials;
     struct news news;
 };
@@ -52,6 +53,8 @@ struct template *templates_choose(struct templates *templates);
 bool templates_are_given_up(const struct templates *templates);
 /* Is any at its gate? */
 bool templates_are_ready(const struct templates *templates);
+/* All orders that are open, where processes are short; 0: they are not. */
+uint32_t templates_short_orders(const struct templates *templates);
 enum fp_status templates_order(struct templates *templates, struct template *template,
                                const struct spawn_request *request, int64_t now_ns, struct fp_error *err);
 /* An order for a process that waits for another one; its outcome comes with this key. */

@@ -69,6 +69,7 @@ enum template_gate { TEMPLATE_GATE_MAIN, TEMPLATE_GATE_READ };
     REFUSAL(LOCKS, "it holds a lock on a file")                                                 \
     REFUSAL(REOPEN, "it has a file open that it may not open again")                            \
     REFUSAL(FORK, "it cannot fork")                                                             \
+    REFUSAL(SHORT, "it cannot fork for want of a process or memory")                            \
     REFUSAL(CALLS, "its copies may not make the system calls that begin them")                  \
     REFUSAL(CLOSED, "it has closed descriptors that are not its own")                           \
     REFUSAL(EXECUTES, "it executes another program before it reads")                            \
@@ -93,11 +94,13 @@ struct template_board {
     uint32_t stand;   /* enum template_stand */
     uint32_t refusal; /* enum template_refusal */
     uint32_t mappings;
-    uint32_t file_kib;   /* of its memory, now in files that forks do not copy */
-    uint32_t huge_kib;   /* of its memory, now in huge pages, of files or not */
-    uint32_t moved_us;   /* what that took */
-    uint32_t is_pinned;  /* what is written to for each worker is copied by the fork (sys/pinned.h) */
-    uint32_t code_pages; /* of the C library's code, in the page table that each fork has */
+    uint32_t file_kib;     /* of its memory, now in files that forks do not copy */
+    uint32_t huge_kib;     /* of its memory, now in huge pages, of files or not */
+    uint32_t moved_us;     /* what that took */
+    uint32_t is_pinned;    /* what is written to for each worker is copied by the fork (sys/pinned.h) */
+    uint32_t code_pages;   /* of the C library's code, in the page table that each fork has */
+    uint32_t failed_forks; /* counted: each is tried again */
+    int32_t fork_errnum;   /* of the last one */
     int32_t answers[TEMPLATE_ORDERS]; /* of order N at N modulo: the pid of its worker, or 0 */
 };
 

@@ -24,7 +24,7 @@ OF_EVERY_ENGINE = {"test_programs": ENGINES} | dict.fromkeys((
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "no_program: its servers have no program, so that engines are all alike to it")
+    config.addinivalue_line("markers", "no_program: its servers have no program, or an engine of their own, so that engines are all alike to it")
 
 
 def pytest_generate_tests(metafunc):

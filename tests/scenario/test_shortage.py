@@ -221,6 +221,85 @@ def test_a_user_that_has_no_processes_left(serve, root):
     forkport.until(is_served, "a connection to be served")
 
 
+used_users = []
+
+
+def bounded(serve, processes, *options):
+    """A server whose worker's user may have so many processes, its template included, and has no other ones."""
+    user = 100000 + 100 * os.getpid() + len(used_users)
+    used_users.append(user)
+    return serve(HERE, "--user", user, "--group", "nogroup", *options, worker=["cat"],
+                 preexec=lambda: resource.setrlimit(resource.RLIMIT_NPROC, (processes, processes)))
+
+
+def template_events(server, text):
+    return [event for event in server.log.find("template") if text in event.get("reason", "")]
+
+
+@pytest.mark.no_program
+def test_a_template_that_cannot_fork_for_a_while_is_not_stuck(serve, root):
+    server = bounded(serve, 3, "--engine", "fork")
+    template = server.log.wait("template")["pid"]
+    clients = [server.connect() for _ in range(4)]
+    for client in clients:
+        client.sendall(b"x")
+    server.log.wait("start", count=2)
+    waiting = clients[2:]
+    # Longer than one may be that does not answer.
+    waiting[0].settimeout(4)
+    with pytest.raises(TimeoutError):
+        waiting[0].recv(1)
+    for client in clients[:2]:
+        assert client.recv(1) == b"x"
+        client.close()
+    for client in waiting:
+        client.settimeout(10)
+        assert client.recv(1) == b"x"
+    assert len(template_events(server, "cannot fork: Resource temporarily unavailable")) == 1
+    assert {event["pid"] for event in server.log.find("template")} == {template}
+    assert server.log.find("notice") == []
+
+
+@pytest.mark.no_program
+def test_a_successor_that_cannot_fork_for_a_while_is_tried_again(serve, root):
+    """And the one that there is serves until then: a program that has been forked from can be."""
+    server = bounded(serve, 3, "--engine", "fork", "--template-age", 1)
+    template = server.log.wait("template")["pid"]
+    with server.connect() as client:
+        client.sendall(b"x")
+        assert client.recv(1) == b"x"
+        forkport.until(lambda: template_events(server, "for want of a process"), "a successor to fail")
+    server.log.wait("end")
+    forkport.until(lambda: template_events(server, "replaced"), "a successor to be there", seconds=20)
+    assert template_events(server, "replaced")[0]["pid"] == template
+    assert server.log.find("notice") == []
+
+
+@pytest.mark.no_program
+def test_those_that_wait_give_way_where_processes_are_short(serve, root):
+    """Connections that wait for a process have waited longer than who comes now, and than those that wait for nobody."""
+    server = bounded(serve, 2, "--engine", "pool", "--pool-min", 1)
+    server.log.wait("pool")
+    with contextlib.ExitStack() as all_clients:
+        def connect():
+            client = all_clients.enter_context(server.connect())
+            client.sendall(b"x")
+            return client
+
+        clients = [connect()]
+        # One that is to wait for the next connection has been ordered, and is before these.
+        forkport.until(lambda: template_events(server, "cannot fork"), "processes to be short")
+        clients += [connect() for _ in range(2)]
+        for number, client in enumerate(clients, 1):
+            assert client.recv(1) == b"x"
+            client.close()
+            server.log.wait("end", count=number)
+    assert [event["connection"] for event in server.log.find("end")] == [1, 2, 3]
+    # Before one would be taken for stuck.
+    assert max(event["duration_ms"] for event in server.log.find("end")) < 2500
+    assert len({event["pid"] for event in server.log.find("template")}) == 1, server.log.find("template")
+
+
 @pytest.mark.no_program
 def test_processes_that_have_ended_make_room(serve, root, public_forkport):
     """They count until they are waited for, and under load that is put off for a moment: not when there is no other left."""
