@@ -70,7 +70,8 @@ enum fp_status fp_server_program(struct fp_server *server, char *const argv[], s
 
 /**
  * Leaves this descriptor (above 2) open in workers, which otherwise have none above 2. It stays the caller's and must
- * stay open while the server runs. FP_USAGE for a descriptor up to 2; FP_SYSTEM.
+ * stay open while the server runs. With more than 32 there are no templates (engine fork): each connection executes the program.
+ * FP_USAGE for a descriptor up to 2; FP_SYSTEM.
  */
 enum fp_status fp_server_keep(struct fp_server *server, int fd, struct fp_error *err);
 

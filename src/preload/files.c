@@ -8,27 +8,42 @@
 #include <fcntl.h>
 #include <linux/kcmp.h>
 #include <linux/stat.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/epoll.h>
 
 #define MEMBERS_MAX    32
 #define EPOLL_DEPTH    5 /* the kernel nests no deeper */
 #define AT_EMPTY_PATH_ 0x1000
+#define FIONREAD_      0x541b
+#define EFD_SEMAPHORE_ 1
 
 struct member {
     int fd;
     struct epoll_event event;
 };
 
+enum file_kind { FILE_PLACE, FILE_EPOLL, FILE_EVENT, FILE_PIPE };
+
+/* What lies behind a descriptor. */
+struct identity {
+    uint64_t device;
+    uint64_t inode;
+    uint16_t type; /* S_IFMT of stat(2); 0: it is closed */
+};
+
 struct file {
     int fd;
     int original; /* another one that is the same open file, and was noted before it; -1: none */
-    bool is_epoll;
-    int flags;      /* of open(2); of an epoll instance 0 */
-    int close_flag; /* O_CLOEXEC or 0 */
-    int64_t offset;
-    unsigned first; /* of its members */
-    unsigned count;
+    enum file_kind kind;
+    int flags;             /* of open(2); of an eventfd(2) with EFD_SEMAPHORE */
+    int close_flag;        /* O_CLOEXEC or 0 */
+    int64_t offset;        /* of an eventfd(2) its count */
+    unsigned first;        /* of an epoll instance's members */
+    unsigned count;        /* of these */
+    struct identity which; /* of a pipe */
+    int other;             /* of a pipe, the item of the other end; -1: there is none */
+    bool is_ended;         /* of a pipe: nobody writes to it any more */
 };
 
 static struct {
@@ -38,6 +53,13 @@ static struct {
     unsigned member_count;
     bool too_many;
 } files;
+
+/* What the server has all workers share. */
+static struct {
+    int fds[TEMPLATE_KEPT_MAX];
+    struct identity which[TEMPLATE_KEPT_MAX];
+    unsigned count;
+} kept;
 
 /* "/proc/self/fdinfo/5"; room for 32. */
 static const char *path_of(const char *folder, int fd, char *path)
@@ -95,19 +117,35 @@ static void note_epoll(struct file *file)
 {
     char path[40];
 
-    file->is_epoll = true;
+    file->kind = FILE_EPOLL;
     file->first = files.member_count;
     lines_read(path_of("/proc/self/fdinfo/", file->fd, path), note_member, NULL);
     file->count = files.member_count - file->first;
 }
 
-/* Is it one with a place in it, a file or a folder? */
-static bool has_place(int fd)
+static struct identity identity_of(int fd)
 {
     struct statx status = {0};
 
-    return child_call5(__NR_statx, fd, (long)"", AT_EMPTY_PATH_, STATX_TYPE, (long)&status) == 0 &&
-           ((status.stx_mode & S_IFMT) == S_IFREG || (status.stx_mode & S_IFMT) == S_IFDIR);
+    if (child_call5(__NR_statx, fd, (long)"", AT_EMPTY_PATH_, STATX_TYPE | STATX_INO, (long)&status) != 0)
+        return (struct identity){0};
+    return (struct identity){.device = (uint64_t)status.stx_dev_major << 32 | status.stx_dev_minor,
+                             .inode = status.stx_ino,
+                             .type = status.stx_mode & S_IFMT};
+}
+
+static bool are_same(const struct identity *one, const struct identity *other)
+{
+    return one->type != 0 && one->type == other->type && one->device == other->device &&
+           one->inode == other->inode;
+}
+
+/* Is it one with a place in it, a file or a folder? */
+static bool has_place(int fd)
+{
+    struct identity which = identity_of(fd);
+
+    return which.type == S_IFREG || which.type == S_IFDIR;
 }
 
 static void find_lock(const char *line, void *data)
@@ -134,9 +172,31 @@ static bool is_one(int fd, int other)
     return child_call5(__NR_kcmp, pid, pid, KCMP_FILE, fd, other) == 0;
 }
 
+void files_begin(const struct template_board *board)
+{
+    for (uint32_t i = 0; i < board->kept_count && i < TEMPLATE_KEPT_MAX; i++) {
+        kept.fds[i] = board->kept[i];
+        kept.which[i] = identity_of(kept.fds[i]);
+        kept.count++;
+    }
+}
+
+/* Not where the program has put something else there. */
+static bool is_kept(int fd)
+{
+    for (unsigned i = 0; i < kept.count; i++) {
+        struct identity now = identity_of(kept.fds[i]);
+        if (are_same(&now, &kept.which[i]) && (fd == kept.fds[i] || is_one(fd, kept.fds[i])))
+            return true;
+    }
+    return false;
+}
+
 /* What it shares with other processes by being executed, it goes on sharing. */
 static bool is_inherited(int fd)
 {
+    if (is_kept(fd))
+        return true;
     for (int other = 0; other < STANDARD_COUNT; other++) {
         if (standard_stands(other) && (fd == other || is_one(fd, other)))
             return true;
@@ -178,6 +238,32 @@ static bool can_be_renewed(const struct file *file)
     return fd >= 0;
 }
 
+static void find_count(const char *line, void *data)
+{
+    if (lines_skip(&line, "eventfd-count:"))
+        *(uint64_t *)data = lines_hexadecimal(&line);
+}
+
+/* Whether it is a semaphore is not told before Linux 6.5: then what is added to it comes back by ones. */
+static void note_event(struct file *file)
+{
+    uint64_t count = 0;
+    uint64_t moved = 2;
+    char path[40];
+
+    lines_read(path_of("/proc/self/fdinfo/", file->fd, path), find_count, &count);
+    file->offset = (int64_t)count;
+    if (child_call(__NR_write, file->fd, (long)&moved, sizeof(moved), 0) < 0)
+        return;
+    child_call(__NR_read, file->fd, (long)&moved, sizeof(moved), 0);
+    if (moved == 1) {
+        file->flags |= EFD_SEMAPHORE_;
+        child_call(__NR_read, file->fd, (long)&moved, sizeof(moved), 0);
+    } else if (count > 0) {
+        child_call(__NR_write, file->fd, (long)&count, sizeof(count), 0);
+    }
+}
+
 static enum template_refusal keep(struct file *file)
 {
     file->original = original_of(file->fd);
@@ -186,10 +272,78 @@ static enum template_refusal keep(struct file *file)
     file->offset = child_call(__NR_lseek, file->fd, 0, 1 /* SEEK_CUR */, 0);
     if (files.count == FILES_MAX || files.too_many)
         return TEMPLATE_REFUSAL_FILES;
-    if (file->original < 0 && !file->is_epoll && !can_be_renewed(file))
+    if (file->original < 0 && file->kind == FILE_PLACE && !can_be_renewed(file))
         return TEMPLATE_REFUSAL_REOPEN;
+    if (file->original < 0 && file->kind == FILE_EVENT)
+        note_event(file);
     files.items[files.count++] = *file;
     return TEMPLATE_REFUSAL_NONE;
+}
+
+static bool is_noted(int fd)
+{
+    for (unsigned i = 0; i < files.count; i++) {
+        if (files.items[i].fd == fd)
+            return true;
+    }
+    return false;
+}
+
+static bool is_read_end(int fd)
+{
+    return (child_call(__NR_fcntl, fd, F_GETFL, 0, 0) & O_ACCMODE) == O_RDONLY;
+}
+
+static bool has_no_writer(int fd)
+{
+    const struct timespec none = {0};
+    struct pollfd ask = {.fd = fd};
+
+    return child_call5(__NR_ppoll, (long)&ask, 1, (long)&none, 0, 0) == 1 && (ask.revents & POLLHUP) != 0;
+}
+
+static enum template_refusal keep_end(int fd, const struct identity *which)
+{
+    struct file end = {
+        .fd = fd, .kind = FILE_PIPE, .which = *which, .other = -1, .is_ended = has_no_writer(fd)};
+    enum template_refusal refusal = keep(&end);
+
+    for (unsigned i = 0; refusal == TEMPLATE_REFUSAL_NONE && end.original < 0 && i < files.count; i++) {
+        struct file *file = &files.items[i];
+        if (file->kind != FILE_PIPE || file->other >= 0 || file->original >= 0 ||
+            !are_same(&file->which, which) || ((file->flags ^ end.flags) & O_ACCMODE) == 0)
+            continue;
+        file->other = (int)files.count - 1;
+        files.items[files.count - 1].other = (int)i;
+        break;
+    }
+    return refusal;
+}
+
+/*
+ * One of which it has both ends, to wake itself by: with the second all that are of it are kept. Or one with a text in it that was
+ * written to its end, as shells have it.
+ */
+static enum template_refusal note_pipe(int fd)
+{
+    enum template_refusal refusal = TEMPLATE_REFUSAL_NONE;
+    struct identity which = identity_of(fd);
+    bool reads = is_read_end(fd);
+    bool has_both = false;
+
+    if (reads && has_no_writer(fd))
+        return keep_end(fd, &which);
+    for (int pass = 0; pass < 2; pass++) {
+        for (int at = STANDARD_COUNT; at < fd && refusal == TEMPLATE_REFUSAL_NONE; at++) {
+            struct identity of = identity_of(at);
+            if (!are_same(&of, &which))
+                continue;
+            has_both |= is_read_end(at) != reads;
+            if (pass > 0 && has_both && !is_noted(at))
+                refusal = keep_end(at, &which);
+        }
+    }
+    return refusal == TEMPLATE_REFUSAL_NONE && has_both ? keep_end(fd, &which) : refusal;
 }
 
 static enum template_refusal note(int folder, const char *name)
@@ -211,14 +365,55 @@ static enum template_refusal note(int folder, const char *name)
         return TEMPLATE_REFUSAL_URING;
     if (strcmp(target, "anon_inode:[eventpoll]") == 0)
         note_epoll(&file);
+    else if (strcmp(target, "anon_inode:[eventfd]") == 0)
+        file.kind = FILE_EVENT;
+    else if (strncmp(target, "pipe:[", 6) == 0)
+        return note_pipe(file.fd);
     else if (!has_place(file.fd))
         return TEMPLATE_REFUSAL_NONE;
     return keep(&file);
 }
 
-static long open_epoll(void)
+/* With what is in the old one; from there it is not taken. */
+static bool open_pipe(unsigned item, int *fds)
 {
-    return child_call(__NR_epoll_create1, O_CLOEXEC, 0, 0, 0);
+    const struct file *file = &files.items[item];
+    unsigned read_item = (file->flags & O_ACCMODE) == O_RDONLY ? item : (unsigned)file->other;
+    const struct file *from = &files.items[read_item];
+    int unread = 0;
+    int ends[2];
+
+    if (child_call(__NR_pipe2, (long)ends, O_CLOEXEC | (file->flags & O_DIRECT), 0, 0) != 0)
+        return false;
+    child_call(__NR_ioctl, from->fd, FIONREAD_, (long)&unread, 0);
+    bool is_whole = unread == 0 || child_call(__NR_tee, from->fd, ends[1], unread, 0) == unread;
+    fds[read_item] = ends[0];
+    child_call(__NR_fcntl, ends[0], F_SETFL, from->flags & (O_NONBLOCK | O_DIRECT), 0);
+    if (from->other >= 0) {
+        fds[from->other] = ends[1];
+        child_call(__NR_fcntl, ends[1], F_SETFL, files.items[from->other].flags & (O_NONBLOCK | O_DIRECT), 0);
+    } else {
+        child_call(__NR_close, ends[1], 0, 0, 0);
+    }
+    return is_whole;
+}
+
+static bool open_anew(unsigned item, int *fds)
+{
+    const struct file *file = &files.items[item];
+    long fd = fds[item];
+
+    if (file->kind == FILE_PIPE)
+        return fd >= 0 || (file->other < 0 && !file->is_ended) || open_pipe(item, fds);
+    if (file->kind == FILE_PLACE)
+        fd = open_file(file);
+    else if (file->kind == FILE_EPOLL)
+        fd = child_call(__NR_epoll_create1, O_CLOEXEC, 0, 0, 0);
+    else
+        fd = child_call(__NR_eventfd2, file->offset,
+                        O_CLOEXEC | (file->flags & (O_NONBLOCK | EFD_SEMAPHORE_)), 0, 0);
+    fds[item] = (int)fd;
+    return fd >= 0;
 }
 
 void files_close(const struct files_anew *anew)
@@ -231,14 +426,14 @@ void files_close(const struct files_anew *anew)
 
 bool files_open(struct files_anew *ret_anew)
 {
-    for (ret_anew->count = 0; ret_anew->count < files.count; ret_anew->count++) {
-        const struct file *file = &files.items[ret_anew->count];
-        long fd = file->original >= 0 ? -1 : file->is_epoll ? open_epoll() : open_file(file);
-        if (fd < 0 && file->original < 0) {
+    ret_anew->count = files.count;
+    for (unsigned i = 0; i < files.count; i++)
+        ret_anew->fds[i] = -1;
+    for (unsigned i = 0; i < files.count; i++) {
+        if (files.items[i].original < 0 && !open_anew(i, ret_anew->fds)) {
             files_close(ret_anew);
             return false;
         }
-        ret_anew->fds[ret_anew->count] = (int)fd;
     }
     return true;
 }
@@ -298,13 +493,14 @@ void files_take(const struct files_anew *anew)
 {
     for (unsigned i = 0; i < anew->count; i++) {
         const struct file *file = &files.items[i];
-        child_call(__NR_dup3, anew->fds[i] >= 0 ? anew->fds[i] : file->original, file->fd, file->close_flag,
-                   0);
+        int from = anew->fds[i] >= 0 ? anew->fds[i] : file->original;
+        if (from >= 0)
+            child_call(__NR_dup3, from, file->fd, file->close_flag, 0);
     }
     files_close(anew);
     /* Once all are there, since one may be in another. */
     for (unsigned i = 0; i < anew->count; i++) {
-        if (files.items[i].is_epoll && files.items[i].original < 0)
+        if (files.items[i].kind == FILE_EPOLL && files.items[i].original < 0)
             fill_epoll(&files.items[i]);
     }
 }

@@ -3,10 +3,12 @@
  * preload/files.h - open descriptors that workers must not share, and what is done about each.
  *
  * A forked copy has the same open file descriptions: of a file, the place that is read next (shells read their scripts
- * on), and the locks (flock(2)); of an epoll instance, the set itself. So at the gate they are noted, and before each fork the
+ * on), and the locks (flock(2)); of an epoll instance, the set itself; of an eventfd(2), or a pipe that it has both ends of, what one
+ * wakes itself by, and another would read. So at the gate they are noted, and before each fork the
  * template opens them anew, for the worker alone: there they take the places of the others, put to where these were, or filled with
  * the same descriptors, of which 0 is the connection by then. What cannot be told apart at all (io_uring) makes a program unfit, and
- * so does what cannot be opened anew, at the gate or later. Bare system calls; errno stays.
+ * so does what cannot be opened anew, at the gate or later. What the server keeps open for its workers (fp_server_keep(3)) is theirs in
+ * common, as where they are executed. Bare system calls; errno stays.
  */
 #ifndef PRELOAD_FILES_H
 #define PRELOAD_FILES_H
@@ -15,6 +17,8 @@
 
 #include <stdbool.h>
 
+/* Before the program has opened anything. */
+void files_begin(const struct template_board *board);
 /* While the stand-in for the connection is still open. */
 enum template_refusal files_note(void);
 

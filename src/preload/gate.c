@@ -127,6 +127,7 @@ void gate_open(void)
     if (!variables_begin(room, marker.is_tuned))
         leave(TEMPLATE_REFUSAL_LAYOUT);
     standard_begin();
+    files_begin(gate.board);
     gate.pid = (int)child_call(__NR_getpid, 0, 0, 0, 0);
     gate.ahead = true;
 }
@@ -211,12 +212,9 @@ static void take_order(void)
         child_exit(0);
     variables_point(&order, &used);
     standard_restore();
-    /* Epoll instances had what was 0 before; there are none before main() but those of libraries. */
-    if (gate.kind == TEMPLATE_GATE_READ) {
-        if (!files_open(&anew))
-            child_exit(0);
-        files_take(&anew);
-    }
+    if (!files_open(&anew))
+        child_exit(0);
+    files_take(&anew);
     gate.ahead = false;
     if (gate.probe != 0)
         child_default_signal(TEMPLATE_PROBE_SIGNAL);
@@ -352,8 +350,11 @@ static void keep_own_handler(void)
 static void arrive_as_worker(void)
 {
     struct template_board *board = gate.board;
-    enum template_refusal refusal = gate.kind == TEMPLATE_GATE_READ ? look_at_files() : TEMPLATE_REFUSAL_NONE;
+    enum template_refusal refusal = look_at_files();
 
+    /* It would have what stands for the connection. */
+    if (refusal == TEMPLATE_REFUSAL_NONE && image_has_child())
+        refusal = TEMPLATE_REFUSAL_CHILDREN;
     if (refusal != TEMPLATE_REFUSAL_NONE)
         leave(refusal);
     variables_follow();

@@ -64,8 +64,7 @@ static void note_threads(const char *line, void *data)
         *(bool *)data = strcmp(line + strlen(name), "1") == 0;
 }
 
-/* Running, or ended and not waited for. */
-static bool has_child(void)
+bool image_has_child(void)
 {
     return child_call5(__NR_waitid, P_ALL, 0, 0, WEXITED | WNOHANG | WNOWAIT | __WALL, 0) != -ECHILD;
 }
@@ -111,7 +110,7 @@ enum template_refusal image_refusal(void)
         return TEMPLATE_REFUSAL_PROC;
     if (!has_one_thread)
         return TEMPLATE_REFUSAL_THREADS;
-    if (has_child())
+    if (image_has_child())
         return TEMPLATE_REFUSAL_CHILDREN;
     if (has_timer())
         return TEMPLATE_REFUSAL_TIMERS;

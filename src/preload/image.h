@@ -24,6 +24,8 @@ struct image_thread {
 
 void image_thread(struct image_thread *ret_thread);
 enum template_refusal image_refusal(void);
+/* One that runs, or has ended and was not waited for. */
+bool image_has_child(void);
 void image_collapse(struct template_board *board);
 
 #endif

@@ -50,11 +50,18 @@ const char *fit_why_not(const char *path)
     return "is a script of scripts";
 }
 
+static const char *why_not_so(const struct spawn_plan *plan)
+{
+    if (plan->resolve)
+        return "is to be told its client's name, which takes a process that may wait";
+    if (plan->setup.keep_count > TEMPLATE_KEPT_MAX)
+        return "is to have more descriptors kept open than a template can be told of";
+    return fit_why_not(plan_template_path(plan));
+}
+
 int fit_open_library(const struct spawn_plan *plan, const char **ret_reason)
 {
-    const char *reason = plan->resolve
-                             ? "is to be told its client's name, which takes a process that may wait"
-                             : fit_why_not(plan_template_path(plan));
+    const char *reason = why_not_so(plan);
     int fd = -1;
 
     if (reason == NULL) {

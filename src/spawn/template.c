@@ -215,6 +215,9 @@ static int start_process(struct template *template, const struct spawn_plan *pla
                                                  !environment_has(&plan->environment, "GLIBC_TUNABLES")};
     if (!fill_environment(pad, &marker))
         return -1;
+    template->board->kept_count = (uint32_t)plan->setup.keep_count;
+    for (size_t i = 0; i < plan->setup.keep_count; i++)
+        template->board->kept[i] = plan->setup.keep[i];
     fill_setup(pad, stand_in);
     template->pid = clone_child(pad);
     /* The child has descriptors of its own from the clone on: these need not wait for it. */

@@ -34,6 +34,8 @@
 #define TEMPLATE_TEXT_BYTES 1024
 /* Orders of one template that have no answer yet, at most. */
 #define TEMPLATE_ORDERS 64
+/* Descriptors that a server can keep open for its workers, at most, where there are templates. */
+#define TEMPLATE_KEPT_MAX 32
 /* Descriptors that come with an order. */
 #define TEMPLATE_ORDER_FDS 3
 
@@ -101,6 +103,8 @@ struct template_board {
     uint32_t code_pages;   /* of the C library's code, in the page table that each fork has */
     uint32_t failed_forks; /* counted: each is tried again */
     int32_t fork_errnum;   /* of the last one */
+    uint32_t kept_count;   /* of what the server leaves open for all workers */
+    int32_t kept[TEMPLATE_KEPT_MAX];
     int32_t answers[TEMPLATE_ORDERS]; /* of order N at N modulo: the pid of its worker, or 0 */
 };
 

@@ -120,6 +120,23 @@ EARLY = {
         "import os, sys; entries = os.scandir('/proc/self/task/..')\n"
         "sys.stdin.readline(); print(len(list(entries)) > 20, flush=True)\n",
         "True\n"),
+    "eventfds": (
+        "import os, sys; one, two = os.eventfd(7), os.eventfd(2, os.EFD_SEMAPHORE | os.EFD_NONBLOCK)\n"
+        "sys.stdin.readline(); os.eventfd_write(two, 1)\n"
+        "print(os.eventfd_read(one), [os.eventfd_read(two) for _ in range(3)], flush=True); os.eventfd_write(one, 1)\n",
+        "7 [1, 1, 1]\n"),
+    "a pipe to wake itself by": (
+        "import os, sys; output, entry = os.pipe(); os.set_blocking(output, False); copy = os.dup(entry)\n"
+        "sys.stdin.readline(); os.write(copy, b'a'); os.write(entry, b'b'); print(os.read(output, 9), flush=True); os.write(entry, b'c')\n",
+        "b'ab'\n"),
+    "a pipe with something in it": (
+        "import os, sys; output, entry = os.pipe(); os.write(entry, b'lock')\n"
+        "sys.stdin.readline(); print(os.read(output, 9), os.get_blocking(output), flush=True)\n",
+        "b'lock' True\n"),
+    "a pipe that was written to its end": (
+        "import os, sys; output, entry = os.pipe(); os.write(entry, b'text'); os.close(entry)\n"
+        "sys.stdin.readline(); print(os.read(output, 9), os.read(output, 9), flush=True)\n",
+        "b'text' b''\n"),
 }
 
 
@@ -417,3 +434,11 @@ def test_a_program_that_is_the_first_of_its_namespace(serve, root):
     assert "may not make the system calls" in server.log.wait("notice")["error"]
     for _ in range(3):
         assert server.ask(b"hello\n") == b"got hello\n"
+
+
+@pytest.mark.parametrize("options", [[], READ, POOL, STARTED], ids=["exec", "fork", "pool", "pool of programs"])
+def test_a_child_that_a_program_has_before_it_reads(ready, options):
+    """Its output is the connection's."""
+    server = ready(options, "(sleep 0.2; echo late) & read line; echo got $line; wait", "notice")
+    for _ in range(3):
+        assert server.ask(b"hello\n") == b"got hello\nlate\n"

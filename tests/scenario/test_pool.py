@@ -393,3 +393,21 @@ def test_a_burst_is_answered_without_a_second_try(serve, network, ahead):
     assert server.stop() == 0
     stop = server.log.wait("stop")
     assert (stop["served"], stop["refused"], stop["failed"]) == (BURST, 0, 0)
+
+
+@pytest.mark.parametrize("what, answer", [("file", b"root:\n"), ("epoll", b"woken 1\n"), ("events", b"3\n"),
+                                          ("reply", b"first hello\n"), ("copy", b"hello\n"), ("closed", b"root:\n")])
+@pytest.mark.parametrize("options", [[], ["--engine", "fork"], ["--engine", "pool", "--pool-min", 3],
+                                     ["--engine", "pool", "--pool-min", 3, "--pool-start", "exec"]],
+                         ids=["exec", "fork", "pool", "pool of programs"])
+def test_what_a_constructor_does_with_descriptors(serve, options, what, answer):
+    """Each connection has its own, also of those for which somebody waited, or is executed."""
+    program = forkport.BUILD / "tests/fixtures/constructed"
+    server = serve("127.0.0.1:0", *options, worker=[program], env={**os.environ, "CONSTRUCTED": what})
+    if options:
+        forkport.until(lambda: server.log.find("pool" if "pool" in options else "template") or server.log.find("notice"))
+    for _ in range(3):
+        with server.connect() as client:
+            client.sendall(b"hello")
+            # Of one that does not read what was sent the end is a reset.
+            assert client.recv(20) == answer if what != "reply" else forkport.read_to_end(client) == answer

@@ -176,6 +176,27 @@ def test_what_a_program_keeps_open_is_open_in_its_workers(serve, tmp_path, kind,
         os.close(kept)
 
 
+@pytest.mark.parametrize("gate", ["main", "read"])
+@pytest.mark.parametrize("kind, options", [("start", []), ("template", ["--engine", "fork"]), ("pool", ["--engine", "pool"]),
+                                           ("pool", ["--engine", "pool", "--pool-start", "exec"])],
+                         ids=["exec", "fork", "pool", "pool of executed"])
+def test_what_a_program_keeps_open_is_one_for_all(serve, root, tmp_path, kind, options, gate):
+    """Each worker writes behind the one before, though its user might not open it again, and it is locked."""
+    kept = fcntl.fcntl(os.open(tmp_path / "kept", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600), fcntl.F_DUPFD, 20)
+    fcntl.flock(kept, fcntl.LOCK_EX)
+    try:
+        gates = ["--gate", gate] if options else []
+        server = serve(HERE, "--user", 65534, "--group", 65534, *options, *gates, handler=f"share:{kept}", pass_fds=[kept])
+        if options:
+            server.log.wait(kind)
+        assert [server.ask(b"%d\n" % number) for number in range(3)] == 3 * [b""]
+        assert server.stop() == 0
+        assert (tmp_path / "kept").read_text() == "kept 0\nkept 1\nkept 2\n"
+        assert server.log.find("notice") == []
+    finally:
+        os.close(kept)
+
+
 @pytest.mark.parametrize("pid", [-1, 0], ids=["no pid", "its own"])
 def test_a_template_that_names_who_cannot_be_a_worker(serve, pid):
     """It is killed, and its connections are another's."""
