@@ -308,6 +308,8 @@ static void tell(struct pool *pool)
     uint32_t waiting = count(pool, POOL_WAITING);
     char how[PROCESS_END_TEXT_SIZE];
 
+    if (waiting >= pool->target)
+        pool->short_ns = 0;
     if (pool->died > 0) {
         news_add(&pool->news, SPAWN_NEWS_POOL, "%u that waited ended (the last: %s)", pool->died,
                  process_end_text(&pool->death, how))

@@ -69,7 +69,7 @@ struct pool {
     uint32_t died; /* that waited, since it was told */
     struct process_end death;
     bool is_filled;   /* and that was told */
-    int64_t short_ns; /* when a process could last not be had; 0: never */
+    int64_t short_ns; /* when a process could last not be had; 0: never since all waited */
     struct news news;
 };
 
