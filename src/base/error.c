@@ -9,34 +9,13 @@
 #include <string.h>
 #include <sysexits.h>
 
-/* Ends a text that was cut by dots, behind a whole character, or a whole \xNN where a backslash is always one of these. */
-static void mark_cut(char *buffer, size_t size, bool is_escaped)
-{
-    static const char mark[] = "...";
-    size_t end = 0;
-
-    if (size < sizeof(mark))
-        return;
-    for (;;) {
-        size_t step = text_utf8_length((const unsigned char *)buffer + end, size - 1 - end);
-        if (step == 0)
-            step = 1; /* a byte that is no character */
-        else if (is_escaped && buffer[end] == '\\')
-            step = 4;
-        if (end + step > size - sizeof(mark))
-            break;
-        end += step;
-    }
-    memcpy(buffer + end, mark, sizeof(mark));
-}
-
 __attribute__((format(printf, 3, 0))) static void write_text(char *buffer, size_t size, const char *format,
                                                              va_list ap)
 {
     int wanted = vsnprintf(buffer, size, format, ap);
 
     if (wanted > 0 && (size_t)wanted >= size)
-        mark_cut(buffer, size, false);
+        text_mark_cut(buffer, size, false);
 }
 
 enum fp_status error_set(struct fp_error *err, enum fp_status status, int errnum, const char *operation,
@@ -150,7 +129,7 @@ size_t fp_error_format(const struct fp_error *err, char *buffer, size_t size)
     }
     size_t wanted = text_end(&text);
     if (wanted >= size)
-        mark_cut(buffer, size, true);
+        text_mark_cut(buffer, size, true);
     return wanted;
 }
 

@@ -173,6 +173,26 @@ size_t text_end(struct text *text)
     return text->length;
 }
 
+void text_mark_cut(char *buffer, size_t size, bool is_escaped)
+{
+    static const char mark[] = "...";
+    size_t end = 0;
+
+    if (size < sizeof(mark))
+        return;
+    for (;;) {
+        size_t step = text_utf8_length((const unsigned char *)buffer + end, size - 1 - end);
+        if (step == 0)
+            step = 1; /* a byte that is no character */
+        else if (is_escaped && buffer[end] == '\\')
+            step = 4;
+        if (end + step > size - sizeof(mark))
+            break;
+        end += step;
+    }
+    memcpy(buffer + end, mark, sizeof(mark));
+}
+
 bool text_parse_unsigned(const char *string, uint64_t max, uint64_t *ret_number)
 {
     uint64_t number = 0;

@@ -43,6 +43,11 @@ void text_words(struct text *text, size_t indent, size_t width, const char *word
 size_t text_end(struct text *text);
 /* The length really there: wanted, or what fits without the NUL. */
 size_t text_length(const struct text *text);
+/*
+ * Ends a text that was cut by dots, behind a whole character, or (`is_escaped`) a whole \xNN where a backslash is always
+ * one of these.
+ */
+void text_mark_cut(char *buffer, size_t size, bool is_escaped);
 
 /* The number of bytes (1 to 4) of the UTF-8 character at the start of `bytes`; 0: none starts here. */
 size_t text_utf8_length(const unsigned char *bytes, size_t length);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "cmd/demux.h"
 
+#include "base/line.h"
 #include "demux/report.h"
 #include "pairs/save.h"
 #include "sys/capture.h"
@@ -28,8 +29,7 @@ struct reading {
     char *block; /* of it, being made */
     size_t block_size;
     bool at_once; /* somebody looks on */
-    struct text text;
-    char output[OUTPUT_SIZE];
+    struct line line;
 };
 
 static enum fp_status load_lines(FILE *file, struct save_reader *reader, struct fp_error *err)
@@ -62,22 +62,33 @@ static enum fp_status load_table(struct reading *reading, struct fp_error *err)
     return status == FP_OK ? known_new(&reading->table, &reading->known, err) : status;
 }
 
-static enum fp_status flush(struct reading *reading, struct fp_error *err)
+static enum fp_status print_line(const struct reading *reading, struct fp_error *err)
 {
-    size_t length = text_length(&reading->text);
+    const char *start = line_text(&reading->line);
+    size_t length = reading->line.text.length;
 
-    text_init(&reading->text, reading->output, sizeof(reading->output));
-    if (fwrite(reading->output, 1, length, stdout) == length && fflush(stdout) == 0)
+    if (start == NULL)
+        return error_set(err, FP_SYSTEM, ENOMEM, "print", "the answers");
+    if (fwrite(start, 1, length, stdout) == length && (!reading->at_once || fflush(stdout) == 0))
         return FP_OK;
     return error_set(err, FP_SYSTEM, errno, "print", "the answers");
 }
 
-/* After each line: there is always room for another. */
-static enum fp_status make_room(struct reading *reading, struct fp_error *err)
+static enum fp_status print_stream(struct reading *reading, const struct stream *stream, bool is_given_up,
+                                   struct fp_error *err)
 {
-    if (!reading->at_once && reading->text.length + REPORT_LINE_SIZE <= sizeof(reading->output))
-        return FP_OK;
-    return flush(reading, err);
+    do
+        report_stream(&reading->report, stream, is_given_up, line_begin(&reading->line));
+    while (line_again(&reading->line));
+    return print_line(reading, err);
+}
+
+static enum fp_status print_end(struct reading *reading, const struct replay_end *end, struct fp_error *err)
+{
+    do
+        report_end(&reading->report, end, line_begin(&reading->line));
+    while (line_again(&reading->line));
+    return print_line(reading, err);
 }
 
 static enum fp_status fail_keeping(const struct reading *reading, struct fp_error *err)
@@ -121,7 +132,10 @@ static enum fp_status keep(struct reading *reading, const struct capture_frame *
 
     text_init(&text, comment, sizeof(comment));
     report_comment(&reading->report, result, &text);
-    if (text_end(&text) > 0)
+    size_t wanted = text_end(&text);
+    if (wanted >= sizeof(comment))
+        text_mark_cut(comment, sizeof(comment), true);
+    if (wanted > 0)
         packet.comment = comment;
     size_t size = PCAPNG_PACKET_SIZE((size_t)frame->captured);
     if (size > reading->block_size) {
@@ -148,7 +162,6 @@ static enum fp_status end_keeping(struct reading *reading, struct fp_error *err)
 static enum fp_status take_frame(struct reading *reading, const struct capture_frame *frame,
                                  struct fp_error *err)
 {
-    struct report *report = &reading->report;
     struct replay_result result;
 
     enum fp_status status = replay_frame(reading->replay, capture_link(reading->capture), frame->bytes,
@@ -158,14 +171,16 @@ static enum fp_status take_frame(struct reading *reading, const struct capture_f
     if (status != FP_OK)
         return status;
     if (!reading->arguments->summary) {
-        report_frame(report, frame->time_ns, &result, &reading->text);
-        return make_room(reading, err);
+        do
+            report_frame(&reading->report, frame->time_ns, &result, line_begin(&reading->line));
+        while (line_again(&reading->line));
+        return print_line(reading, err);
     }
     if (result.has_ended)
-        report_stream(report, &result.ended, result.is_given_up, &reading->text);
-    if (result.has_dropped)
-        report_end(report, &result.dropped, &reading->text);
-    return make_room(reading, err);
+        status = print_stream(reading, &result.ended, result.is_given_up, err);
+    if (result.has_dropped && status == FP_OK)
+        status = print_end(reading, &result.dropped, err);
+    return status;
 }
 
 /* The frame that cannot be read is the one behind those that were. */
@@ -224,8 +239,7 @@ static enum fp_status summarize_streams(struct reading *reading, struct fp_error
         qsort(streams, count, sizeof(const struct stream *), compare_streams);
     for (uint32_t i = 0; i < count && status == FP_OK; i++) {
         stream = streams != NULL ? streams[i] : replay_stream(reading->replay, i);
-        report_stream(&reading->report, stream, false, &reading->text);
-        status = make_room(reading, err);
+        status = print_stream(reading, stream, false, err);
     }
     free(streams);
     return status;
@@ -236,14 +250,16 @@ static enum fp_status summarize(struct reading *reading, struct fp_error *err)
     enum fp_status status = FP_OK;
     const struct replay_end *end;
 
-    for (uint32_t i = 0; status == FP_OK && (end = replay_end(reading->replay, i)) != NULL; i++) {
-        report_end(&reading->report, end, &reading->text);
-        status = make_room(reading, err);
-    }
+    for (uint32_t i = 0; status == FP_OK && (end = replay_end(reading->replay, i)) != NULL; i++)
+        status = print_end(reading, end, err);
     if (status == FP_OK)
         status = summarize_streams(reading, err);
-    report_counts(&reading->report, &reading->text);
-    return status;
+    if (status != FP_OK)
+        return status;
+    do
+        report_counts(&reading->report, line_begin(&reading->line));
+    while (line_again(&reading->line));
+    return print_line(reading, err);
 }
 
 /* Where each segment had its line, the whole is worth one only if it is not as it should be. */
@@ -269,8 +285,8 @@ static enum fp_status finish(struct reading *reading, enum fp_status status, str
 
     if (reading->arguments->summary)
         other = summarize(reading, &later);
-    if (other == FP_OK)
-        other = flush(reading, &later);
+    if (other == FP_OK && fflush(stdout) != 0)
+        other = error_set(&later, FP_SYSTEM, errno, "print", "the answers");
     if (!reading->arguments->summary && status == FP_OK)
         note(reading);
     if (other == FP_OK)
@@ -308,10 +324,14 @@ static enum fp_status begin(struct reading *reading, struct fp_error *err)
         return status;
     reading->report = (struct report){arguments->json, reading->known, replay_counts(reading->replay)};
     reading->at_once = fd_is_terminal(STDOUT_FILENO);
-    text_init(&reading->text, reading->output, sizeof(reading->output));
-    if (arguments->summary)
-        report_heading(&reading->report, &reading->text);
-    return FP_OK;
+    /* It is stdout's until the end. */
+    setvbuf(stdout, malloc(OUTPUT_SIZE), _IOFBF, OUTPUT_SIZE);
+    if (!arguments->summary)
+        return FP_OK;
+    do
+        report_heading(&reading->report, line_begin(&reading->line));
+    while (line_again(&reading->line));
+    return print_line(reading, err);
 }
 
 enum fp_status demux_read(const struct demux_arguments *arguments, int *ret_code, struct fp_error *err)
@@ -328,6 +348,7 @@ enum fp_status demux_read(const struct demux_arguments *arguments, int *ret_code
     if (reading->kept != NULL)
         fclose(reading->kept);
     free(reading->block);
+    line_done(&reading->line);
     replay_free(reading->replay);
     capture_close(reading->capture);
     known_free(reading->known);

@@ -3,13 +3,13 @@
 
 #include "addr/resolve.h"
 #include "base/error.h"
+#include "base/line.h"
 #include "demux/render.h"
 #include "pairs/query.h"
 
 #include <errno.h>
 #include <net/if.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
 
@@ -26,29 +26,23 @@ static enum fp_status find_interface(const char *name, uint32_t *ret_number, str
     return FP_OK;
 }
 
-/* A long answer takes more than one try. */
 static enum fp_status print(const struct answer *answer, bool json, bool first, struct fp_error *err)
 {
-    char *start = NULL;
-    size_t size = 8192;
-    struct text text;
+    struct line line = {0};
 
-    for (;; size = text.length + 1) {
-        free(start);
-        start = malloc(size);
-        if (start == NULL)
-            return error_set(err, FP_SYSTEM, ENOMEM, "print", "the answer");
-        text_init(&text, start, size);
-        (json ? render_answer_json : render_answer)(answer, &text);
-        if (text_end(&text) < size)
-            break;
+    do
+        (json ? render_answer_json : render_answer)(answer, line_begin(&line));
+    while (line_again(&line));
+    if (line_text(&line) == NULL) {
+        line_done(&line);
+        return error_set(err, FP_SYSTEM, ENOMEM, "print", "the answer");
     }
     if (!json && !first)
         putchar('\n');
-    fwrite(start, 1, text.length, stdout);
+    fwrite(line_text(&line), 1, line.text.length, stdout);
     if (json)
         putchar('\n');
-    free(start);
+    line_done(&line);
     return FP_OK;
 }
 

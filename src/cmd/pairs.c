@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "base/line.h"
 #include "cmd/cmd.h"
 #include "cmd/command_line.h"
 #include "pairs/change.h"
@@ -28,11 +29,10 @@ struct arguments {
     const char *save;
 };
 
-/* A line of any length: it grows to the longest. */
-struct line {
-    char *start;
-    size_t size;
-    size_t length;    /* of what stands in it and is shown */
+/* The lines, one after another. */
+struct output {
+    struct line line;
+    size_t shown;     /* bytes of it */
     unsigned columns; /* of the terminal; 0: nothing is cut */
 };
 
@@ -110,41 +110,36 @@ static const struct mark {
 
 /* Leaves the row, or (NULL) the heading, in the line. False: there is no memory for one as long as this. */
 static bool make_line(const struct render *render, const struct pairs_table *table,
-                      const struct pairs_row *row, struct line *line)
+                      const struct pairs_row *row, struct output *output)
 {
-    struct text text;
+    struct line *line = &output->line;
 
-    for (;;) {
-        text_init(&text, line->start, line->size);
+    do {
+        struct text *text = line_begin(line);
         if (row != NULL)
-            render_row(render, table, row, &text);
+            render_row(render, table, row, text);
         else
-            render_heading(render, &text);
-        if (text_end(&text) < line->size)
-            break;
-        char *start = realloc(line->start, text.length + 1);
-        if (start == NULL)
-            return false;
-        line->start = start;
-        line->size = text.length + 1;
-    }
-    line->length = cut(line->start, text.length, line->columns);
+            render_heading(render, text);
+    } while (line_again(line));
+    if (line_text(line) == NULL)
+        return false;
+    output->shown = cut(line_text(line), line->text.length, output->columns);
     return true;
 }
 
 static bool print_row(const struct render *render, const struct pairs_table *table,
-                      const struct pairs_row *row, struct line *line)
+                      const struct pairs_row *row, struct output *output)
 {
-    if (!make_line(render, table, row, line))
+    if (!make_line(render, table, row, output))
         return false;
-    fwrite(line->start, 1, line->length, stdout);
+    fwrite(line_text(&output->line), 1, output->shown, stdout);
     putchar('\n');
     return true;
 }
 
-static enum fp_status end_printing(bool done, struct line *line, struct fp_error *err)
+static enum fp_status end_printing(bool done, struct output *output, struct fp_error *err)
 {
-    free(line->start);
+    line_done(&output->line);
     if (done && fflush(stdout) == 0 && !ferror(stdout))
         return FP_OK;
     return error_set(err, FP_SYSTEM, done ? errno : ENOMEM, "print", "the table");
@@ -154,41 +149,42 @@ static enum fp_status print_table(const struct arguments *arguments, const struc
                                   struct fp_error *err)
 {
     struct render render = {.form = form_of(arguments), .with_counts = arguments->query.with_counts};
-    struct line line = {.columns = terminal_size(STDOUT_FILENO).columns};
+    struct output output = {.columns = terminal_size(STDOUT_FILENO).columns};
     bool done = true;
 
     render_measure(&render, table);
     if (render.form == RENDER_JSON)
-        line.columns = 0;
+        output.columns = 0;
     else if (pairs_shown(table) != 0)
-        done = print_row(&render, table, NULL, &line);
+        done = print_row(&render, table, NULL, &output);
     for (size_t i = 0; i < table->count && done; i++) {
         if (table->rows[i].shown)
-            done = print_row(&render, table, &table->rows[i], &line);
+            done = print_row(&render, table, &table->rows[i], &output);
     }
-    return end_printing(done, &line, err);
+    return end_printing(done, &output, err);
 }
 
 /* Draws over what stood there before; the cursor is left below, so an interruption leaves a whole table. */
 static bool draw_changes(struct render *render, struct change_walk *walk, struct terminal_size size,
-                         struct line *line)
+                         struct output *output)
 {
     struct change_row change;
     unsigned left = size.rows > 3 ? size.rows - 3 : 1;
     unsigned more = 0;
 
-    line->columns = size.columns > 2 ? size.columns - 2 : 1;
-    if (!make_line(render, walk->now, NULL, line))
+    output->columns = size.columns > 2 ? size.columns - 2 : 1;
+    if (!make_line(render, walk->now, NULL, output))
         return false;
-    printf("\033[H  %.*s\033[K\n", (int)line->length, line->start);
+    printf("\033[H  %.*s\033[K\n", (int)output->shown, line_text(&output->line));
     while (change_next(walk, &change)) {
         if (left == 0) {
             more++;
             continue;
         }
-        if (!make_line(render, change.table, change.row, line))
+        if (!make_line(render, change.table, change.row, output))
             return false;
-        printf("%s%.*s\033[m\033[K\n", marks[change.change].terminal, (int)line->length, line->start);
+        printf("%s%.*s\033[m\033[K\n", marks[change.change].terminal, (int)output->shown,
+               line_text(&output->line));
         left--;
     }
     fputs("\033[J", stdout);
@@ -197,7 +193,7 @@ static bool draw_changes(struct render *render, struct change_walk *walk, struct
     return true;
 }
 
-static bool print_changes(struct render *render, struct change_walk *walk, struct line *line)
+static bool print_changes(struct render *render, struct change_walk *walk, struct output *output)
 {
     struct change_row change;
 
@@ -208,7 +204,7 @@ static bool print_changes(struct render *render, struct change_walk *walk, struc
         render->change = mark->json;
         if (render->form != RENDER_JSON)
             fputs(mark->text, stdout);
-        if (!print_row(render, change.table, change.row, line))
+        if (!print_row(render, change.table, change.row, output))
             return false;
     }
     return true;
@@ -220,16 +216,16 @@ static enum fp_status show_changes(const struct arguments *arguments, const stru
     struct render render = {.form = form_of(arguments), .with_counts = arguments->query.with_counts};
     struct terminal_size size = terminal_size(STDOUT_FILENO);
     struct change_walk walk = {.before = before, .now = now};
-    struct line line = {.columns = 0};
+    struct output output = {.columns = 0};
     bool done;
 
     render_measure(&render, before);
     render_measure(&render, now);
     if (size.columns != 0 && render.form != RENDER_JSON)
-        done = draw_changes(&render, &walk, size, &line);
+        done = draw_changes(&render, &walk, size, &output);
     else
-        done = print_changes(&render, &walk, &line);
-    return end_printing(done, &line, err);
+        done = print_changes(&render, &walk, &output);
+    return end_printing(done, &output, err);
 }
 
 /* The loop's turn ends with it; there is nothing else to do. */
@@ -288,7 +284,7 @@ static enum fp_status save_failed(const struct arguments *arguments, struct fp_e
 static bool save_rows(const struct pairs_table *table, FILE *file)
 {
     struct render render = {.form = RENDER_JSON};
-    struct line line = {.columns = 0};
+    struct output output = {.columns = 0};
     struct text text;
     char head[256];
     bool done = true;
@@ -300,11 +296,11 @@ static bool save_rows(const struct pairs_table *table, FILE *file)
     for (size_t i = 0; i < table->count && done; i++) {
         if (!table->rows[i].shown)
             continue;
-        done = make_line(&render, table, &table->rows[i], &line);
+        done = make_line(&render, table, &table->rows[i], &output);
         if (done)
-            fprintf(file, "%.*s\n", (int)line.length, line.start);
+            fprintf(file, "%.*s\n", (int)output.shown, line_text(&output.line));
     }
-    free(line.start);
+    line_done(&output.line);
     return done && fflush(file) == 0 && !ferror(file);
 }
 

@@ -5,15 +5,15 @@
  * Everything is said of an answer that has been judged (demux/judge.h), from what it holds; only names of interfaces are
  * asked for.
  * The words are those of doc/demultiplexing.md. Names of processes and devices pass the escaper. A reason is one line
- * without a newline, given to a function of the caller's one by one, the most important first; a text that does not
- * fit its buffer is cut. Nothing fails.
+ * without a newline, of any length, given to a function of the caller's one by one, the most important first; one that
+ * there is no memory for is left out. Nothing fails.
  */
 #ifndef DEMUX_EXPLAIN_H
 #define DEMUX_EXPLAIN_H
 
 #include "demux/answer.h"
 
-/* Room for any reason, with the NUL. */
+/* Room for any reason that names no process and no namespace, with the NUL. */
 #define EXPLAIN_SIZE 1024
 
 /* The words of the contract: "listening", "exact", "syn-ack". */

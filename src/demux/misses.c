@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "demux/misses.h"
 
+#include "base/line.h"
 #include "demux/explain.h"
 #include "pairs/render.h"
 #include "sys/netns.h"
@@ -74,35 +75,50 @@ bool misses_connection(const struct answer *answer, struct text *text)
     return false;
 }
 
+/* False: it is not about the socket. */
+static bool put_miss(const struct answer *answer, const struct pairs_row *row, struct text *text)
+{
+    pair_format(&row->socket.pair, text);
+    text_string(text, " ");
+    if (!explain_miss(answer, &row->socket, text))
+        return false;
+    if (row->owner != OWNER_UNKNOWN) {
+        text_string(text, ": ");
+        render_owner(&answer->table, row, text);
+    }
+    return true;
+}
+
+static void say(const struct line *line, void (*reason)(void *data, const char *line), void *data)
+{
+    if (line_text(line) != NULL)
+        reason(data, line_text(line));
+}
+
 void misses_explain(const struct answer *answer, void (*reason)(void *data, const char *line), void *data)
 {
-    char line[EXPLAIN_SIZE];
+    struct line line = {0};
+    char rest[EXPLAIN_SIZE];
     struct text text;
     size_t said = 0;
 
     for (size_t i = 0; i < answer->table.count; i++) {
-        const struct pairs_row *row = &answer->table.rows[i];
-        text_init(&text, line, sizeof(line));
-        pair_format(&row->socket.pair, &text);
-        text_string(&text, " ");
-        if (!explain_miss(answer, &row->socket, &text) || said++ >= MISSES_MAX)
-            continue;
-        if (row->owner != OWNER_UNKNOWN) {
-            text_string(&text, ": ");
-            render_owner(&answer->table, row, &text);
-        }
-        text_end(&text);
-        reason(data, line);
+        bool is_miss;
+        do
+            is_miss = put_miss(answer, &answer->table.rows[i], line_begin(&line));
+        while (line_again(&line));
+        if (is_miss && said++ < MISSES_MAX)
+            say(&line, reason, data);
     }
-    text_init(&text, line, sizeof(line));
+    line_done(&line);
+    text_init(&text, rest, sizeof(rest));
     if (said > MISSES_MAX)
         text_printf(&text, "and %zu more at this port", said - MISSES_MAX);
     else if (said == 0)
         text_printf(&text, "nothing listens on port %u, and no connection has this pair",
                     answer->segment.pair.local.port);
-    text_end(&text);
-    if (line[0] != '\0')
-        reason(data, line);
+    if (text_end(&text) != 0)
+        reason(data, rest);
 }
 
 static void put_process(const char *words, pid_t pid, const char *name, struct text *text)
@@ -135,21 +151,22 @@ void misses_explain_elsewhere(const struct answer *answer, void (*reason)(void *
                               void *data)
 {
     const struct elsewhere *elsewhere = &answer->elsewhere;
-    char line[EXPLAIN_SIZE];
-    struct text text;
+    struct line line = {0};
 
     for (size_t i = 0; i < elsewhere->count && i < ELSEWHERE_MAX; i++) {
-        text_init(&text, line, sizeof(line));
-        explain_place(&elsewhere->places[i], &text);
-        text_end(&text);
-        reason(data, line);
+        do
+            explain_place(&elsewhere->places[i], line_begin(&line));
+        while (line_again(&line));
+        say(&line, reason, data);
     }
     if (elsewhere->count > ELSEWHERE_MAX) {
-        text_init(&text, line, sizeof(line));
-        text_printf(&text, "and so it is in %zu more network namespaces", elsewhere->count - ELSEWHERE_MAX);
-        text_end(&text);
-        reason(data, line);
+        do
+            text_printf(line_begin(&line), "and so it is in %zu more network namespaces",
+                        elsewhere->count - ELSEWHERE_MAX);
+        while (line_again(&line));
+        say(&line, reason, data);
     }
+    line_done(&line);
     if (elsewhere->looked && !elsewhere->permitted)
         reason(data, "other network namespaces may not be looked into");
     else if (elsewhere->incomplete)

@@ -12,7 +12,7 @@
 
 #include "demux/replay.h"
 
-/* Room for any one of the lines, with the NUL. */
+/* Room for any one of the lines where there is no table, with the NUL; with one it names all that hold a socket. */
 #define REPORT_LINE_SIZE 16384
 
 struct report {

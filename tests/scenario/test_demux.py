@@ -3,6 +3,7 @@ import contextlib
 import ctypes
 import json
 import os
+import re
 import shutil
 import socket
 import struct
@@ -653,6 +654,33 @@ def test_all_the_processes_of_a_listening_socket_are_named(place, root):
         child.stdin.close()
 
 
+# Says by a line that a number of processes hold what it has inherited, each with the name that is given, until its input ends.
+HOLDERS = """
+import ctypes, os, sys
+for _ in range(int(sys.argv[1])):
+    if os.fork() == 0:
+        ctypes.CDLL(None).prctl(15, os.fsencode(sys.argv[2]), 0, 0, 0)
+        print(flush=True)
+        break
+sys.stdin.read()
+"""
+
+
+def test_all_the_processes_of_a_socket_that_is_not_it_are_named(place, root):
+    """However long that makes the reason, in text as in JSON."""
+    listening = place.listen("127.0.0.1", 341)
+    with subprocess.Popen([sys.executable, "-c", HOLDERS, "60", "x" + "\xe9" * 7], pass_fds=[listening.fileno()],
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holders:
+        for _ in range(60):
+            assert holders.stdout.readline()
+        reason = place.nobody("127.0.0.1:5", "127.0.0.2:341")[0]
+        pids = {int(pid) for pid in re.findall(r"x\xe9{7} (\d+) \(fd \d+\)", reason)}
+        assert len(pids) == 60 and all(os.path.exists(f"/proc/{pid}") for pid in pids), reason
+        text = place.run("127.0.0.1:5", "127.0.0.2:341").stdout
+        assert f"  because   {reason}\n" in text
+        holders.stdin.close()
+
+
 def test_a_listening_socket_on_its_way_between_processes_still_receives(place):
     listening = place.listen("127.0.0.1", 21)
     ours, theirs = socket.socketpair()
@@ -720,9 +748,10 @@ def names(network):
 
 def test_a_network_without_a_process_is_found_by_its_name(place, names):
     """Only its name keeps it, and a socket in it is held from outside; a name may be a number, and no pid."""
-    prefix = names("ip netns add 'r\te d'", "ip netns add 1", "touch /run/netns/stale",
-                   *(f"ip -n {name} link set lo up" for name in ("'r\te d'", "1")))
-    for name, shown in (("r\te d", "r\\x09e d"), ("1", "1")):
+    long = "\t" * 255
+    prefix = names("ip netns add 'r\te d'", "ip netns add 1", "touch /run/netns/stale", f"ip netns add '{long}'",
+                   *(f"ip -n {name} link set lo up" for name in ("'r\te d'", "1", f"'{long}'")))
+    for name, shown in (("r\te d", "r\\x09e d"), ("1", "1"), (long, "\\x09" * 255)):
         here = f"in the network namespace {shown} "
         [answer] = place.ask("127.0.0.1:1500", "127.0.0.1:21", code=1, prefix=prefix)
         assert not [reason for reason in answer["reasons"] if reason.startswith(here)], answer

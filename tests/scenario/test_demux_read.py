@@ -549,6 +549,32 @@ def test_table_of_a_group(capture, table):
     assert endpoints["{*:21, *:*}"]["accepted"] == 1
 
 
+@pytest.mark.parametrize("count", [600, 3000])
+def test_table_of_many_processes(capture, table, tmp_path, count):
+    """However many hold it, each answer is a whole line of its own."""
+    held = [{"pid": pid, "fd": 3, "name": "\xe9" * 7} for pid in range(10001, 10001 + count)]
+    sockets = table(row("tcp4", "LISTEN", "{*:21, *:*}", 1) | {"processes": held})
+    path = capture([packets.Talk((f"10.0.0.{i}", 9), SERVER).send(0, SYN) for i in range(3, 9)])
+    found = lines(path, "--table", sockets)
+    assert [line["processes"] for line in found] == [held] * 6
+    text = forkport.run("demux", "--read", path, "--table", sockets)[1].splitlines()
+    assert [line.split()[0] for line in text] == list("123456")
+    assert all(line.endswith(f"\xe9 {10000 + count} (fd 3)") for line in text)
+    endpoints, counts, _ = summary(path, "--table", sockets)
+    assert (endpoints["{*:21, *:*}"]["processes"], counts["segments"]) == (held, 6)
+
+
+@pytest.mark.parametrize("length", range(1, 8))
+def test_comments_that_are_too_long(capture, table, tmp_path, length):
+    """They say so, and are cut between characters."""
+    held = [{"pid": pid, "fd": 3, "name": "x" + "\xe9" * length} for pid in range(10001, 10201)]
+    path, kept = capture([packets.Talk(CLIENT, SERVER).send(0, SYN)]), tmp_path / "kept"
+    sockets = table(row("tcp4", "LISTEN", "{*:21, *:*}", 1) | {"processes": held})
+    assert forkport.run("demux", "--read", path, "--table", sockets, "--write", kept)[0] == 0
+    [(_, comment)] = packets.read_pcapng(kept.read_bytes())
+    assert comment.endswith("...") and 2000 < len(comment.encode()) < 2048
+
+
 def test_table_and_what_is_over(capture, table):
     """A segment that comes after the end is nobody's, whoever listens; and a SYN that was refused before is not now."""
     talk, refused = packets.Talk(CLIENT, SERVER), packets.Talk(("10.0.0.3", 9), SERVER)
