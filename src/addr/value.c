@@ -32,6 +32,51 @@ json_t *value_string(const char *string)
     return value_bytes(string, strlen(string));
 }
 
+static bool is_utf8(const char *bytes, size_t length)
+{
+    for (size_t at = 0; at < length;) {
+        size_t step = text_utf8_length((const unsigned char *)bytes + at, length - at);
+        if (step == 0)
+            return false;
+        at += step;
+    }
+    return true;
+}
+
+/* "\xNN" */
+static bool parse_escape(const char *shown, char *ret_byte)
+{
+    static const char digits[] = "0123456789abcdef";
+
+    if (strncmp(shown, "\\x", 2) != 0 || shown[2] == '\0' || shown[3] == '\0')
+        return false;
+    const char *high = strchr(digits, shown[2]);
+    const char *low = strchr(digits, shown[3]);
+    if (high == NULL || low == NULL)
+        return false;
+    *ret_byte = (char)((high - digits) << 4 | (low - digits));
+    return *ret_byte != '\0';
+}
+
+bool value_unescape(const char *shown, char *ret_string, size_t size)
+{
+    char string[VALUE_BYTES_MAX + 1];
+    size_t length = 0;
+
+    for (; *shown != '\0' && length < sizeof(string) - 1; length++) {
+        bool is_escape = *shown == '\\';
+        string[length] = *shown;
+        if (is_escape && !parse_escape(shown, &string[length]))
+            return false;
+        shown += is_escape ? 4 : 1;
+    }
+    if (*shown != '\0' || length >= size || is_utf8(string, length))
+        return false;
+    memcpy(ret_string, string, length);
+    ret_string[length] = '\0';
+    return true;
+}
+
 json_t *value_address(const struct address *address)
 {
     char room[ADDRESS_TEXT_SIZE];

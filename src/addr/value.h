@@ -21,6 +21,8 @@
 void value_add(json_t *object, const char *key, json_t *take_value);
 json_t *value_bytes(const char *bytes, size_t length);
 json_t *value_string(const char *string);
+/* Is this how value_string() shows a string that is no UTF-8, one that fits? That string; nothing is written where it is not. */
+bool value_unescape(const char *shown, char *ret_string, size_t size);
 json_t *value_address(const struct address *address);
 json_t *value_pair(const struct pair *pair);
 json_t *value_cookie(uint64_t cookie);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "pairs/save.h"
 
+#include "addr/value.h"
 #include "pairs/owner.h"
-
 #include "version.h"
 
 #include <errno.h>
-#include <jansson.h>
+#include <limits.h>
 #include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,11 +48,38 @@ static const char *string_of(const json_t *object, const char *key)
     return string != NULL ? string : "";
 }
 
-static uint64_t number_of(const json_t *object, const char *key, uint64_t most)
+static bool parse_number(const json_t *value, json_int_t least, json_int_t most, json_int_t *ret_number)
 {
-    json_int_t number = json_integer_value(json_object_get(object, key));
+    json_int_t number = json_integer_value(value);
 
-    return number > 0 && (uint64_t)number <= most ? (uint64_t)number : 0;
+    if (!json_is_integer(value) || number < least || number > most)
+        return false;
+    *ret_number = number;
+    return true;
+}
+
+/* What is not known is null, or not there, and 0 here. */
+static bool parse_known(const json_t *object, const char *key, uint32_t *ret_number)
+{
+    const json_t *value = json_object_get(object, key);
+    json_int_t number = 0;
+
+    if (value != NULL && !json_is_null(value) && !parse_number(value, 0, UINT32_MAX, &number))
+        return false;
+    *ret_number = (uint32_t)number;
+    return true;
+}
+
+static bool parse_cookie(const json_t *object, uint64_t *ret_cookie)
+{
+    const json_t *value = json_object_get(object, "cookie");
+    const char *digits = value != NULL ? json_string_value(value) : "0";
+
+    if (digits == NULL || digits[0] == '\0' || strlen(digits) > 16 ||
+        strspn(digits, "0123456789abcdefABCDEF") != strlen(digits))
+        return false;
+    *ret_cookie = strtoull(digits, NULL, 16);
+    return true;
 }
 
 static bool parse_state(const char *name, uint8_t *ret_state)
@@ -93,7 +120,7 @@ static const char *find_device(const char *notation, const char *device, size_t 
 
 /*
  * An interface's index is of the host that was looked at: a scope is left out, as a capture has none either. A device has a
- * field of its own, since it may have a name that the notation cannot have.
+ * field of its own, since it may have a name that the notation cannot have, nor JSON: which of the two the pair tells.
  */
 static bool parse_pair(const char *notation, const char *device, struct diag_socket *socket)
 {
@@ -102,8 +129,13 @@ static bool parse_pair(const char *notation, const char *device, struct diag_soc
     size_t device_length = 0;
     bool in_brackets = false;
     bool in_scope = false;
+    char unescaped[IF_NAMESIZE];
     const char *named = find_device(notation, device, &device_length);
 
+    if (named == NULL && value_unescape(device, unescaped, sizeof(unescaped))) {
+        device = unescaped;
+        named = find_device(notation, device, &device_length);
+    }
     for (; *notation != '\0' && at + 1 < sizeof(plain); notation++) {
         if (notation == named)
             notation += device_length;
@@ -141,10 +173,10 @@ static bool parse_row(const json_t *object, struct diag_socket *ret_socket)
         !parse_state(string_of(object, "state"), &socket.state) ||
         !parse_pair(string_of(object, "pair"), string_of(object, "device"), &socket))
         return false;
+    if (!parse_cookie(object, &socket.cookie) || !parse_known(object, "inode", &socket.inode) ||
+        !parse_known(object, "uid", &socket.uid))
+        return false;
     set_wildcard(&socket);
-    socket.cookie = strtoull(string_of(object, "cookie"), NULL, 16);
-    socket.inode = (uint32_t)number_of(object, "inode", UINT32_MAX);
-    socket.uid = (uint32_t)number_of(object, "uid", UINT32_MAX);
     *ret_socket = socket;
     return true;
 }
@@ -168,25 +200,48 @@ static uint8_t owner_of(const json_t *object)
     return OWNER_UNKNOWN;
 }
 
-/* A row's holders stand one after another in the list; those that wait for it are the listening row's. */
-static bool append_holders(struct pairs_table *table, struct pairs_row *row, const json_t *object)
+static bool parse_holder(const json_t *process, struct descriptor *ret_descriptor)
 {
+    const char *name = string_of(process, "name");
+    struct descriptor descriptor = {.inode = 0};
+    json_int_t pid;
+    json_int_t fd;
+
+    if (!parse_number(json_object_get(process, "pid"), 1, PID_MAX, &pid) ||
+        !parse_number(json_object_get(process, "fd"), 0, INT_MAX, &fd))
+        return false;
+    descriptor.pid = (pid_t)pid;
+    descriptor.fd = (int)fd;
+    /* One that has a backslash of its own can look like that of another, which JSON does not tell apart. */
+    if (!value_unescape(name, descriptor.name, sizeof(descriptor.name)))
+        strncpy(descriptor.name, name, sizeof(descriptor.name) - 1);
+    *ret_descriptor = descriptor;
+    return true;
+}
+
+static enum fp_status fail_row(const struct save_reader *reader, struct fp_error *err)
+{
+    return fail(reader, err, "it is no socket as forkport pairs --json shows one");
+}
+
+/* A row's holders stand one after another in the list; those that wait for it are the listening row's. */
+static enum fp_status append_holders(const struct save_reader *reader, struct pairs_row *row,
+                                     const json_t *object, struct fp_error *err)
+{
+    struct descriptors *descriptors = &reader->table->descriptors;
     const json_t *processes = json_object_get(object, "processes");
 
-    row->descriptor = (uint32_t)table->descriptors.count;
+    row->descriptor = (uint32_t)descriptors->count;
     for (size_t i = 0; i < json_array_size(processes) && row->owner == OWNER_HELD; i++) {
-        const json_t *process = json_array_get(processes, i);
-        struct descriptor descriptor = {
-            .inode = row->socket.inode,
-            .pid = (pid_t)number_of(process, "pid", PID_MAX),
-            .fd = (int)number_of(process, "fd", PID_MAX),
-        };
-        strncpy(descriptor.name, string_of(process, "name"), sizeof(descriptor.name) - 1);
-        if (descriptors_append(&table->descriptors, &descriptor) < 0)
-            return false;
+        struct descriptor descriptor;
+        if (!parse_holder(json_array_get(processes, i), &descriptor))
+            return fail_row(reader, err);
+        descriptor.inode = row->socket.inode;
+        if (descriptors_append(descriptors, &descriptor) < 0)
+            return fail_memory(reader, err);
         row->descriptors++;
     }
-    return true;
+    return FP_OK;
 }
 
 static enum fp_status take_row(struct save_reader *reader, const json_t *object, struct fp_error *err)
@@ -195,13 +250,13 @@ static enum fp_status take_row(struct save_reader *reader, const json_t *object,
     struct diag_socket socket;
 
     if (!parse_row(object, &socket))
-        return fail(reader, err, "it is no socket as forkport pairs --json shows one");
+        return fail_row(reader, err);
     if (!pairs_append(table, &socket))
         return fail_memory(reader, err);
     struct pairs_row *row = &table->rows[table->count - 1];
     row->shown = true;
     row->owner = owner_of(object);
-    return append_holders(table, row, object) ? FP_OK : fail_memory(reader, err);
+    return append_holders(reader, row, object, err);
 }
 
 static enum fp_status take_head(const struct save_reader *reader, const json_t *object, struct fp_error *err)

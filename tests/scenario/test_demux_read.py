@@ -7,6 +7,7 @@ import shutil
 import socket
 import struct
 import subprocess
+import sys
 
 import pytest
 
@@ -645,6 +646,14 @@ def test_table_of_ipv6(capture, table):
         assert pids == expected, proto
 
 
+BAD_FIELDS = [
+    *({"processes": [{"pid": 7, "fd": 3, "name": "x"}, {"pid": 7, "fd": 3, "name": "x"} | bad]}
+      for bad in ({"pid": -4}, {"pid": 0}, {"pid": "7"}, {"pid": None}, {"pid": 2**31}, {"fd": "x"}, {"fd": -1}, {"fd": 2**31})),
+    *({"cookie": bad} for bad in ("zz", "", "-1", "1" * 17, 7, None)),
+    *({key: bad} for key in ("inode", "uid") for bad in (-5, 2**32, "5", 5.0)),
+]
+
+
 def test_bad_tables(capture, tmp_path):
     path = capture(packets.Talk(CLIENT, SERVER).open())
     head = '{"forkport":"0.1.0","table":1}\n'
@@ -652,13 +661,42 @@ def test_bad_tables(capture, tmp_path):
                           ("\0\n", "line 1: it is not the head"), (head.replace("1}", "2}"), "line 1: the table is of a later"),
                           (head + "[]\n", "line 2: it is no JSON object"), (head + "{\n", "line 2: it is no JSON object"),
                           (head + '{"proto":"tcp4","proto":"tcp4"}\n', "line 2: it is no JSON object"),
-                          (head + '{"proto":"tcp4","state":"LISTEN","pair":"{*:21}"}\n', "line 2: it is no socket")]:
+                          (head + '{"proto":"tcp4","state":"LISTEN","pair":"{*:21}"}\n', "line 2: it is no socket"),
+                          *((head + json.dumps(row("tcp4", "LISTEN", "{*:21, *:*}", 1) | bad) + "\n", "line 2: it is no socket")
+                            for bad in BAD_FIELDS)]:
         (tmp_path / "table").write_text(content)
         status, out, error = forkport.run("demux", "--read", path, "--table", tmp_path / "table")
         assert (status, out) == (65, "") and said in error, (content, error)
     assert forkport.run("demux", "--read", path, "--table", tmp_path / "none")[0] == 66
     assert forkport.run("demux", "--read", path, "--table", tmp_path) == (
         71, "", f"forkport: cannot read the table {tmp_path}: Is a directory\n")
+
+
+@pytest.mark.parametrize("device, process", [
+    ("a\udcff\x1b[31mX", b"\xff\xfe\xfdworker"), ("\\xff", b"\\x0a\\x"), ("d\xe9v", "w\xe9rker".encode())])
+def test_a_saved_table_has_names_that_are_no_text(network, capture, tmp_path, device, process):
+    """A device and a process may be called by any bytes; by such, too, that look like the escape of others."""
+    host, table, named = network.host("one"), tmp_path / "table", os.fsencode(device)
+    for step in (["down"], ["name", device], ["up"]):
+        host.run("ip", "link", "set", "lo" if step != ["up"] else device, *step)
+    with host.socket() as listening, subprocess.Popen(
+            [sys.executable, "-c", "import ctypes, sys; ctypes.CDLL(None).prctl(15, bytes.fromhex(sys.argv[1]), 0, 0, 0);"
+             "print(flush=True); sys.stdin.read()", process.hex()],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=[listening.fileno()]) as holder:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, named)
+        listening.bind(("127.0.0.1", 21))
+        listening.listen()
+        assert holder.stdout.readline()
+        host.run(FORKPORT, "pairs", "--save", table)
+        _, saved = [json.loads(line) for line in table.read_text().splitlines()]
+        shown = host.run(FORKPORT, "pairs").splitlines()[1].split(None, 4)[4]
+        holder.stdin.close()
+    path = capture([packets.Talk(("127.0.0.1", 1500), ("127.0.0.1", 21)).send(0, SYN)])
+    [found] = lines(path, "--table", table)
+    assert (found["pair"], found["processes"]) == (saved["pair"], saved["processes"])
+    [text] = forkport.run("demux", "--read", path, "--table", table)[1].splitlines()
+    pair, owner = re.fullmatch(r"(\{.*\}) +(.*)", shown).groups()
+    assert text.endswith(f" -> #0 listening {pair}: {owner}"), (text, shown)
 
 
 def test_real_traffic(network, serve, capture, tmp_path):
