@@ -111,7 +111,7 @@ enum fp_status elsewhere_find(const struct segment *segment, bool address_is_her
     struct namespaces namespaces;
 
     if (namespaces_list(&namespaces) < 0)
-        return error_set(err, error_class(errno), errno, "list", "the network namespaces");
+        return error_set(err, FP_SYSTEM, errno, "list", "the network namespaces in /proc");
     elsewhere.incomplete = namespaces.incomplete;
     elsewhere.names_hidden = namespaces.names_hidden;
     elsewhere.permitted = may_come_home();

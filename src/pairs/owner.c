@@ -104,7 +104,7 @@ enum fp_status owner_find(struct pairs_table *table, pid_t pid, struct fp_error 
     if (needs_processes(table)) {
         result = pid != 0 ? read_one(&table->descriptors, pid) : descriptors_read_all(&table->descriptors);
         if (result < 0)
-            return error_set(err, error_class(errno), errno, "read", "the descriptors of processes in /proc");
+            return error_set(err, FP_SYSTEM, errno, "read", "the descriptors of processes in /proc");
     }
     descriptors_sort(&table->descriptors);
     for (size_t i = 0; i < table->count; i++) {

@@ -16,6 +16,12 @@ enum fp_status query_enter(const struct query *query, int *ret_home, struct fp_e
     *ret_home = netns_enter(query->namespace);
     if (*ret_home >= 0)
         return FP_OK;
+    /* What setns(2) says to a file of another kind. */
+    if (errno == EINVAL)
+        return error_reason(err,
+                            error_set(err, FP_NO_INPUT, 0, "enter the network namespace", "%s",
+                                      query->namespace),
+                            "it is none");
     return error_set(err, error_class(errno), errno, "enter the network namespace", "%s", query->namespace);
 }
 

@@ -224,6 +224,27 @@ def test_a_kernel_that_does_not_tell_is_said(strace, failure, reason):
             "inet_diag)\n")
 
 
+# Runs a command in a folder that has all that / has, but /proc.
+WITHOUT_PROC = """
+cd "$1" && shift
+for folder in /*; do
+    [ ! -d "$folder" ] || [ "$folder" = /proc ] || { mkdir ".$folder" && mount --rbind "$folder" ".$folder" || exit; }
+done
+exec chroot . "$@"
+"""
+
+
+@pytest.mark.parametrize("arguments", [["pairs"], *(["demux", "127.0.0.1:1500", f"127.0.0.1:{port}"] for port in (21, 22))])
+def test_that_there_is_no_proc_is_said(network, tmp_path, arguments):
+    inside = [*network.host("one").prefix, "unshare", "--mount", "--propagation", "private", "sh", "-c", WITHOUT_PROC, "sh"]
+    with network.hosts[0].socket() as bound:
+        bound.bind(("127.0.0.1", 21))
+        result = subprocess.run([*inside, tmp_path, FORKPORT, *arguments], capture_output=True, text=True,
+                                timeout=DEADLINE, check=False)
+    assert (result.returncode, result.stdout) == (71, ""), result
+    assert re.fullmatch(r"forkport: cannot .* in /proc: No such file or directory\n", result.stderr), result
+
+
 def test_time_wait_and_orphans_have_no_process(listening, port):
     with connected(listening) as (client, accepted):
         pair = pair_of(accepted)
@@ -317,6 +338,9 @@ def test_filters(listening, port, terms, expected):
     (["--save", "/dev/full"], 71, "cannot save the table in /dev/full: No space left on device"),
     (["--save", "/there/is/none"], 66, "cannot save the table in /there/is/none: No such file or directory"),
     (["--namespace", "there-is-no-such"], 66, "cannot enter the network namespace there-is-no-such: No such file"),
+    (["--namespace", "/etc/passwd"], 66, "cannot enter the network namespace /etc/passwd: it is none"),
+    (["--namespace", ".."], 66, "cannot enter the network namespace ..: "),
+    (["--namespace", "/proc/self/ns/uts"], 66, "cannot enter the network namespace /proc/self/ns/uts: it is none"),
 ])
 def test_bad_arguments_get_one_line(arguments, code, message):
     text = run(*arguments, code=code)
