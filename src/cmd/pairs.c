@@ -6,6 +6,7 @@
 #include "pairs/query.h"
 #include "pairs/render.h"
 #include "pairs/save.h"
+#include "sys/fd.h"
 #include "sys/loop.h"
 #include "sys/terminal.h"
 
@@ -228,51 +229,28 @@ static enum fp_status show_changes(const struct arguments *arguments, const stru
     return end_printing(done, &output, err);
 }
 
-/* The loop's turn ends with it; there is nothing else to do. */
-static void expired(void *data)
-{
-    (void)data;
-}
-
-static enum fp_status wait_for(struct loop *loop, uint64_t seconds, struct fp_error *err)
-{
-    struct loop_timer timer = {.expired = expired};
-
-    loop_timer_set(loop, &timer, clock_monotonic_ns() + (int64_t)seconds * 1000000000);
-    while (timer.set) {
-        if (loop_turn(loop) < 0)
-            return error_set(err, FP_SYSTEM, errno, "wait for", "the next look at the table");
-    }
-    return FP_OK;
-}
-
-/* Until it is interrupted. On a terminal the first table has no marks; elsewhere all that it has is new. */
+/* Until it is interrupted, or nobody reads it any more. On a terminal the first table has no marks; elsewhere all that it has is new. */
 static enum fp_status watch(const struct arguments *arguments, struct fp_error *err)
 {
     struct pairs_table before = {.count = 0};
     struct pairs_table now = {.count = 0};
     bool drawn = terminal_size(STDOUT_FILENO).columns != 0 && !arguments->json;
-    struct loop loop;
+    int interval_ms = (int)arguments->interval_s * 1000;
 
-    if (loop_init(&loop) < 0)
-        return error_set(err, FP_SYSTEM, errno, "watch", "the table");
     if (drawn)
         fputs("\033[2J", stdout);
     enum fp_status status = query_run(&arguments->query, &now, err);
     if (status == FP_OK)
         status = show_changes(arguments, drawn ? &now : &before, &now, err);
-    while (status == FP_OK) {
+    while (status == FP_OK && !fd_is_left(STDOUT_FILENO, interval_ms)) {
         before = now;
         now = (struct pairs_table){.count = 0};
-        status = wait_for(&loop, arguments->interval_s, err);
-        if (status == FP_OK)
-            status = query_run(&arguments->query, &now, err);
+        status = query_run(&arguments->query, &now, err);
         if (status == FP_OK)
             status = show_changes(arguments, &before, &now, err);
         pairs_done(&before);
     }
     pairs_done(&now);
-    loop_done(&loop);
     return status;
 }
 

@@ -273,7 +273,7 @@ pid_t filter_pid(const struct filter *filter)
 
 static bool prefix_matches(const struct address *prefix, unsigned bits, const struct address *address)
 {
-    if (address->family != prefix->family)
+    if (address->family != prefix->family || address_is_wildcard(address))
         return false;
     if (memcmp(prefix->bytes, address->bytes, bits / 8) != 0)
         return false;

@@ -195,6 +195,14 @@ bool fd_is_writable(int fd, int within_ms)
     return poll(&poll_fd, 1, within_ms) == 1 && (poll_fd.revents & POLLOUT) != 0;
 }
 
+bool fd_is_left(int fd, int within_ms)
+{
+    /* Errors and hang-ups are told unasked. */
+    struct pollfd poll_fd = {.fd = fd};
+
+    return poll(&poll_fd, 1, within_ms) == 1;
+}
+
 bool fd_is_readable(int fd)
 {
     struct pollfd poll_fd = {.fd = fd, .events = POLLIN};

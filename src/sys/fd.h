@@ -60,6 +60,8 @@ bool fd_is_file(int fd);
 bool fd_is_terminal(int fd);
 /* Room for at least one write to fd without blocking, now? */
 bool fd_is_writable(int fd, int within_ms);
+/* Is there nobody any more who reads what fd is written, or will there be within so long? */
+bool fd_is_left(int fd, int within_ms);
 /* Is there something to read now, or of a listening socket a connection to accept? */
 bool fd_is_readable(int fd);
 

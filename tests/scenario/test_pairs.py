@@ -326,6 +326,17 @@ def test_filters(listening, port, terms, expected):
         assert set(found) == {pairs[letter] for letter in expected}
 
 
+@pytest.mark.parametrize("address, wildcard", [("127.0.0.1", "0.0.0.0"), ("::1", "::")])
+def test_the_wildcard_is_no_address(address, wildcard):
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.create_server((wildcard, 0), family=family) as made, socket.create_connection((address, made.getsockname()[1])):
+        port = made.getsockname()[1]
+        assert notation((wildcard, port)).replace(wildcard, "*").replace("[*]", "*") in rows(f":{port}", "listening")
+        assert len(rows(f":{port}", f"{wildcard}/0")) == 2
+        for term in wildcard, f"[{wildcard}]:{port}" if ":" in wildcard else f"{wildcard}:{port}":
+            assert not rows(f":{port}", term, code=1)
+
+
 @pytest.mark.parametrize("arguments, code, message", [
     (["x:y"], 64, "cannot filter by x:y: expected an address, a port, a state or KEY:VALUE"),
     (["pid:abc"], 64, "a number is expected behind ':'"),
@@ -463,6 +474,23 @@ def test_watch_marks_its_lines(listening, port):
             assert re.match(r"- tcp4 +ESTABLISHED +1 ", watch.stdout.readline())
         finally:
             watch.kill()
+
+
+@pytest.mark.parametrize("output", ["pipe", "socket"])
+def test_watch_ends_when_nobody_reads_it(listening, port, output):
+    """At once, though nothing changes and it looks once a day."""
+    with contextlib.ExitStack() as stack:
+        ours, theirs = socket.socketpair() if output == "socket" else map(os.fdopen, os.pipe(), "rw")
+        reader = stack.enter_context(ours.makefile("r") if output == "socket" else ours)
+        watch = subprocess.Popen([FORKPORT, "pairs", "--watch", "--interval", "86400", f":{port}"], stdout=theirs,
+                                 stderr=subprocess.PIPE, text=True)
+        stack.callback(watch.wait)
+        stack.callback(watch.kill)
+        theirs.close()
+        assert reader.readline().startswith("+ tcp4")
+        ours.close()
+        reader.close()
+        assert (watch.wait(DEADLINE), watch.stderr.read()) == (0, "")
 
 
 @contextlib.contextmanager
