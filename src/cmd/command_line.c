@@ -33,9 +33,12 @@ static enum fp_status bad_number(const struct command_option *option, const char
                         (unsigned long long)option->least, (unsigned long long)option->most);
 }
 
-/* "--name", "--name=value" or "--name" "value"; *at is the argument's place and is moved to the last one used. */
+/*
+ * "--name", "--name=value" or "--name" "value"; *at is the argument's place and is moved to the last one used. *given has a bit
+ * for each that has a value: of two, one would be lost.
+ */
 static enum fp_status parse_option(const struct command_line *line, int argc, char **argv, int *at,
-                                   void *arguments, struct fp_error *err)
+                                   void *arguments, uint64_t *given, struct fp_error *err)
 {
     const char *argument = argv[*at];
     size_t length = strcspn(argument, "=");
@@ -61,6 +64,10 @@ static enum fp_status parse_option(const struct command_line *line, int argc, ch
     if (value == NULL || value[0] == '\0')
         return error_reason(err, error_set(err, FP_USAGE, 0, line->doing, "%s", argument),
                             "%s is expected behind it", option->placeholder);
+    uint64_t bit = UINT64_C(1) << (option - line->options);
+    if ((*given & bit) != 0)
+        return command_line_usage(line, argument, "it is there twice", err);
+    *given |= bit;
     if (option->kind == COMMAND_TEXT) {
         *(const char **)(void *)member = value;
         return FP_OK;
@@ -138,6 +145,7 @@ enum fp_status command_line_parse(const struct command_line *line, int argc, cha
                                   bool *ret_help, struct fp_error *err)
 {
     enum fp_status status = FP_OK;
+    uint64_t given = 0;
 
     *ret_help = command_line_wants_help(argc, argv);
     if (*ret_help) {
@@ -148,7 +156,7 @@ enum fp_status command_line_parse(const struct command_line *line, int argc, cha
         if (strcmp(argv[at], "--") == 0)
             return parse_rest(line, argv + at + 1, arguments, err);
         if (argv[at][0] == '-' && argv[at][1] != '\0')
-            status = parse_option(line, argc, argv, &at, arguments, err);
+            status = parse_option(line, argc, argv, &at, arguments, &given, err);
         else
             status = line->operand(arguments, argv[at], err);
     }

@@ -8,7 +8,7 @@
  *     OPTION(name, kind, member, least, most, placeholder, help)
  *
  * Options stand anywhere before "--", as "--name VALUE" or "--name=VALUE"; what does not begin with a dash is an operand, and what
- * stands behind "--" is a program where the subcommand takes one, and operands where it does not. An error says which option
+ * stands behind "--" is a program where the subcommand takes one, and operands where it does not. A value is given once. An error says which option
  * or operand, what was given and what is expected (FP_USAGE). Values are pointers into argv; nothing is allocated.
  */
 #ifndef CMD_COMMAND_LINE_H

@@ -68,8 +68,9 @@ static enum fp_status check_capture(const struct demux_arguments *arguments, str
 
 static enum fp_status check_segment(const struct demux_arguments *arguments, struct fp_error *err)
 {
-    if (arguments->table != NULL || arguments->write != NULL || arguments->summary || arguments->count != 0)
-        return command_line_usage(&line, "--table, --write, --summary or --count",
+    if (arguments->table != NULL || arguments->write != NULL || arguments->summary || arguments->count != 0 ||
+        arguments->max_pairs != 0)
+        return command_line_usage(&line, "--table, --write, --summary, --count or --max-pairs",
                                   "they go with --read or --live", err);
     if (arguments->local == NULL)
         return command_line_usage(
@@ -96,7 +97,7 @@ static enum fp_status run(const struct demux_arguments *arguments, int *ret_code
 
 int cmd_demux(int argc, char **argv)
 {
-    struct demux_arguments arguments = {.max_pairs = MAX_PAIRS};
+    struct demux_arguments arguments = {.max_pairs = 0};
     struct fp_error err;
     int code = EX_OK;
     bool help;
@@ -106,6 +107,8 @@ int cmd_demux(int argc, char **argv)
         return EX_OK;
     if (status == FP_OK)
         status = check(&arguments, &err);
+    if (arguments.max_pairs == 0)
+        arguments.max_pairs = MAX_PAIRS;
     if (status == FP_OK)
         status = run(&arguments, &code, &err);
     return status == FP_OK ? code : cmd_fail(&err);

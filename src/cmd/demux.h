@@ -29,8 +29,8 @@ struct demux_arguments {
     const char *write;
     bool summary;
     bool json;
-    uint64_t max_pairs;
-    uint64_t count; /* 0: all */
+    uint64_t max_pairs; /* 0: not given; never for who is called */
+    uint64_t count;     /* 0: all */
 };
 
 enum fp_status demux_segment(const struct demux_arguments *arguments, int *ret_code, struct fp_error *err);

@@ -10,7 +10,6 @@
 #include <errno.h>
 #include <net/if.h>
 #include <stdio.h>
-#include <string.h>
 #include <sysexits.h>
 
 #define EXIT_NOBODY 1
@@ -70,33 +69,80 @@ static enum fp_status answer_one(struct question *question, struct fp_error *err
     return status;
 }
 
+static enum fp_status fail(const struct question *question, enum fp_status status, struct fp_error *err)
+{
+    return error_set(err, status, 0, "demultiplex", "from %s to %s", question->arguments->foreign,
+                     question->arguments->local);
+}
+
+/* What names the interface, in whatever place, has to name the same one. */
+static enum fp_status check_interfaces(const struct question *question, uint32_t option, uint32_t device,
+                                       struct fp_error *err)
+{
+    const struct pair *pair = &question->segment.pair;
+    const struct naming {
+        const char *place;
+        uint32_t interface; /* 0: it names none */
+    } namings[] = {
+        {"--interface", option},
+        {"the device behind LOCAL", device},
+        {"the scope of LOCAL", pair->local.scope},
+        {"the scope of FOREIGN", pair->foreign.scope},
+    };
+    const struct naming *first = NULL;
+
+    for (size_t i = 0; i < sizeof(namings) / sizeof(namings[0]); i++) {
+        const struct naming *naming = &namings[i];
+        if (naming->interface == 0)
+            continue;
+        if (first != NULL && naming->interface != first->interface)
+            return error_reason(err, fail(question, FP_USAGE, err), "%s and %s name different interfaces",
+                                first->place, naming->place);
+        first = first != NULL ? first : naming;
+    }
+    return FP_OK;
+}
+
+static enum fp_status find_way(struct question *question, struct fp_error *err)
+{
+    const char *name = question->arguments->interface;
+    struct pair *pair = &question->segment.pair;
+    uint32_t option = 0;
+    uint32_t device = 0;
+    enum fp_status status = FP_OK;
+
+    if (pair->foreign.device[0] != '\0')
+        return error_reason(err, fail(question, FP_USAGE, err),
+                            "a device is that by which the segment comes in, and stands behind LOCAL");
+    if (name != NULL)
+        status = find_interface(name, &option, err);
+    if (status == FP_OK && pair->local.device[0] != '\0')
+        status = find_interface(pair->local.device, &device, err);
+    if (status == FP_OK)
+        status = check_interfaces(question, option, device, err);
+    question->segment.interface = option != 0 ? option : device;
+    pair->local.device[0] = '\0';
+    return status;
+}
+
 /* A name can stand for several addresses: every two of one family are a segment. */
 static enum fp_status answer_all(struct question *question, const struct address_list *foreign,
                                  const struct address_list *local, struct fp_error *err)
 {
-    const struct demux_arguments *arguments = question->arguments;
     enum fp_status status = FP_OK;
 
     for (size_t i = 0; i < local->count && status == FP_OK; i++) {
         for (size_t k = 0; k < foreign->count && status == FP_OK; k++) {
-            struct pair *pair = &question->segment.pair;
             if (local->items[i].family != foreign->items[k].family)
                 continue;
-            *pair = (struct pair){.local = local->items[i], .foreign = foreign->items[k]};
-            question->segment.interface = 0;
-            const char *device = pair->local.device[0] != '\0' ? pair->local.device : arguments->interface;
-            if (device != NULL)
-                status = find_interface(device, &question->segment.interface, err);
-            pair->local.device[0] = '\0';
+            question->segment.pair = (struct pair){.local = local->items[i], .foreign = foreign->items[k]};
+            status = find_way(question, err);
             if (status == FP_OK)
                 status = answer_one(question, err);
         }
     }
     if (status == FP_OK && !question->any)
-        return error_reason(err,
-                            error_set(err, FP_DATA, 0, "demultiplex", "from %s to %s", arguments->foreign,
-                                      arguments->local),
-                            "one is of IPv4 and the other of IPv6");
+        return error_reason(err, fail(question, FP_DATA, err), "one is of IPv4 and the other of IPv6");
     return status;
 }
 

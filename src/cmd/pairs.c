@@ -19,6 +19,7 @@
 
 #define EXIT_NO_MATCH 1
 #define OUTPUT_SIZE   (64 << 10)
+#define INTERVAL_S    1
 
 struct arguments {
     struct query query;
@@ -26,7 +27,7 @@ struct arguments {
     bool json;
     bool netstat;
     bool watch;
-    uint64_t interval_s;
+    uint64_t interval_s; /* 0: as usual */
     const char *save;
 };
 
@@ -235,7 +236,7 @@ static enum fp_status watch(const struct arguments *arguments, struct fp_error *
     struct pairs_table before = {.count = 0};
     struct pairs_table now = {.count = 0};
     bool drawn = terminal_size(STDOUT_FILENO).columns != 0 && !arguments->json;
-    int interval_ms = (int)arguments->interval_s * 1000;
+    int interval_ms = (int)(arguments->interval_s != 0 ? arguments->interval_s : INTERVAL_S) * 1000;
 
     if (drawn)
         fputs("\033[2J", stdout);
@@ -299,8 +300,6 @@ static enum fp_status run(const struct arguments *arguments, int *ret_code, stru
 {
     struct pairs_table table = {.count = 0};
 
-    if (arguments->watch && arguments->save != NULL)
-        return command_line_usage(&command, "--save", "--watch and --save do not go together", err);
     if (arguments->watch)
         return watch(arguments, err);
     enum fp_status status = query_run(&arguments->query, &table, err);
@@ -313,9 +312,20 @@ static enum fp_status run(const struct arguments *arguments, int *ret_code, stru
     return status;
 }
 
+static enum fp_status check(const struct arguments *arguments, struct fp_error *err)
+{
+    if (arguments->watch && arguments->save != NULL)
+        return command_line_usage(&command, "--save", "--watch and --save do not go together", err);
+    if (arguments->json && arguments->netstat)
+        return command_line_usage(&command, "--netstat", "--json and --netstat do not go together", err);
+    if (!arguments->watch && arguments->interval_s != 0)
+        return command_line_usage(&command, "--interval", "it goes with --watch", err);
+    return FP_OK;
+}
+
 int cmd_pairs(int argc, char **argv)
 {
-    struct arguments arguments = {.interval_s = 1};
+    struct arguments arguments = {.interval_s = 0};
     struct fp_error err;
     int home = -1;
     int code = EX_OK;
@@ -324,6 +334,8 @@ int cmd_pairs(int argc, char **argv)
     enum fp_status status = command_line_parse(&command, argc, argv, &arguments, &help, &err);
     if (status == FP_OK && help)
         return EX_OK;
+    if (status == FP_OK)
+        status = check(&arguments, &err);
     arguments.query.with_counts = arguments.stats || arguments.json;
     /* A table is long, and each write(2) takes as much as some dozen of its lines. It is stdout's until the end. */
     setvbuf(stdout, malloc(OUTPUT_SIZE), _IOFBF, OUTPUT_SIZE);

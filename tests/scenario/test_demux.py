@@ -432,8 +432,7 @@ def test_where_the_interface_decides_each_is_named(wired):
     for name, made in (("eth0", first), ("eth1", second)):
         assert place.receiver("10.0.0.2:1500", "10.0.0.1:21", "--interface", name) == cookie_of(made)
         assert place.receiver("10.0.0.2:1500", f"10.0.0.1%{name}:21") == cookie_of(made)
-        # What the address itself says goes before the option, which is for all.
-        assert place.receiver("10.0.0.2:1500", f"10.0.0.1%{name}:21", "--interface", "lo") == cookie_of(made)
+        assert place.receiver("10.0.0.2:1500", f"10.0.0.1%{name}:21", "--interface", name) == cookie_of(made)
 
 
 def test_where_no_route_leads_back_it_comes_in_from_outside(wired):
@@ -491,6 +490,26 @@ def test_the_scope_is_a_part_of_a_link_local_address(wired):
     for i in (0, 1):
         assert place.receiver(f"[fe80::99%eth{i}]:1500", f"[fe80::77%eth{i}]:21",
                               "--interface", f"eth{i}") == cookie_of(made[i])
+
+
+OPTION, DEVICE, SCOPE, FOREIGN = "--interface", "the device behind LOCAL", "the scope of LOCAL", "the scope of FOREIGN"
+
+
+@pytest.mark.parametrize("foreign, local, option, said", [
+    ("10.0.0.2:5", "10.0.0.1%eth1:95", ["--interface", "eth0"], (OPTION, DEVICE)),
+    ("10.0.0.2:5", "10.0.0.1%eth1:95", ["--interface", "lo"], (OPTION, DEVICE)),
+    ("[fe80::9%eth0]:5", "[fe80::1%eth0]:82", ["--interface", "eth1"], (OPTION, SCOPE)),
+    ("[fe80::9%eth0]:5", "[fd00::1]:82", ["--interface", "eth1"], (OPTION, FOREIGN)),
+    ("[fe80::9%eth0]:5", "[fe80::1%eth1]:82", [], (SCOPE, FOREIGN)),
+    ("[fe80::9%eth1]:5", "[fd00::1]%eth0:82", [], (DEVICE, FOREIGN)),
+    ("10.0.0.2%lo:5", "10.0.0.1:95", [], None)])
+def test_who_names_two_interfaces_is_told_where(wired, foreign, local, option, said):
+    place, _ = wired
+    result = place.run(foreign, local, *option)
+    reason = "{} and {} name different interfaces".format(*said) if said else \
+        "a device is that by which the segment comes in, and stands behind LOCAL"
+    assert (result.returncode, result.stdout) == (64, "")
+    assert result.stderr == f"forkport: cannot demultiplex from {foreign} to {local}: {reason}\n"
 
 
 # Cases 18 to 26 and 37: states.
@@ -980,7 +999,10 @@ def test_nothing_is_changed_by_asking(place):
     (["127.0.0.1:1500", "127.0.0.1:21", "--namespace", "nosuch"], 66, "cannot enter the network namespace"),
     (["127.0.0.1:1500", "127.0.0.1:21", "127.0.0.1:22"], 64, "two ends are expected"),
     *[(["127.0.0.1:1500", "127.0.0.1:21", *option], 64, "they go with --read or --live")
-      for option in (["--count", "3"], ["--summary"], ["--write", "x"], ["--table", "x"])],
+      for option in (["--count", "3"], ["--summary"], ["--write", "x"], ["--table", "x"], ["--max-pairs", "1000000"])],
+    (["--read", "a", "--read", "b"], 64, "cannot demultiplex with --read: it is there twice"),
+    (["--read", "a", "--read=a"], 64, "cannot demultiplex with --read=a: it is there twice"),
+    (["--read", "a", "--count", "3", "--count", "3"], 64, "--count: it is there twice"),
     (["--read", "x", "--live", "lo"], 64, "--read and --live do not go together"),
     (["--read", "x", "--namespace", "1"], 64, "a file is read, and no namespace is asked"),
     (["--live", "lo", "--table", "x"], 64, "it goes with --read"),
