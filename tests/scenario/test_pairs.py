@@ -17,7 +17,7 @@ import time
 
 import pytest
 
-from forkport import DEADLINE, FORKPORT, NOBODY, TRACED, children, descriptors, until
+from forkport import DEADLINE, FORKPORT, NOBODY, SANITIZED, TRACED, children, descriptors, until
 
 CONNECTIONS = 5000
 COMMON = ["proto", "state", "local", "foreign", "pair", "cookie", "inode", "uid", "device", "processes"]
@@ -234,6 +234,7 @@ exec chroot . "$@"
 """
 
 
+@pytest.mark.skipif(SANITIZED, reason="a sanitizer needs /proc")
 @pytest.mark.parametrize("arguments", [["pairs"], *(["demux", "127.0.0.1:1500", f"127.0.0.1:{port}"] for port in (21, 22))])
 def test_that_there_is_no_proc_is_said(network, tmp_path, arguments):
     inside = [*network.host("one").prefix, "unshare", "--mount", "--propagation", "private", "sh", "-c", WITHOUT_PROC, "sh"]

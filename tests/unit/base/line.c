@@ -29,15 +29,20 @@ static void test_any_length(void **state)
     assert_null(line_text(&line));
 }
 
-/* Nothing is shown of what there is no memory for. */
-static void test_no_memory(void **state)
+/* As where there is no memory for more. */
+static void test_nothing_is_shown_of_what_is_cut(void **state)
 {
     struct line line = {0};
 
     (void)state;
-    line_begin(&line)->length = SIZE_MAX / 2;
-    assert_false(line_again(&line));
+    text_string(line_begin(&line), "short");
+    assert_true(line_again(&line));
+    text_string(line_begin(&line), "a longer one");
     assert_null(line_text(&line));
+    assert_true(line_again(&line));
+    text_string(line_begin(&line), "a longer one");
+    assert_false(line_again(&line));
+    assert_string_equal(line_text(&line), "a longer one");
     line_done(&line);
 }
 
@@ -45,7 +50,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_any_length),
-        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_nothing_is_shown_of_what_is_cut),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
