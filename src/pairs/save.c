@@ -232,6 +232,8 @@ static enum fp_status append_holders(const struct save_reader *reader, struct pa
     const json_t *processes = json_object_get(object, "processes");
 
     row->descriptor = (uint32_t)descriptors->count;
+    if (row->owner == OWNER_HELD && json_array_size(processes) == 0)
+        return fail_row(reader, err);
     for (size_t i = 0; i < json_array_size(processes) && row->owner == OWNER_HELD; i++) {
         struct descriptor descriptor;
         if (!parse_holder(json_array_get(processes, i), &descriptor))

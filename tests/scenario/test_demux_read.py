@@ -649,6 +649,7 @@ def test_table_of_ipv6(capture, table):
 BAD_FIELDS = [
     *({"processes": [{"pid": 7, "fd": 3, "name": "x"}, {"pid": 7, "fd": 3, "name": "x"} | bad]}
       for bad in ({"pid": -4}, {"pid": 0}, {"pid": "7"}, {"pid": None}, {"pid": 2**31}, {"fd": "x"}, {"fd": -1}, {"fd": 2**31})),
+    *({"processes": bad} for bad in ([], "x", None, [7])),
     *({"cookie": bad} for bad in ("zz", "", "-1", "1" * 17, 7, None)),
     *({key: bad} for key in ("inode", "uid") for bad in (-5, 2**32, "5", 5.0)),
 ]
