@@ -97,20 +97,52 @@ static int read_one(struct descriptors *descriptors, pid_t pid)
     return parent != 0 ? descriptors_read(descriptors, parent) : 0;
 }
 
-enum fp_status owner_find(struct pairs_table *table, pid_t pid, struct fp_error *err)
+/* Are its processes not known, or those that it waits for? Listening rows come before those that wait for them. */
+static bool is_missed(const struct pairs_table *table, const struct pairs_row *row)
 {
-    int result = 0;
+    if (row->owner == OWNER_WAITING && row->listening_count != 0)
+        row = &table->rows[row->listening];
+    return row->owner == OWNER_UNSEEN || row->owner == OWNER_NOT_PERMITTED;
+}
 
-    if (needs_processes(table)) {
-        result = pid != 0 ? read_one(&table->descriptors, pid) : descriptors_read_all(&table->descriptors);
-        if (result < 0)
-            return error_set(err, FP_SYSTEM, errno, "read", "the descriptors of processes in /proc");
-    }
+/* Is one of those that are shown missed? */
+static bool give_owners(struct pairs_table *table)
+{
+    bool missed = false;
+
     descriptors_sort(&table->descriptors);
     for (size_t i = 0; i < table->count; i++) {
-        if (table->rows[i].shown || table->rows[i].socket.state == DIAG_LISTEN)
-            find_owner(table, &table->rows[i]);
+        struct pairs_row *row = &table->rows[i];
+        if (!row->shown && row->socket.state != DIAG_LISTEN)
+            continue;
+        find_owner(table, row);
+        missed = missed || (row->shown && is_missed(table, row));
     }
+    return missed;
+}
+
+/* What threads alone have takes a look at each, so it is read where somebody is missed. */
+static int find_owners(struct pairs_table *table, pid_t pid)
+{
+    struct descriptors *descriptors = &table->descriptors;
+
+    if (needs_processes(table) &&
+        (pid != 0 ? read_one(descriptors, pid) : descriptors_read_all(descriptors)) < 0)
+        return -1;
+    if (!give_owners(table) || pid != 0)
+        return 0;
+    size_t before = descriptors->count;
+    if (descriptors_read_threads(descriptors) < 0)
+        return -1;
+    if (descriptors->count != before)
+        give_owners(table);
+    return 0;
+}
+
+enum fp_status owner_find(struct pairs_table *table, pid_t pid, struct fp_error *err)
+{
+    if (find_owners(table, pid) < 0)
+        return error_set(err, FP_SYSTEM, errno, "read", "the descriptors of processes in /proc");
     if (!pairs_list_processes(table))
         return error_set(err, FP_SYSTEM, ENOMEM, "read", "the names of processes");
     for (size_t i = 0; i < table->process_count; i++) {

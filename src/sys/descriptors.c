@@ -9,15 +9,19 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/kcmp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 /* "socket:[4294967295]" */
 #define LINK_SIZE 32
-/* "4294967295/fd/4294967295" */
-#define PATH_SIZE 48
+/* "4294967295/task/4294967295/fd/4294967295" */
+#define PATH_SIZE 64
+/* Of /proc/PID/task: its own, and one for each thread. */
+#define LINKS_OF_ONE_THREAD 3
 /* Numbers in a row that no descriptor has, from which on listing the directory is cheaper than asking. */
 #define MISSES_MAX 6
 /* To start the kernel's own pass takes as long as to read some hundred processes in /proc. */
@@ -89,8 +93,11 @@ static int read_link(struct descriptors *descriptors, int at, const char *path, 
     return 1;
 }
 
+/* 1: descriptors are there, 0: none is. */
 static int read_listed(struct descriptors *descriptors, int proc, const char *path, pid_t pid)
 {
+    int result = 0;
+
     DIRECTORY_AUTO *directory = open_directory(proc, path);
     if (directory == NULL)
         return -1;
@@ -100,8 +107,9 @@ static int read_listed(struct descriptors *descriptors, int proc, const char *pa
         int fd = (int)strtol(entry->d_name, NULL, 10);
         if (read_link(descriptors, dirfd(directory), entry->d_name, pid, fd) < 0)
             return -1;
+        result = 1;
     }
-    return 0;
+    return result;
 }
 
 /* Asks for numbers from 0 on until `left` descriptors were there. 0: they are too far apart, and nothing is appended. */
@@ -131,25 +139,85 @@ static int read_asked(struct descriptors *descriptors, int proc, const char *pat
     return 1;
 }
 
-/* A process that has gone meanwhile, or is a stranger's, is no failure. */
-static int read_process(struct descriptors *descriptors, int proc, pid_t pid)
+/*
+ * What one task has open, in the name of its process. 1: something, 0: nothing, -1: it may not be looked into, or a
+ * shortage. One that has gone meanwhile is no failure.
+ */
+static int read_task(struct descriptors *descriptors, int proc, const char *path, pid_t pid)
 {
-    char path[PATH_SIZE];
     struct stat about;
-    struct text text;
-    int result;
 
-    text_init(&text, path, sizeof(path));
-    text_unsigned(&text, (uint64_t)pid);
-    text_string(&text, "/fd");
-    text_end(&text);
-    result = fstatat(proc, path, &about, 0);
+    int result = fstatat(proc, path, &about, 0);
     if (result == 0 && about.st_size > 0)
         result = read_asked(descriptors, proc, path, pid, about.st_size);
     if (result == 0)
         result = read_listed(descriptors, proc, path, pid);
-    if (result < 0 && is_not_permitted(errno))
+    if (result >= 0)
+        return result;
+    if (is_not_permitted(errno)) {
         descriptors->incomplete = true;
+        return -1;
+    }
+    return error_is_shortage(errno) ? -1 : 0;
+}
+
+/* "812/fd", or of a thread "812/task/813/fd" */
+static void put_path(char path[PATH_SIZE], pid_t pid, const char *tid)
+{
+    struct text text;
+
+    text_init(&text, path, PATH_SIZE);
+    text_unsigned(&text, (uint64_t)pid);
+    text_string(&text, tid != NULL ? "/task/" : "");
+    text_string(&text, tid != NULL ? tid : "");
+    text_string(&text, "/fd");
+    text_end(&text);
+}
+
+/* Where the kernel does not say, they do not, and are read twice at worst. */
+static bool share_descriptors(pid_t one, pid_t other)
+{
+    return syscall(SYS_kcmp, one, other, KCMP_FILES, 0, 0) == 0;
+}
+
+/* What threads have open that the task before, at first the main thread, has not: few have descriptors of their own. */
+static int read_threads(struct descriptors *descriptors, int proc, pid_t pid)
+{
+    char path[PATH_SIZE];
+    struct stat about;
+    struct text text;
+    pid_t last = pid;
+
+    text_init(&text, path, sizeof(path));
+    text_unsigned(&text, (uint64_t)pid);
+    text_string(&text, "/task");
+    text_end(&text);
+    if (fstatat(proc, path, &about, 0) < 0 || about.st_nlink <= LINKS_OF_ONE_THREAD)
+        return 0;
+    DIRECTORY_AUTO *threads = open_directory(proc, path);
+    if (threads == NULL)
+        return error_is_shortage(errno) ? -1 : 0;
+    for (const struct dirent *entry; (entry = readdir(threads)) != NULL;) {
+        pid_t tid = (pid_t)strtol(entry->d_name, NULL, 10);
+        if (tid == 0 || tid == pid || share_descriptors(last, tid))
+            continue;
+        put_path(path, pid, entry->d_name);
+        if (read_task(descriptors, proc, path, pid) < 0)
+            return error_is_shortage(errno) ? -1 : 0;
+        last = tid;
+    }
+    return 0;
+}
+
+/* A main thread that has ended has nothing open, as a thread of the kernel, but the others go on. */
+static int read_process(struct descriptors *descriptors, int proc, pid_t pid)
+{
+    char path[PATH_SIZE];
+
+    put_path(path, pid, NULL);
+    int result = read_task(descriptors, proc, path, pid);
+    if (result == 0)
+        return read_threads(descriptors, proc, pid);
     return result < 0 && error_is_shortage(errno) ? -1 : 0;
 }
 
@@ -162,7 +230,9 @@ int descriptors_read(struct descriptors *descriptors, pid_t pid)
 {
     FD_AUTO proc = open_proc();
 
-    return proc < 0 ? -1 : read_process(descriptors, proc, pid);
+    if (proc < 0 || read_process(descriptors, proc, pid) < 0)
+        return -1;
+    return read_threads(descriptors, proc, pid);
 }
 
 static bool append_found(void *data, const struct descriptor *descriptor)
@@ -178,7 +248,8 @@ static bool are_many(void)
     return stat("/proc", &about) == 0 && about.st_nlink >= MANY_PROCESSES;
 }
 
-static int read_listed_processes(struct descriptors *descriptors)
+static int each_process(struct descriptors *descriptors,
+                        int (*read)(struct descriptors *descriptors, int proc, pid_t pid))
 {
     DIRECTORY_AUTO *processes = open_directory(AT_FDCWD, "/proc");
     if (processes == NULL)
@@ -186,7 +257,7 @@ static int read_listed_processes(struct descriptors *descriptors)
     for (const struct dirent *entry; (entry = readdir(processes)) != NULL;) {
         if (entry->d_name[0] < '1' || entry->d_name[0] > '9')
             continue;
-        if (read_process(descriptors, dirfd(processes), (pid_t)strtol(entry->d_name, NULL, 10)) < 0)
+        if (read(descriptors, dirfd(processes), (pid_t)strtol(entry->d_name, NULL, 10)) < 0)
             return -1;
     }
     return 0;
@@ -196,10 +267,16 @@ int descriptors_read_all(struct descriptors *descriptors)
 {
     size_t before = descriptors->count;
 
-    if (are_many() && task_files_read(append_found, descriptors) == 0)
+    descriptors->with_threads = are_many() && task_files_read(append_found, descriptors) == 0;
+    if (descriptors->with_threads)
         return 0;
     descriptors->count = before;
-    return read_listed_processes(descriptors);
+    return each_process(descriptors, read_process);
+}
+
+int descriptors_read_threads(struct descriptors *descriptors)
+{
+    return descriptors->with_threads ? 0 : each_process(descriptors, read_threads);
 }
 
 static int compare(const void *left, const void *right)
@@ -216,8 +293,17 @@ static int compare(const void *left, const void *right)
 
 void descriptors_sort(struct descriptors *descriptors)
 {
+    struct descriptor *items = descriptors->items;
+    size_t count = 0;
+
     if (descriptors->count > 1)
-        qsort(descriptors->items, descriptors->count, sizeof(*descriptors->items), compare);
+        qsort(items, descriptors->count, sizeof(*items), compare);
+    /* Threads may have the same socket under the same number, and those whose main thread has ended all have. */
+    for (size_t i = 0; i < descriptors->count; i++) {
+        if (count == 0 || compare(&items[count - 1], &items[i]) != 0)
+            items[count++] = items[i];
+    }
+    descriptors->count = count;
 }
 
 const struct descriptor *descriptors_find(const struct descriptors *descriptors, uint32_t inode,

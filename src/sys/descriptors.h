@@ -13,6 +13,10 @@
  * Since Linux 6.2 the directory tells their number, so the descriptors of a process are asked for one by one from 0
  * until that many were there; a process whose numbers are far apart is listed, and so is each where Linux is older.
  * Where there are many processes and it is permitted, sys/task_files.h is asked instead.
+ *
+ * What a process has open is what its main thread has, or, where that has ended, the others. A thread may also have
+ * descriptors of its own (unshare(2), CLONE_FILES): few do, and to find out takes a look at each thread, so it is for
+ * a socket that nobody has else. They are listed as the process's, each number once.
  */
 #ifndef SYS_DESCRIPTORS_H
 #define SYS_DESCRIPTORS_H
@@ -36,14 +40,18 @@ struct descriptors {
     size_t count;
     size_t room;
     bool incomplete;
+    bool with_threads; /* what threads have of their own has been told with the rest */
 };
 
 /* Appends the sockets of every process; needs /proc. */
 int descriptors_read_all(struct descriptors *descriptors);
-/* Appends the sockets of one process; none where it has gone. */
+/* Then those that only threads have, of every process. */
+int descriptors_read_threads(struct descriptors *descriptors);
+/* Appends the sockets of one process and its threads; none where it has gone. */
 int descriptors_read(struct descriptors *descriptors, pid_t pid);
 /* One more, found in another way. */
 int descriptors_append(struct descriptors *descriptors, const struct descriptor *item);
+/* What is in it twice is there once then. */
 void descriptors_sort(struct descriptors *descriptors);
 /* The first that refers to the inode, in a sorted list; *ret_count of them follow each other. NULL: none. */
 const struct descriptor *descriptors_find(const struct descriptors *descriptors, uint32_t inode,

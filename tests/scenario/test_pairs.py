@@ -11,16 +11,39 @@ import select
 import socket
 import struct
 import subprocess
+import sys
 import termios
 import threading
 import time
 
 import pytest
 
-from forkport import DEADLINE, FORKPORT, NOBODY, SANITIZED, TRACED, children, descriptors, until
+from forkport import DEADLINE, FORKPORT, NOBODY, SANITIZED, TRACED, children, descriptors, state, until
 
 CONNECTIONS = 5000
 COMMON = ["proto", "state", "local", "foreign", "pair", "cookie", "inode", "uid", "device", "processes"]
+
+
+# Three threads that share their descriptors, of which the main thread has none.
+THREADS = """
+import ctypes, os, socket, sys, threading
+libc, CLONE_FILES = ctypes.CDLL(None), 0x400
+ended = threading.Event()
+def last():
+    sys.stdin.read()
+    os._exit(0)
+def first():
+    assert sys.argv[1] == "that go on" or libc.unshare(CLONE_FILES) == 0
+    for target in ended.wait, last:
+        threading.Thread(target=target, daemon=True).start()
+    made = socket.create_server(("127.0.0.1", 0))
+    print(made.getsockname()[1], made.fileno(), flush=True)
+    ended.wait()
+threading.Thread(target=first, daemon=True).start()
+if sys.argv[1] == "that go on":
+    libc.pthread_exit(None)
+ended.wait()
+"""
 
 
 def run(*arguments, code=0, **more):
@@ -307,6 +330,20 @@ def test_processes_far_apart_in_numbers_are_found(listening, port):
             assert holders(rows(f":{port}")[pair_of(client)]) == [(os.getpid(), client.fileno()), (os.getpid(), 900)]
         finally:
             os.close(900)
+
+
+@pytest.mark.parametrize("threads", ["of its own", "that go on"])
+def test_what_the_main_thread_does_not_have_is_found_with_the_others(threads):
+    """Descriptors of a thread alone, and those of a process whose main thread has ended; each of them once."""
+    with subprocess.Popen([sys.executable, "-c", THREADS, threads], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          text=True) as process:
+        port, fd = map(int, process.stdout.readline().split())
+        if threads == "that go on":
+            until(lambda: state(process.pid) == "Z")
+        for terms in [f":{port}"], [f":{port}", f"pid:{process.pid}"]:
+            [row] = rows(*terms).values()
+            assert (row["owner"], holders(row)) == ("held", [(process.pid, fd)])
+        process.stdin.close()
 
 
 @pytest.mark.parametrize("terms, expected", [

@@ -4,6 +4,8 @@
 #include "sys/task_files.h"
 
 #include <errno.h>
+#include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -146,6 +148,80 @@ static void test_the_kernel_s_pass(void **state)
     close_sockets(fds);
 }
 
+/* A thread that has its descriptors for itself, with one more socket. */
+struct apart {
+    pthread_barrier_t barrier; /* passed when the socket is there, and when it may go */
+    uint32_t inode;
+    int fd;
+};
+
+static void *stay_apart(void *data)
+{
+    struct apart *apart = data;
+
+    apart->fd = unshare(CLONE_FILES) == 0 ? socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0) : -1;
+    apart->inode = apart->fd >= 0 ? inode_of(apart->fd) : 0;
+    pthread_barrier_wait(&apart->barrier);
+    pthread_barrier_wait(&apart->barrier);
+    if (apart->fd >= 0)
+        close(apart->fd);
+    return NULL;
+}
+
+/* /proc tells of it where it is asked for threads, the kernel's own pass in any case. */
+static void test_what_a_thread_has_for_itself(void **state)
+{
+    struct descriptors descriptors = {.count = 0};
+    struct descriptor room[16];
+    struct descriptors taken = {.items = room, .room = 16};
+    struct apart apart;
+    pthread_t thread;
+    size_t count;
+
+    (void)state;
+    assert_int_equal(pthread_barrier_init(&apart.barrier, NULL, 2), 0);
+    assert_int_equal(pthread_create(&thread, NULL, stay_apart, &apart), 0);
+    pthread_barrier_wait(&apart.barrier);
+    assert_true(apart.fd >= 0);
+    int result = descriptors_read_all(&descriptors);
+    if (result == 0)
+        result = descriptors_read_threads(&descriptors);
+    bool is_seen = task_files_read(take, &taken) == 0;
+    pthread_barrier_wait(&apart.barrier);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(pthread_barrier_destroy(&apart.barrier), 0);
+    assert_int_equal(result, 0);
+    for (struct descriptors *each = &descriptors; each != NULL; each = each == &descriptors ? &taken : NULL) {
+        if (each == &taken && !is_seen)
+            break;
+        descriptors_sort(each);
+        const struct descriptor *found = descriptors_find(each, apart.inode, &count);
+        assert_int_equal(count, 1);
+        assert_int_equal(found->pid, getpid());
+        assert_int_equal(found->fd, apart.fd);
+    }
+    descriptors_done(&descriptors);
+}
+
+static void test_what_is_there_twice_is_sorted_into_one(void **state)
+{
+    const struct descriptor items[] = {{.inode = 2, .pid = 1, .fd = 3},
+                                       {.inode = 1, .pid = 1, .fd = 3},
+                                       {.inode = 2, .pid = 1, .fd = 3},
+                                       {.inode = 2, .pid = 1, .fd = 4}};
+    struct descriptors descriptors = {.count = 0};
+    size_t count;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(items) / sizeof(items[0]); i++)
+        assert_int_equal(descriptors_append(&descriptors, &items[i]), 0);
+    descriptors_sort(&descriptors);
+    assert_int_equal(descriptors.count, 3);
+    assert_non_null(descriptors_find(&descriptors, 2, &count));
+    assert_int_equal(count, 2);
+    descriptors_done(&descriptors);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -153,6 +229,8 @@ int main(void)
         cmocka_unit_test(test_of_all_processes),
         cmocka_unit_test(test_one_that_has_gone_holds_nothing),
         cmocka_unit_test(test_the_kernel_s_pass),
+        cmocka_unit_test(test_what_a_thread_has_for_itself),
+        cmocka_unit_test(test_what_is_there_twice_is_sorted_into_one),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
