@@ -248,6 +248,14 @@ static bool are_many(void)
     return stat("/proc", &about) == 0 && about.st_nlink >= MANY_PROCESSES;
 }
 
+/* The first process is there as long as any is: from whom it is hidden (hidepid), those of others are. */
+static bool are_hidden(void)
+{
+    struct stat about;
+
+    return stat("/proc/1", &about) < 0 && errno == ENOENT;
+}
+
 static int each_process(struct descriptors *descriptors,
                         int (*read)(struct descriptors *descriptors, int proc, pid_t pid))
 {
@@ -271,6 +279,7 @@ int descriptors_read_all(struct descriptors *descriptors)
     if (descriptors->with_threads)
         return 0;
     descriptors->count = before;
+    descriptors->incomplete = descriptors->incomplete || are_hidden();
     return each_process(descriptors, read_process);
 }
 

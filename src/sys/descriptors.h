@@ -5,9 +5,10 @@
  * A list of (inode, process, descriptor), made for all processes or for those named, in one pass. It costs a few
  * microseconds for each process and each descriptor, so it is for people who ask, never for the path of a connection.
  * Processes come and go while it looks: one that has gone is no error and holds nothing. One that may not be looked
- * into makes the list `incomplete`. What is in other PID namespaces, hidden (hidepid) or on its way between two
- * processes (SCM_RIGHTS) cannot be seen at all. The list belongs to the caller, who releases it with
- * descriptors_done(), also after a failure. Functions return -1 with errno set.
+ * into makes the list `incomplete`, and so do those that the mount of /proc hides (hidepid), as long as the first is
+ * one of them. What is in other PID namespaces or on its way between two processes (SCM_RIGHTS) cannot be seen at all.
+ * The list belongs to the caller, who releases it with descriptors_done(), also after a failure. Functions return -1
+ * with errno set.
  *
  * Listing a process's directory of descriptors makes the kernel build an entry for each, which is most of the cost.
  * Since Linux 6.2 the directory tells their number, so the descriptors of a process are asked for one by one from 0

@@ -467,6 +467,22 @@ def test_not_permitted_is_not_nobody(root, listening, port, public_forkport):
     assert (row["owner"], row["processes"]) == ("not-permitted", [])
 
 
+@pytest.mark.parametrize("hidden", [1, 2, 4])
+def test_hidden_is_not_permitted(root, listening, port, public_forkport, hidden):
+    """Where /proc does not even list the processes of others."""
+    if not shutil.which("setpriv"):
+        pytest.skip("there is no program setpriv to become another user with")
+    prefix = ["unshare", "--mount", "--propagation", "private", "sh", "-c",
+              f'mount -t proc -o hidepid={hidden} proc /proc || exit 77; exec "$0" "$@"',
+              "setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
+    result = subprocess.run([*prefix, public_forkport, "pairs", "--json", f":{port}"], capture_output=True, text=True,
+                            timeout=DEADLINE, check=False)
+    if result.returncode == 77:
+        pytest.skip(result.stderr.strip())
+    row = json.loads(result.stdout)
+    assert (row["owner"], row["processes"]) == ("not-permitted", [])
+
+
 def test_service_and_connection_of_a_running_server(serve):
     server = serve("127.0.0.1:0", "--name", "ftp", worker=["cat"])
     with server.connect() as first, server.connect() as second:
