@@ -5,7 +5,9 @@
  * Asks sock_diag(7) for the TCP sockets of both families in the calling thread's network namespace, in the states
  * asked for, and appends them to the table, sorted and with the names of the devices they are bound to. The kernel
  * makes its answer piece by piece, so the rows are not of one moment: a socket that comes or goes meanwhile may be
- * there or not, but one that stays is there, once. No privilege is needed. On failure the table holds what was read.
+ * there or not, but one that stays is there, once. Where so many listen at one port that a piece ends among them, the
+ * kernel passes over some when others go, so those that listen are asked for again until they stay the same, at most
+ * five times in all. No privilege is needed. On failure the table holds what was read.
  */
 #ifndef PAIRS_GATHER_H
 #define PAIRS_GATHER_H

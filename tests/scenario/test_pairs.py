@@ -672,6 +672,37 @@ def churn(server):
         thread.join()
 
 
+# Sockets that share a port come and go, until it is killed.
+COME_AND_GO = """
+import socket, sys
+port = int(sys.argv[1])
+print(flush=True)
+while True:
+    some = [socket.create_server(("127.0.0.1", port), reuse_port=True) for _ in range(20)]
+    while some:
+        some.pop().close()
+"""
+
+
+def test_those_that_stay_are_there_while_others_of_their_group_come_and_go():
+    """The kernel lists them in several parts, and goes on by counting."""
+    with contextlib.ExitStack() as open_ones:
+        def share(port=0):
+            return open_ones.enter_context(socket.create_server(("127.0.0.1", port), reuse_port=True))
+
+        first = share()
+        port = first.getsockname()[1]
+        stay = {cookie_of(made) for made in [first, *(share(port) for _ in range(600))]}
+        for _ in range(2):
+            others = open_ones.enter_context(subprocess.Popen([sys.executable, "-c", COME_AND_GO, str(port)],
+                                                              stdout=subprocess.PIPE))
+            open_ones.callback(others.kill)
+            others.stdout.readline()
+        for _ in range(12):
+            found = [json.loads(line)["cookie"] for line in run("--json", f":{port}", "listening").splitlines()]
+            assert len(found) == len(set(found)) and stay <= set(found), len(stay - set(found))
+
+
 def test_agrees_with_ss_under_load():
     if not shutil.which("ss"):
         pytest.skip("there is no program ss")
