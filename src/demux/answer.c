@@ -66,9 +66,10 @@ static enum answer_way way_of(const struct pair *pair, const struct route *local
         return WAY_NO_SOURCE;
     if ((!foreign->local || is_outside) && is_loopback(&pair->local))
         return WAY_MARTIAN;
-    if (!foreign->local)
+    /* Of the loopback addresses one is a broadcast address, from which the host itself does not send either. */
+    if (!foreign->local && !is_loopback(&pair->foreign))
         return WAY_REMOTE;
-    if (!is_outside)
+    if (foreign->local && !is_outside)
         return WAY_HERE;
     return pair->foreign.family == AF_INET || is_loopback(&pair->foreign) ? WAY_OWN_SOURCE : WAY_REMOTE;
 }

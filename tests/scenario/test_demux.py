@@ -918,7 +918,7 @@ def test_an_address_that_is_not_the_hosts_is_nobodys_here(place):
 
 @pytest.mark.parametrize("source, settings", [
     ("224.0.0.1", []), ("255.255.255.255", []), ("127.0.0.1", ["route_localnet", "accept_local"]),
-    ("10.0.0.1", ["accept_local"]), ("0.1.2.3", None), ("240.0.0.1", None), ("10.0.0.9", None)])
+    ("127.255.255.255", ["route_localnet", "accept_local"]), ("10.0.0.1", ["accept_local"]), ("0.1.2.3", None), ("240.0.0.1", None), ("10.0.0.9", None)])
 def test_what_the_kernel_drops_by_its_source(outsider, source, settings):
     """Held against the segments that its TCP counts, of those that come to eth1's address by eth0; None: it drops none."""
     host = outsider.place.host
@@ -953,6 +953,8 @@ def test_a_host_may_send_to_itself_from_its_own_addresses(place):
     assert place.receiver(end_of(client.getsockname()), "10.0.0.1:21") == cookie_of(listening)
     client.connect(("10.0.0.1", 21))
     assert accepts([listening], client) == cookie_of(listening)
+    # Nobody sends from the broadcast address of the loopback interface.
+    assert "loopback address" in place.nobody("127.255.255.255:1500", "10.0.0.1:21", certainty="depends")[0]
     [answer] = place.ask("[ff02::1%lo]:1500", "[::1]:21", code=1)
     assert answer["certainty"] == "exact" and "martian source" in answer["reasons"][0]
 
