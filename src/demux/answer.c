@@ -99,6 +99,21 @@ static enum fp_status find_way(struct answer *answer, const struct route_interfa
     return FP_OK;
 }
 
+/* An answer is sent from LOCAL, and by the device that the receiver is bound to. */
+static enum fp_status find_way_back(struct answer *answer, struct fp_error *err)
+{
+    const struct pair *pair = &answer->segment.pair;
+    uint32_t interface = pair->foreign.scope;
+    struct route back;
+
+    if (answer->kernel != ANSWER_NONE && answer->table.rows[answer->kernel].socket.interface != 0)
+        interface = answer->table.rows[answer->kernel].socket.interface;
+    if (route_find_from(pair->foreign.family, pair->foreign.bytes, pair->local.bytes, interface, &back) < 0)
+        return error_set(err, error_class(errno), errno, "read", "the routing table");
+    answer->unanswered = !back.reachable;
+    return FP_OK;
+}
+
 static uint32_t find_cookie(const struct pairs_table *table, uint64_t cookie)
 {
     for (size_t i = 0; i < table->count; i++) {
@@ -294,6 +309,8 @@ static enum fp_status make(struct answer *answer, const struct ask *ask,
         status = decide(answer, ask, err);
     if (status == FP_OK && answer->way == WAY_REMOTE && !answer->interface_given)
         status = ask_interfaces(answer, ask, interfaces, count, err);
+    if (status == FP_OK && answer->way == WAY_REMOTE)
+        status = find_way_back(answer, err);
     if (status == FP_OK)
         judge(answer);
     return status;

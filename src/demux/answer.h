@@ -58,6 +58,7 @@ struct answer {
     struct segment segment;
     enum answer_way way;
     bool interface_given;
+    bool unanswered; /* no route leads back to FOREIGN, so that its sender sees nothing, whatever TCP does */
     struct pairs_table table;
     struct model_steering steering;
     int programs; /* sk_lookup programs of the namespace; -1: they may not be seen */

@@ -187,5 +187,5 @@ void judge(struct answer *answer)
         answer->kind = kind_of(answer, &answer->table.rows[answer->kernel].socket);
     answer->row = answer->kind != ANSWER_NOBODY ? answer->kernel : ANSWER_NONE;
     answer->certainty = certainty_of(answer);
-    answer->reply = reply_of(answer);
+    answer->reply = answer->unanswered ? REPLY_NOTHING : reply_of(answer);
 }

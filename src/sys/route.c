@@ -56,7 +56,7 @@ static int read_route(const char *bytes, size_t length, struct route *ret_route)
         return -1;
     }
     found.local = route->rtm_type == RTN_LOCAL;
-    found.reachable = found.local || route->rtm_type == RTN_UNICAST;
+    found.reachable = true;
     size_t left = RTM_PAYLOAD(header);
     for (const struct rtattr *at = RTM_RTA(route); RTA_OK(at, left); at = RTA_NEXT(at, left)) {
         if (at->rta_type == RTA_OIF && RTA_PAYLOAD(at) >= sizeof(found.interface))
@@ -66,9 +66,9 @@ static int read_route(const char *bytes, size_t length, struct route *ret_route)
     return 0;
 }
 
-/* Of a local address only the entry of the table itself names the interface that owns it: else it is lo. */
-static int ask(int fd, int family, const uint8_t *bytes, uint32_t scope, unsigned flags,
-               struct route *ret_route)
+/* `from` is the address to be sent from, or NULL. */
+static int ask(int fd, int family, const uint8_t *bytes, const uint8_t *from, uint32_t interface,
+               unsigned flags, struct route *ret_route)
 {
     _Alignas(struct nlmsghdr) char answer[4096];
     struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
@@ -81,8 +81,10 @@ static int ask(int fd, int family, const uint8_t *bytes, uint32_t scope, unsigne
     };
 
     put(&question, RTA_DST, bytes, length);
-    if (scope != 0)
-        put(&question, RTA_OIF, &scope, sizeof(scope));
+    if (from != NULL)
+        put(&question, RTA_SRC, from, length);
+    if (interface != 0)
+        put(&question, RTA_OIF, &interface, sizeof(interface));
     if (sendto(fd, &question, question.header.nlmsg_len, 0, (struct sockaddr *)&kernel, sizeof(kernel)) < 0)
         return -1;
     ssize_t got = recv(fd, answer, sizeof(answer), 0);
@@ -95,16 +97,24 @@ int route_find(int family, const uint8_t *bytes, uint32_t scope, struct route *r
     struct route found;
 
     FD_AUTO fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
-    if (fd < 0 || ask(fd, family, bytes, scope, 0, &found) < 0)
+    if (fd < 0 || ask(fd, family, bytes, NULL, scope, 0, &found) < 0)
         return -1;
+    /* Of a local address only the entry of the table itself names the interface that owns it: else it is lo. */
     if (found.local) {
-        if (ask(fd, family, bytes, scope, RTM_F_FIB_MATCH, &entry) < 0)
+        if (ask(fd, family, bytes, NULL, scope, RTM_F_FIB_MATCH, &entry) < 0)
             return -1;
         if (entry.local && entry.interface != 0)
             found.interface = entry.interface;
     }
     *ret_route = found;
     return 0;
+}
+
+int route_find_from(int family, const uint8_t *bytes, const uint8_t *from, uint32_t interface,
+                    struct route *ret_route)
+{
+    FD_AUTO fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+    return fd < 0 ? -1 : ask(fd, family, bytes, from, interface, 0, ret_route);
 }
 
 int route_interfaces(struct route_interface **ret_items, size_t *ret_count)

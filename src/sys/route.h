@@ -26,6 +26,9 @@ struct route {
 
 /* `scope`: the interface of an address that needs one, or 0. */
 int route_find(int family, const uint8_t *bytes, uint32_t scope, struct route *ret_route);
+/* The way of what a socket sends to the address, from one of this host; bound to the interface, or (0) to none. */
+int route_find_from(int family, const uint8_t *bytes, const uint8_t *from, uint32_t interface,
+                    struct route *ret_route);
 
 struct route_interface {
     uint32_t number;

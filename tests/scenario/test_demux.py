@@ -945,6 +945,28 @@ def test_what_the_kernel_drops_by_its_source(outsider, source, settings):
         until(lambda: segments() > before)
 
 
+@pytest.mark.parametrize("flags", ["SYN", "ACK"])
+@pytest.mark.parametrize("listens, commands, source, is_answered", [
+    (True, [], "198.51.100.7", False), (False, [], "198.51.100.7", False),
+    (True, ["ip route add unreachable 198.51.100.0/24"], "198.51.100.7", False),
+    (True, ["ip route add 198.51.100.0/24 dev eth0"], "198.51.100.7", True),
+    (False, ["ip route add 198.51.100.0/24 dev eth0"], "198.51.100.7", True),
+    (True, ["ip rule add from 10.0.0.1 table 9", "ip route add default dev eth0 table 9"], "198.51.100.7", True),
+    ("eth0", [], "198.51.100.7", True), (True, [], "10.0.0.255", True)])
+def test_nobody_answers_whom_no_route_leads_back_to(outsider, flags, listens, commands, source, is_answered):
+    """By the routes for what LOCAL sends, or by the device that the socket is bound to, where IPv4 needs none."""
+    host = outsider.place.host
+    for command in ["ip neigh add 198.51.100.7 lladdr 02:00:00:00:00:09 dev eth0", *commands]:
+        host.run(*command.split())
+    if listens:
+        outsider.place.listen("10.0.0.1", 21, device=listens if listens != True else None)
+    [answer] = outsider.place.ask(f"{source}:{outsider.port}", "10.0.0.1:21", "--flags", flags, code=0 if listens else 1)
+    assert answer["answer"] == ("listening" if listens else "nobody")
+    expected = "nothing" if not is_answered else "syn-ack" if listens and flags == "SYN" else "reset"
+    assert answer["reply"] == expected
+    assert outsider.answered(flags, 1000, 1, source=source) == expected
+
+
 def test_a_host_may_send_to_itself_from_its_own_addresses(place):
     place.host.run("ip", "addr", "add", "10.0.0.1/32", "dev", "lo")
     listening = place.listen("10.0.0.1", 21)
