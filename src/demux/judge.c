@@ -84,6 +84,20 @@ static bool may_be_new(const struct answer *answer)
            judge_listening(answer) != NULL;
 }
 
+/*
+ * Data for one that has sent its FIN: what is new of it is answered by RST where nobody reads any more, by ACK where
+ * only the other direction is shut down. Of one that a process still holds the rows do not tell.
+ */
+static bool may_be_refused(const struct answer *answer)
+{
+    uint16_t flags = answer->segment.flags & (SEGMENT_SYN | SEGMENT_RST | SEGMENT_PSH | SEGMENT_ACK);
+
+    if (answer->kind != ANSWER_CONNECTED || flags != (SEGMENT_PSH | SEGMENT_ACK))
+        return false;
+    const struct diag_socket *socket = &answer->table.rows[answer->row].socket;
+    return socket->state == DIAG_FIN_WAIT_1 || socket->state == DIAG_FIN_WAIT_2;
+}
+
 static enum answer_certainty certainty_of_way(const struct answer *answer)
 {
     if (answer->way == WAY_FOREIGN)
@@ -101,7 +115,7 @@ static enum answer_certainty certainty_of(const struct answer *answer)
     if (!judge_comes(answer))
         return certainty_of_way(answer);
     if (answer->interface_count != 0 || may_be_new(answer) || judge_is_orphan(answer) ||
-        judge_is_request(answer))
+        may_be_refused(answer) || judge_is_request(answer))
         return CERTAINTY_DEPENDS;
     if (listening && (answer->programs > 0 || answer->cpus_vary))
         return CERTAINTY_GROUP;
@@ -147,15 +161,6 @@ static enum answer_reply reply_of_connected(const struct segment *segment)
     return (segment->flags & (SEGMENT_FIN | SEGMENT_PSH)) != 0 ? REPLY_ACK : REPLY_NOTHING;
 }
 
-/* New data is for nobody, with or without a FIN, and answered by RST; what is outside of the window by ACK, as a SYN mostly is. */
-static enum answer_reply reply_of_orphan(const struct segment *segment)
-{
-    if ((segment->flags & (SEGMENT_RST | SEGMENT_SYN)) == 0 &&
-        (segment->flags & (SEGMENT_PSH | SEGMENT_ACK)) == (SEGMENT_PSH | SEGMENT_ACK))
-        return REPLY_RESET;
-    return reply_of_connected(segment);
-}
-
 /* Whatever is not new to it is answered, be there an ACK in it or not. */
 static enum answer_reply reply_of_time_wait(const struct segment *segment)
 {
@@ -177,7 +182,9 @@ static enum answer_reply reply_of(const struct answer *answer)
         return REPLY_SYN_ACK;
     if (answer->kind == ANSWER_TIME_WAIT)
         return reply_of_time_wait(&answer->segment);
-    return judge_is_orphan(answer) ? reply_of_orphan(&answer->segment) : reply_of_connected(&answer->segment);
+    if (may_be_refused(answer) && socket->inode == 0)
+        return REPLY_RESET;
+    return reply_of_connected(&answer->segment);
 }
 
 void judge(struct answer *answer)

@@ -164,17 +164,22 @@ class Outsider:
         [answer] = self.place.ask(f"10.0.0.9:{self.port}", "10.0.0.1:21", "--flags", flags)
         return answer
 
-    def close_first(self, listening):
-        """A connection from a port of its own that the server has closed; returns what the next of our bytes is numbered."""
+    def connect(self, listening):
+        """From a port of its own; returns the server's end, and what the next of its bytes is numbered. Ours is 1001."""
         self.port += 1
         self.send("SYN", 1000)
         _, first = self.reply(DEADLINE)
         self.send("ACK", 1001, first + 1)
-        listening.accept()[0].close()
+        return listening.accept()[0], first + 1
+
+    def close_first(self, listening):
+        """The same, and the server has closed it; returns what the next of our bytes is numbered."""
+        made, first = self.connect(listening)
+        made.close()
         assert self.reply(DEADLINE)[0] & packets.FIN
-        self.send("ACK", 1001, first + 2)
+        self.send("ACK", 1001, first + 1)
         until(lambda: self.ask("ACK")["state"] == "FIN-WAIT-2")
-        self.acknowledged = first + 2
+        self.acknowledged = first + 1
         return 1001
 
 
@@ -584,6 +589,28 @@ def test_what_a_time_wait_answers(outsider, flags, offset, payload, reply):
     assert (answer["answer"], answer["reply"]) == ("time-wait", reply)
     assert answer["certainty"] == ("depends" if flags == "SYN" else "exact")
     assert outsider.answered(flags, following + 1 + offset, outsider.acknowledged, payload) == reply
+
+
+@pytest.mark.parametrize("shut, state, said, is_reset", [
+    (None, "FIN-WAIT-1", "reset", True), (socket.SHUT_RDWR, "FIN-WAIT-1", "ack", True),
+    (socket.SHUT_RDWR, "FIN-WAIT-2", "ack", True), (socket.SHUT_WR, "FIN-WAIT-2", "ack", False)])
+def test_new_data_for_one_that_does_not_read_any_more(outsider, shut, state, said, is_reset):
+    """Closed with more than the window takes, or held by its process, of which it is not known what it has shut down."""
+    made, first = outsider.connect(outsider.place.listen("10.0.0.1", 21))
+    with made:
+        if shut is None:
+            made.send(bytes(5000))
+            made.close()
+        else:
+            made.shutdown(shut)
+            if state == "FIN-WAIT-2":
+                outsider.send("ACK", 1001, first + 1)
+        answer = until(lambda: [found for found in [outsider.ask("PSH,ACK")] if found["state"] == state])[0]
+        assert (answer["answer"], answer["certainty"], answer["reply"]) == ("connected", "depends", said)
+        assert outsider.ask("FIN,ACK")["certainty"] == "exact"
+        outsider.send("PSH,ACK", 1001, first + (state == "FIN-WAIT-2"), b"x")
+        seen = list(iter(outsider.reply, None))
+        assert seen and any(flags & packets.RST for flags, _ in seen) == is_reset, seen
 
 
 def test_a_connection_that_its_process_has_left_has_none(place):

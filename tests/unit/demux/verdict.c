@@ -490,7 +490,12 @@ static void test_what_is_left_in_fin_wait_2(void **state)
     judge(&answer);
     assert_int_equal(answer.certainty, CERTAINTY_DEPENDS);
     assert_int_equal(answer.reply, REPLY_RESET);
+    /* Whether its process has shut down reading as well is not known. */
     answer.table.rows[0].socket.inode = 7;
+    judge(&answer);
+    assert_int_equal(answer.certainty, CERTAINTY_DEPENDS);
+    assert_int_equal(answer.reply, REPLY_ACK);
+    answer.segment.flags = SEGMENT_FIN | SEGMENT_ACK;
     judge(&answer);
     assert_int_equal(answer.certainty, CERTAINTY_EXACT);
     assert_int_equal(answer.reply, REPLY_ACK);
