@@ -98,6 +98,12 @@ static bool may_be_refused(const struct answer *answer)
     return socket->state == DIAG_FIN_WAIT_1 || socket->state == DIAG_FIN_WAIT_2;
 }
 
+/* The SYN that it knows is answered by SYN,ACK again; another by RST within the window, by ACK outside of it. */
+static bool may_be_another_syn(const struct answer *answer)
+{
+    return answer->kind == ANSWER_SYN_RECEIVED && judge_is_opening(&answer->segment);
+}
+
 static enum answer_certainty certainty_of_way(const struct answer *answer)
 {
     if (answer->way == WAY_FOREIGN)
@@ -115,7 +121,7 @@ static enum answer_certainty certainty_of(const struct answer *answer)
     if (!judge_comes(answer))
         return certainty_of_way(answer);
     if (answer->interface_count != 0 || may_be_new(answer) || judge_is_orphan(answer) ||
-        may_be_refused(answer) || judge_is_request(answer))
+        may_be_refused(answer) || may_be_another_syn(answer) || judge_is_request(answer))
         return CERTAINTY_DEPENDS;
     if (listening && (answer->programs > 0 || answer->cpus_vary))
         return CERTAINTY_GROUP;
@@ -178,7 +184,7 @@ static enum answer_reply reply_of(const struct answer *answer)
         return reply_of_listening(socket, &answer->segment);
     if (socket->state == DIAG_SYN_SENT)
         return reply_of_syn_sent(&answer->segment);
-    if (answer->kind == ANSWER_SYN_RECEIVED && judge_is_opening(&answer->segment))
+    if (may_be_another_syn(answer))
         return REPLY_SYN_ACK;
     if (answer->kind == ANSWER_TIME_WAIT)
         return reply_of_time_wait(&answer->segment);

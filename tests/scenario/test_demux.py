@@ -640,6 +640,16 @@ def test_a_half_open_connection_lives_as_long_as_its_listening_socket(place):
         client.recv(1)
 
 
+@pytest.mark.parametrize("offset, reply", [(0, "syn-ack"), (1, "reset"), (-1, "ack"), (1000000, "ack")])
+def test_a_syn_for_a_half_open_connection_is_answered_by_its_sequence_number(outsider, offset, reply):
+    """The same SYN again, which is what a client sends; one within the window; one outside of it."""
+    outsider.place.listen("10.0.0.1", 21)
+    assert outsider.answered("SYN", 1000) == "syn-ack"
+    answer = outsider.ask("SYN")
+    assert (answer["answer"], answer["certainty"], answer["reply"]) == ("syn-received", "depends", "syn-ack")
+    assert outsider.answered("SYN", 1000 + offset) == reply
+
+
 @pytest.mark.parametrize("migrate", [False, True])
 def test_a_half_open_connection_whose_listening_socket_has_a_successor(place, migrate):
     """It is refused, unless it is handed on to another of the group."""

@@ -450,8 +450,17 @@ static void test_what_a_request_answers(void **state)
     judge(&answer);
     assert_int_equal(answer.kind, ANSWER_SYN_RECEIVED);
     assert_int_equal(answer.reply, REPLY_SYN_ACK);
+    /* Accepted already (TCP Fast Open) it does not end with who listens, but a SYN may be another than its own. */
+    answer.table.rows[0].socket.inode = 7;
+    judge(&answer);
+    assert_int_equal(answer.certainty, CERTAINTY_DEPENDS);
+    assert_int_equal(answer.reply, REPLY_SYN_ACK);
     answer.segment.flags = SEGMENT_ACK;
     judge(&answer);
+    assert_int_equal(answer.certainty, CERTAINTY_EXACT);
+    answer.table.rows[0].socket.inode = 0;
+    judge(&answer);
+    assert_int_equal(answer.certainty, CERTAINTY_DEPENDS);
     assert_int_equal(answer.reply, REPLY_NOTHING);
     answer.segment.flags = SEGMENT_PSH | SEGMENT_ACK;
     judge(&answer);
