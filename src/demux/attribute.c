@@ -373,7 +373,15 @@ static struct live_socket *find_socket(struct attribute *attribute, const struct
     struct live_moment moment = moment_of(attribute, segment);
     struct live_socket *socket = live_sockets_by_pair(&attribute->sockets, &segment->pair, &moment);
 
-    return socket != NULL ? socket : ask(attribute, segment);
+    if (socket != NULL)
+        return socket;
+    socket = ask(attribute, segment);
+    if (socket == NULL)
+        return NULL;
+    /* It may have begun after the events were taken in: then that is told of now. */
+    uint64_t cookie = socket->cookie;
+    attribute_drain(attribute);
+    return live_sockets_by_cookie(&attribute->sockets, cookie);
 }
 
 void attribute_notice(struct attribute *attribute, const struct attribute_segment *segment)
@@ -475,6 +483,18 @@ static bool find_listener(struct attribute *attribute, const struct attribute_se
     return true;
 }
 
+/* A SYN for a connection that is there already is the connection's; but most have come of their SYN. */
+static bool was_there(const struct attribute *attribute, const struct attribute_segment *segment,
+                      const struct live_socket *socket)
+{
+    int64_t time_ns = time_of(attribute, segment);
+
+    /* One whose beginning was not told of was there before, unless that was lost. */
+    if (!has_events(attribute) || (socket->start_ns == 0 && attribute->lost != 0))
+        return false;
+    return socket->start_ns < time_ns - LIVE_CLOCK_ERROR_NS && socket->end_ns > time_ns + LIVE_CLOCK_ERROR_NS;
+}
+
 static void answer_socket(struct attribute *attribute, const struct live_socket *socket,
                           const struct attribute_segment *segment, struct attribute_answer *ret_answer)
 {
@@ -490,6 +510,7 @@ static void answer_socket(struct attribute *attribute, const struct live_socket 
         memcpy(answer.processes, socket->processes, sizeof(answer.processes));
     }
     answer.pair = socket->pair;
+    answer.lives = was_there(attribute, segment, socket);
     /* One that has not been used, or that was there before, may be held by somebody whom looking finds. */
     attribute->wants_look |= socket->way == LIVE_UNKNOWN && socket->end_ns == LIVE_FOREVER;
     *ret_answer = answer;
@@ -503,16 +524,6 @@ static bool is_opening_too(const struct attribute *attribute, const struct attri
 
     return socket != NULL && socket->active && socket->start_ns <= moment.time_ns &&
            socket->end_ns > moment.time_ns;
-}
-
-/* A SYN for a connection that is there already is the connection's; but most have come of their SYN. */
-static bool was_there(const struct attribute *attribute, const struct attribute_segment *segment,
-                      const struct live_socket *socket)
-{
-    int64_t time_ns = time_of(attribute, segment);
-
-    return has_events(attribute) && socket->start_ns < time_ns - LIVE_CLOCK_ERROR_NS &&
-           socket->end_ns > time_ns;
 }
 
 /* Somebody listened there, since a connection came of it, but is not known any more. */
@@ -532,10 +543,10 @@ void attribute_find(struct attribute *attribute, const struct attribute_segment 
     see_changes(attribute, segment);
     struct live_socket *socket = find_socket(attribute, segment);
     if (segment->opening && !is_opening_too(attribute, segment, socket)) {
-        if (find_listener(attribute, segment, &answer))
-            answer.kind = ATTRIBUTE_LISTENING;
-        else if (socket != NULL && was_there(attribute, segment, socket))
+        if (socket != NULL && was_there(attribute, segment, socket))
             answer_socket(attribute, socket, segment, &answer);
+        else if (find_listener(attribute, segment, &answer))
+            answer.kind = ATTRIBUTE_LISTENING;
         else if (socket != NULL)
             answer_unknown_listener(segment, &answer);
     } else if (socket != NULL) {

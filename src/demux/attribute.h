@@ -33,6 +33,7 @@ struct attribute_answer {
     struct pair pair;   /* of the socket */
     bool local;         /* the end is an address of this host */
     bool waiting;       /* nobody has used it yet: the processes are those of its listening socket */
+    bool lives;         /* by the kernel's events it was there, connected, when the segment came */
     bool group;         /* one of several listening sockets that share the end */
     bool not_permitted; /* who holds it may not be known */
     bool unsure;        /* sockets began or ceased to listen about then: it may have been another */

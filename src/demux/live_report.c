@@ -121,12 +121,25 @@ static void put_json(const struct live_report *report, int64_t time_ns, const st
     splice(fields, text);
 }
 
+/* To a connection, or what is left of one. */
+static bool is_late_syn(const struct replay_result *result)
+{
+    return (result->segment.flags & (SEGMENT_SYN | SEGMENT_ACK)) == SEGMENT_SYN &&
+           result->answer != STREAM_LISTENING && result->answer != STREAM_NOBODY;
+}
+
 void live_report_correct(struct replay_result *result, const struct attribute_answer *receiver)
 {
     if (!packet_is_for_host(&result->segment))
         return;
     if (receiver->kind == ATTRIBUTE_NOBODY && receiver->local && result->answer == STREAM_LISTENING)
         result->answer = STREAM_NOBODY;
+    /* What the capture takes for over, or has never seen, goes on. */
+    if (receiver->lives && (result->answer == STREAM_LISTENING || result->answer == STREAM_NOBODY))
+        result->answer = STREAM_CONNECTED;
+    /* A socket of the pair may have been there before. */
+    if (is_late_syn(result) && !receiver->lives)
+        return;
     if (receiver->kind != ATTRIBUTE_NOBODY || (receiver->local && result->answer == STREAM_NOBODY))
         result->certainty = receiver->unsure ? REPLAY_DEPENDS : receiver->group ? REPLAY_GROUP : REPLAY_EXACT;
 }

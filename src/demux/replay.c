@@ -107,7 +107,7 @@ static struct stream *find_stream(struct replay *replay, const struct segment *s
         return stream;
     if (stream != NULL) {
         end_stream(replay, stream, true, result);
-        *stream = (struct stream){.key = key};
+        stream_count_another(stream, sender, segment);
     } else {
         stream = recent_add(&replay->streams, &key, &old, &gave_up);
         if (stream == NULL)
@@ -163,7 +163,7 @@ static void hear_end(struct replay *replay, const struct stream *stream, unsigne
                      const struct segment *segment, enum stream_outcome before)
 {
     bool accepts = (segment->flags & (SEGMENT_SYN | SEGMENT_ACK)) == (SEGMENT_SYN | SEGMENT_ACK);
-    bool refuses = (segment->flags & SEGMENT_RST) != 0;
+    bool refuses = stream_outcome(stream) == STREAM_REFUSED;
 
     if (before != STREAM_UNANSWERED || (!accepts && !refuses) || stream_opener(stream) == (int)sender)
         return;
@@ -308,15 +308,17 @@ static bool receive_segment(struct replay *replay, int64_t time_ns, struct repla
 {
     const struct segment *segment = &result->segment;
     unsigned sender;
+    bool sure;
     struct stream *stream = find_stream(replay, segment, time_ns, &sender, result);
 
     if (stream == NULL)
         return false;
     enum stream_outcome before = stream_outcome(stream);
-    result->answer = stream_receive(stream, sender, segment);
+    result->answer = stream_receive(stream, sender, segment, time_ns, &sure);
     tell_stream(stream, result);
     stream->head.used_ns = time_ns;
-    result->certainty = stream_handshake(stream) == STREAM_NOT_SEEN ? REPLAY_DEPENDS : REPLAY_EXACT;
+    sure &= stream_handshake(stream) != STREAM_NOT_SEEN;
+    result->certainty = sure ? REPLAY_EXACT : REPLAY_DEPENDS;
     bool is_new = result->answer == STREAM_LISTENING;
     if (is_new)
         ask_end(replay, stream, !sender, time_ns, result);

@@ -22,7 +22,7 @@
 enum replay_certainty {
     REPLAY_EXACT,
     REPLAY_GROUP,   /* one of several listening sockets that share the end */
-    REPLAY_DEPENDS, /* the connection began before the capture, or its own socket is not in the table */
+    REPLAY_DEPENDS, /* the connection is older than the capture, may be over, or is not in the table */
     REPLAY_UNKNOWN, /* so far nothing has shown that anybody listens there */
 };
 

@@ -15,6 +15,14 @@
 #define FIN_ACKED 0x20
 #define PASSIVE   0x40 /* it sent its FIN having acknowledged the other's */
 #define RST       0x80
+#define HEARD     0x100 /* it has acknowledged what the other sent */
+#define ANEW      0x200 /* its last SYN is not that of the connection, which was not over: `first` is the SYN's */
+#define DOUBT     0x400 /* a reset came that may have counted, so perhaps it has nothing any more */
+
+/* No window is wider. */
+#define WINDOW_MAX (1U << 30)
+/* On Linux, and after the last segment that it answered. */
+#define TIME_WAIT_NS INT64_C(60000000000)
 
 static_assert(sizeof(struct stream) <= 1U << STREAM_SHIFT, "a connection is a part of the store");
 static_assert(offsetof(struct stream, ends) % 8 == 0, "counts are aligned");
@@ -69,41 +77,82 @@ bool stream_is_another(const struct stream *stream, unsigned sender, const struc
            segment->sequence != stream->ends[sender].first;
 }
 
+void stream_count_another(struct stream *stream, unsigned sender, const struct segment *segment)
+{
+    for (unsigned end = 0; end < 2; end++) {
+        stream->ends[end].bytes = 0;
+        stream->ends[end].segments = stream->ends[end].repeated = 0;
+    }
+    stream->ends[sender].first = segment->sequence;
+    stream->flags[sender] |= ANEW;
+    /* Where the other end of another connection begins is not known. */
+    stream->flags[!sender] &= (uint16_t)~KNOWN;
+}
+
+static bool was_reset(const struct stream *stream)
+{
+    unsigned any = stream->flags[0] | stream->flags[1];
+
+    return (any & (RST | DOUBT)) == RST;
+}
+
 static bool is_finished(const struct stream *stream)
 {
     unsigned both = stream->flags[0] & stream->flags[1];
 
-    return ((stream->flags[0] | stream->flags[1]) & RST) != 0 || (both & FIN_ACKED) != 0;
+    return was_reset(stream) || (both & FIN_ACKED) != 0;
 }
 
-static enum stream_answer answer_syn(struct stream *stream, unsigned receiver)
+/* What the end has of the connection. */
+static enum stream_answer state_of(const struct stream *stream, unsigned end)
 {
-    unsigned flags = stream->flags[receiver];
+    unsigned flags = stream->flags[end];
 
-    /* The same SYN once more after the end: whoever sent it tries again. */
-    if (is_finished(stream)) {
-        stream->flags[0] &= KNOWN;
-        stream->flags[1] &= KNOWN;
-        return STREAM_LISTENING;
-    }
-    if ((flags & SYN_ACK) != 0)
-        return (flags & CONFIRMED) != 0 ? STREAM_CONNECTED : STREAM_SYN_RECEIVED;
-    return (flags & SYN) != 0 ? STREAM_CONNECTED : STREAM_LISTENING;
-}
-
-static enum stream_answer answer(struct stream *stream, unsigned sender, const struct segment *segment)
-{
-    unsigned flags = stream->flags[!sender];
-
-    if (is_syn(segment))
-        return answer_syn(stream, !sender);
-    if (((stream->flags[0] | stream->flags[1]) & RST) != 0)
+    if (was_reset(stream))
         return STREAM_NOBODY;
     if ((flags & FIN_ACKED) != 0 && (flags & PASSIVE) != 0)
         return STREAM_NOBODY;
-    if ((flags & FIN_ACKED) != 0 && (stream->flags[sender] & FIN) != 0)
+    if ((flags & FIN_ACKED) != 0 && (stream->flags[!end] & FIN) != 0)
         return STREAM_TIME_WAIT;
     return (flags & (SYN_ACK | CONFIRMED)) == SYN_ACK ? STREAM_SYN_RECEIVED : STREAM_CONNECTED;
+}
+
+/* Does a connection stand in the way of this SYN? */
+static enum stream_answer state_before(const struct stream *stream, unsigned sender,
+                                       const struct segment *segment, int64_t time_ns)
+{
+    bool began = ((stream->flags[0] | stream->flags[1]) & HEARD) != 0 || (stream->flags[!sender] & SYN) != 0;
+    enum stream_answer state = began ? state_of(stream, !sender) : STREAM_NOBODY;
+    bool is_newer = is_before(stream->ends[sender].next, segment->sequence);
+
+    if (state == STREAM_TIME_WAIT && (is_newer || time_ns - stream->head.used_ns > TIME_WAIT_NS))
+        return STREAM_NOBODY;
+    return state;
+}
+
+/* Of what was there before no more counts than where the ends of this one begin, as tshark has it. */
+static void begin_again(struct stream *stream, unsigned sender)
+{
+    uint16_t kept = (stream->flags[sender] & ANEW) != 0 ? 0 : KNOWN;
+
+    stream->flags[sender] &= KNOWN;
+    stream->flags[!sender] &= kept;
+}
+
+/* The SYN that seemed to come to the old connection was answered as a new one, or its sender goes on as if it had been. */
+static void see_whether_anew(struct stream *stream, unsigned sender, const struct segment *segment)
+{
+    unsigned asked = (stream->flags[sender] & ANEW) != 0 ? sender : !sender;
+    struct stream_end *end = &stream->ends[asked];
+    bool answers = (segment->flags & (SEGMENT_SYN | SEGMENT_ACK)) == (SEGMENT_SYN | SEGMENT_ACK) &&
+                   segment->acknowledgement == end->first + 1;
+    bool goes_on = (segment->flags & (SEGMENT_SYN | SEGMENT_RST)) == 0 && segment->sequence == end->first + 1;
+
+    if ((stream->flags[asked] & ANEW) == 0 || (asked == sender ? !goes_on : !answers))
+        return;
+    begin_again(stream, asked);
+    stream->flags[asked] |= SYN;
+    end->next = end->gap = end->gap_end = end->first + 1;
 }
 
 /* As tshark does: an end that has not been heard yet has begun where the other acknowledges. */
@@ -111,12 +160,13 @@ static void learn_numbers(struct stream *stream, unsigned sender, const struct s
 {
     struct stream_end *end = &stream->ends[sender];
     struct stream_end *other = &stream->ends[!sender];
+    bool begins = (segment->flags & SEGMENT_SYN) != 0 && (stream->flags[sender] & (SYN | SYN_ACK)) == 0;
 
-    if ((stream->flags[sender] & KNOWN) == 0) {
-        stream->flags[sender] |= KNOWN;
+    if ((stream->flags[sender] & KNOWN) == 0)
         end->first = segment->sequence - ((segment->flags & SEGMENT_SYN) == 0);
+    if ((stream->flags[sender] & KNOWN) == 0 || begins)
         end->next = end->gap = end->gap_end = segment->sequence;
-    }
+    stream->flags[sender] |= KNOWN;
     if ((stream->flags[!sender] & KNOWN) == 0 && (segment->flags & SEGMENT_ACK) != 0) {
         stream->flags[!sender] |= KNOWN;
         other->first = segment->acknowledgement - 1;
@@ -140,12 +190,13 @@ static bool fills_gap(struct stream_end *end, uint32_t from, uint32_t to)
 static void count_numbers(struct stream_end *end, const struct segment *segment)
 {
     uint32_t from = segment->sequence;
-    uint32_t space =
-        segment->length + ((segment->flags & SEGMENT_SYN) != 0) + ((segment->flags & SEGMENT_FIN) != 0);
+    /* How much there is behind its first fragment is not known, and it counts when all of it has come. */
+    uint32_t behind = segment->more ? 0 : segment->length + ((segment->flags & SEGMENT_FIN) != 0);
+    uint32_t space = ((segment->flags & SEGMENT_SYN) != 0) + behind;
     uint32_t to = from + space;
     bool is_keep_alive = segment->length <= 1 && space == segment->length && from == end->next - 1;
 
-    if (space == 0 || is_keep_alive)
+    if (space == 0 || is_keep_alive || (segment->flags & SEGMENT_RST) != 0)
         return;
     if (is_before(end->next, to)) {
         if (is_before(end->next, from)) {
@@ -162,17 +213,86 @@ static void count_numbers(struct stream_end *end, const struct segment *segment)
     }
 }
 
+/* It asks for a connection and has heard nothing: only what acknowledges its SYN refuses it (RFC 9293, 3.10.7.3). */
+static bool is_asking(const struct stream *stream, unsigned end)
+{
+    return (stream->flags[end] & (SYN | HEARD)) == SYN && (stream->flags[!end] & (SYN | SYN_ACK)) == 0;
+}
+
+static bool refuses(const struct stream_end *asks, bool anew, const struct segment *segment)
+{
+    uint32_t last = anew ? asks->first + 1 : asks->next;
+
+    return (segment->flags & SEGMENT_ACK) != 0 && is_before(asks->first, segment->acknowledgement) &&
+           !is_before(last, segment->acknowledgement);
+}
+
+enum reset { RESET_IGNORED, RESET_IN_DOUBT, RESET_COUNTS };
+
+/* Behind all that was sent, or where something is missing; of an end that has sent its FIN also that. */
+static bool is_awaited(const struct stream *stream, unsigned sender, uint32_t sequence)
+{
+    const struct stream_end *end = &stream->ends[sender];
+    bool has_gap = end->gap != end->gap_end;
+    bool has_fin = (stream->flags[sender] & FIN) != 0;
+
+    return sequence == end->next || (has_gap && sequence == end->gap) ||
+           (has_fin && sequence == end->next - 1);
+}
+
+/*
+ * A reset counts where its sequence number is the one that is awaited, and is ignored else (RFC 5961, 3). But what is
+ * awaited is known as far as the capture has it.
+ */
+static enum reset weigh_reset(const struct stream *stream, unsigned sender, const struct segment *segment)
+{
+    const struct stream_end *end = &stream->ends[sender];
+    const struct stream_end *other = &stream->ends[!sender];
+    bool anew = (stream->flags[!sender] & ANEW) != 0;
+    uint32_t sequence = segment->sequence;
+
+    if (is_asking(stream, !sender) || anew) {
+        if (refuses(other, anew, segment))
+            return RESET_COUNTS;
+        if (!anew)
+            return RESET_IGNORED;
+    }
+    if ((stream->flags[sender] & KNOWN) == 0 || was_reset(stream) || is_awaited(stream, sender, sequence))
+        return RESET_COUNTS;
+    return sequence - end->next + WINDOW_MAX <= 2 * WINDOW_MAX ? RESET_IN_DOUBT : RESET_IGNORED;
+}
+
+static void take_reset(struct stream *stream, unsigned sender, enum reset reset)
+{
+    if (reset == RESET_IGNORED)
+        return;
+    stream->flags[sender] |= RST;
+    for (unsigned end = 0; end < 2; end++) {
+        if (reset == RESET_IN_DOUBT)
+            stream->flags[end] |= DOUBT;
+        else
+            stream->flags[end] &= (uint16_t)~DOUBT;
+    }
+}
+
+/* An end that goes on has its connection still. */
+static void dispel_doubt(struct stream *stream, unsigned sender)
+{
+    if ((stream->flags[sender] & DOUBT) == 0)
+        return;
+    stream->flags[sender] &= (uint16_t) ~(DOUBT | RST);
+    stream->flags[!sender] &= (uint16_t)~RST;
+}
+
 static void learn_flags(struct stream *stream, unsigned sender, const struct segment *segment)
 {
-    uint8_t *flags = &stream->flags[sender];
-    uint8_t *others = &stream->flags[!sender];
+    uint16_t *flags = &stream->flags[sender];
+    uint16_t *others = &stream->flags[!sender];
     bool acknowledges = (segment->flags & SEGMENT_ACK) != 0;
     bool all = acknowledges && !is_before(segment->acknowledgement, stream->ends[!sender].next);
 
-    if ((segment->flags & SEGMENT_RST) != 0) {
-        *flags |= RST;
-        return;
-    }
+    if (acknowledges)
+        *flags |= HEARD;
     if ((segment->flags & SEGMENT_SYN) != 0)
         *flags |= acknowledges ? SYN_ACK : SYN;
     else if (acknowledges && (*others & SYN_ACK) != 0)
@@ -183,14 +303,43 @@ static void learn_flags(struct stream *stream, unsigned sender, const struct seg
         *flags |= FIN | ((*others & FIN_ACKED) != 0 ? PASSIVE : 0);
 }
 
-enum stream_answer stream_receive(struct stream *stream, unsigned sender, const struct segment *segment)
+static void learn(struct stream *stream, unsigned sender, const struct segment *segment)
 {
-    enum stream_answer result = answer(stream, sender, segment);
-    struct stream_end *end = &stream->ends[sender];
+    enum reset reset = RESET_IGNORED;
 
+    if ((segment->flags & SEGMENT_RST) != 0)
+        reset = weigh_reset(stream, sender, segment);
+    else
+        dispel_doubt(stream, sender);
     learn_numbers(stream, sender, segment);
-    count_numbers(end, segment);
-    learn_flags(stream, sender, segment);
+    count_numbers(&stream->ends[sender], segment);
+    if ((segment->flags & SEGMENT_RST) != 0)
+        take_reset(stream, sender, reset);
+    else
+        learn_flags(stream, sender, segment);
+}
+
+enum stream_answer stream_receive(struct stream *stream, unsigned sender, const struct segment *segment,
+                                  int64_t time_ns, bool *ret_sure)
+{
+    struct stream_end *end = &stream->ends[sender];
+    enum stream_answer result;
+
+    see_whether_anew(stream, sender, segment);
+    if (is_syn(segment)) {
+        result = state_before(stream, sender, segment, time_ns);
+        if (result == STREAM_NOBODY) {
+            begin_again(stream, sender);
+            result = STREAM_LISTENING;
+        }
+    } else {
+        result = state_of(stream, !sender);
+    }
+    /* A SYN to what was not over: the capture may have missed the end. */
+    bool is_old = is_syn(segment) && (stream->flags[sender] & ANEW) != 0;
+    *ret_sure = !is_old && (stream->flags[!sender] & DOUBT) == 0;
+    if (!is_old)
+        learn(stream, sender, segment);
     end->segments += result != STREAM_LISTENING;
     end->bytes += segment->length;
     stream->head.over = is_finished(stream);

@@ -5,8 +5,9 @@
  * What is known of a connection is what a capture has of it: SYN, ACK, FIN, RST and the sequence numbers of both ends.
  * From these it follows which socket of the receiving host has the segment: the listening one, the request for a
  * connection, the connection, what waits in TIME-WAIT, or none any more. A connection is counted as tshark counts tcp.stream: a SYN
- * that begins at another sequence number than the one before begins another. Of what was repeated it is told what
- * certainly was: sequence numbers seen before; those that fill a gap were not.
+ * that begins at another sequence number than the one before begins another. Who receives that SYN is another question:
+ * where the old connection was not over it is the old one's, until it is answered as a new one. Of what was repeated it
+ * is told what certainly was: sequence numbers seen before; those that fill a gap were not.
  *
  * The two ends are numbered 0 and 1 in the order of their addresses, so that both directions have one key; counts stand
  * with the end that sent. A plain value of fixed size; nothing fails.
@@ -56,16 +57,19 @@ struct stream {
     struct recent_head head; /* number: as tshark counts, from 0 */
     int64_t first_ns;
     struct fp_pair6 key; /* local: end 0, foreign: end 1; IPv4 mapped */
-    uint8_t flags[2];
+    uint16_t flags[2];
     struct stream_end ends[2];
 };
 
 /* The key of a segment's connection, and which end has sent it. */
 unsigned stream_key(const struct pair *pair, struct fp_pair6 *ret_key);
-/* Is this SYN the beginning of another connection than the one that is there? */
+/* Is this SYN counted as the beginning of another connection than the one that is there? */
 bool stream_is_another(const struct stream *stream, unsigned sender, const struct segment *segment);
-/* Takes a segment in, and says as what the other end receives it. */
-enum stream_answer stream_receive(struct stream *stream, unsigned sender, const struct segment *segment);
+/* Counts from this SYN on; what the ends have of the connection before they keep. */
+void stream_count_another(struct stream *stream, unsigned sender, const struct segment *segment);
+/* Takes a segment in, and says as what the other end receives it; head.used_ns is of the segment before. */
+enum stream_answer stream_receive(struct stream *stream, unsigned sender, const struct segment *segment,
+                                  int64_t time_ns, bool *ret_sure);
 
 enum stream_outcome stream_outcome(const struct stream *stream);
 enum stream_handshake stream_handshake(const struct stream *stream);

@@ -436,8 +436,8 @@ class Host:
         return subprocess.run([*self.prefix, *map(str, command)], check=True, timeout=DEADLINE, text=True,
                               stdout=subprocess.PIPE, **more).stdout
 
-    def socket(self, family=socket.AF_INET, kind=socket.SOCK_STREAM):
-        self._channel.send(f"{int(family)} {int(kind)}".encode())
+    def socket(self, family=socket.AF_INET, kind=socket.SOCK_STREAM, protocol=0):
+        self._channel.send(f"{int(family)} {int(kind)} {protocol}".encode())
         _, (fd, *_), _, _ = socket.recv_fds(self._channel, 1, 1)
         made = socket.socket(fileno=fd)
         made.settimeout(DEADLINE)

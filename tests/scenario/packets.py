@@ -16,6 +16,26 @@ def tcp(source, target, sequence, acknowledgement, flags, payload=b""):
                        1000, 0, 0) + payload
 
 
+def checksum(data):
+    data += bytes(len(data) % 2)
+    total = sum(struct.unpack(f">{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xffff) + (total >> 16)
+    return struct.pack(">H", ~total & 0xffff)
+
+
+def sealed(source, target, segment):
+    """The segment with its checksum, which a kernel wants to see."""
+    ends = address(source) + address(target)
+    return segment[:16] + checksum(ends + struct.pack(">II", len(segment), 6) + segment) + segment[18:]
+
+
+def inject(host, source, target, *segment):
+    """Puts a segment of IPv4 on the way: from (address, port) to the other, of a host that may be either."""
+    with host.socket(kind=socket.SOCK_RAW, protocol=socket.IPPROTO_RAW) as raw:
+        raw.sendto(ip(source[0], target[0], sealed(source[0], target[0], tcp(source[1], target[1], *segment))), (target[0], 0))
+
+
 def ip(source, target, payload, fragment=0, identification=1):
     """A packet of either family; `fragment` is the field of IPv4."""
     source, target = address(source), address(target)

@@ -110,14 +110,6 @@ def wired(network):
         yield Place(one, stack), two
 
 
-def checksum(data):
-    data += bytes(len(data) % 2)
-    total = sum(struct.unpack(f">{len(data) // 2}H", data))
-    while total >> 16:
-        total = (total & 0xffff) + (total >> 16)
-    return struct.pack(">H", ~total & 0xffff)
-
-
 FLAGS = {"SYN": packets.SYN, "ACK": packets.ACK, "FIN": packets.FIN, "RST": packets.RST, "PSH": packets.PSH, "none": 0}
 REPLIES = {packets.SYN | packets.ACK: "syn-ack", packets.ACK: "ack", packets.RST: "reset",
            packets.RST | packets.ACK: "reset"}
@@ -139,10 +131,8 @@ class Outsider:
     def send(self, flags, sequence=0, acknowledgement=0, payload=b"", source="10.0.0.9", local="10.0.0.1"):
         flags = sum(FLAGS[name] for name in flags.split(","))
         segment = packets.tcp(self.port, 21, sequence, acknowledgement, flags, payload)
-        ends = packets.address(source) + packets.address(local)
-        segment = segment[:16] + checksum(ends + struct.pack(">HH", 6, len(segment)) + segment) + segment[18:]
-        head = packets.ip(source, local, segment)[:20]
-        self.tap.send(self.head + head[:10] + checksum(head) + head[12:] + segment)
+        packet = packets.ip(source, local, packets.sealed(source, local, segment))
+        self.tap.send(self.head + packet[:10] + packets.checksum(packet[:20]) + packet[12:])
 
     def reply(self, seconds=0.15):
         """(flags, sequence) of what comes to our port, or None."""

@@ -14,6 +14,7 @@ import time as time_module
 import pytest
 
 import forkport
+import packets
 
 VISITORS = forkport.BUILD / "tests/fixtures/visitors"
 CONNECTIONS = 1000
@@ -376,6 +377,33 @@ def test_what_was_there_before(network, watch, serve, events):
             accepted.close()
     before.close()
     live.stop()
+
+
+@pytest.mark.parametrize("is_older", [False, True])
+@pytest.mark.parametrize("flags", [packets.SYN, packets.RST])
+def test_what_a_connection_does_not_heed(network, watch, serve, events, flags, is_older):
+    """A SYN, or a reset of another number, comes to the worker, not to who listens, and ends nothing; whether or not
+    the connection is older than what is seen of it."""
+    host = network.host("host")
+    server = serve("127.0.0.1:0", worker=["cat"], prefix=host.prefix)
+    live = None if is_older else watch(host, "--json")
+    with host.connect("127.0.0.1", server.port) as client:
+        def ask():
+            client.sendall(b"a line\n")
+            assert forkport.read_line(client) == "a line\n"
+        ask()
+        live = live or watch(host, "--json")
+        worker, port = server.log.wait("start")["pid"], client.getsockname()[1]
+        packets.inject(host, ("127.0.0.1", port), ("127.0.0.1", server.port), 77777777, 0, flags)
+        ask()
+    lines = [json.loads(line) for line in live.stop()[0]]
+    to_worker = [line for line in lines if line["segment"]["local"].endswith(f":{server.port}")]
+    injected = [line["segment"]["flags"] for line in to_worker].index("RST" if flags == packets.RST else "SYN", not is_older)
+    end = f"{{127.0.0.1:{server.port}, 127.0.0.1:{port}}}"
+    assert all((line["answer"], line["pair"], line["certainty"], pids(line)) == ("connected", end, "exact", [worker])
+               for line in to_worker[injected:injected + 2]), to_worker
+    sent_back = [line for line in lines if line["segment"]["foreign"].endswith(f":{server.port}") and line["segment"]["length"]]
+    assert [(line["answer"], pids(line)) for line in sent_back] == (2 - is_older) * [("connected", [os.getpid()])]
 
 
 def test_one_that_waited_before(network, watch, seeing):

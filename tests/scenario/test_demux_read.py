@@ -1,4 +1,5 @@
 """forkport demux --read: who received each segment of a capture."""
+import contextlib
 import json
 import os
 import random
@@ -44,6 +45,18 @@ def lines(path, *arguments, code=0):
     result = forkport.run("demux", "--read", path, "--json", *arguments)
     assert result[0] == code, result
     return [json.loads(line) for line in result[1].splitlines()]
+
+
+def captured(tap):
+    """The frames that came in by a packet socket."""
+    tap.setblocking(False)
+    frames = []
+    with tap, contextlib.suppress(BlockingIOError):
+        while True:
+            frame, (_, _, kind, *_) = tap.recvfrom(65536)
+            if kind != socket.PACKET_OUTGOING:
+                frames.append(frame)
+    return frames
 
 
 def answers(path, *arguments):
@@ -191,6 +204,84 @@ def test_a_syn_that_is_sent_again_after_a_refusal(capture, client, server):
     assert {line["connection"] for line in found} == {0}
 
 
+C, S = 0, 1
+LISTENS, CONNECTED, HALF_OPEN = ("listening", "exact"), ("connected", "exact"), ("syn-received", "exact")
+PERHAPS, GONE, RESTS = ("connected", "depends"), ("nobody", "exact"), ("time-wait", "exact")
+FAR = 101 + 2**31
+
+
+@pytest.mark.parametrize("frames", [
+    # To an open connection: it is answered by an ACK and goes on; or, where its host has forgotten it, a new one begins.
+    [(C, SYN, FAR, 0, PERHAPS), (S, ACK, 501, 101, CONNECTED), (C, PSH | ACK, 101, 501, CONNECTED)],
+    [(C, SYN, FAR, 0, PERHAPS), (S, SYN | ACK, 9, FAR + 1, CONNECTED), (C, ACK, FAR + 1, 10, HALF_OPEN)],
+    [(C, SYN, FAR, 0, PERHAPS), (C, ACK, FAR + 1, 10, CONNECTED), (C, RST, FAR + 1, 0, CONNECTED), (S, ACK, 10, 0, GONE)],
+    # A client that has forgotten it resets it, and its next SYN finds who listens.
+    [(C, SYN, FAR, 0, PERHAPS), (S, ACK, 501, 101, CONNECTED), (C, RST, 101, 0, CONNECTED), (C, SYN, FAR, 0, LISTENS),
+     (S, SYN | ACK, 9, FAR + 1, CONNECTED), (C, ACK, FAR + 1, 10, HALF_OPEN), (C, PSH | ACK, FAR + 1, 10, CONNECTED)],
+    [(C, SYN, FAR, 0, PERHAPS), (S, RST | ACK, 0, FAR + 1, CONNECTED), (C, SYN, 5, 0, LISTENS)],
+    # To one whose server has closed it, and rests until a later SYN comes, or a minute has passed.
+    [(S, FIN | ACK, 501, 101, CONNECTED), (C, SYN, 50, 0, PERHAPS), (C, FIN | ACK, 101, 502, CONNECTED),
+     (S, ACK, 502, 102, CONNECTED), (C, SYN, 101, 0, ("time-wait", "depends")), (C, SYN, 100, 0, ("time-wait", "depends")),
+     (C, ACK, 102, 502, RESTS), (C, SYN, 103, 0, LISTENS)],
+    [(S, FIN | ACK, 501, 101, CONNECTED), (C, FIN | ACK, 101, 502, CONNECTED), (S, ACK, 502, 102, CONNECTED), None,
+     (C, SYN, 50, 0, LISTENS)],
+    # A reset of another number than the next is ignored; of one nearby it is not known whether all was captured.
+    [(C, RST, FAR, 0, CONNECTED), (C, ACK, 101, 501, CONNECTED), (S, PSH | ACK, 501, 101, CONNECTED)],
+    [(S, RST, FAR, 0, CONNECTED), (S, PSH | ACK, 501, 101, CONNECTED), (C, ACK, 101, 502, CONNECTED)],
+    [(C, RST, 200, 0, CONNECTED), (C, PSH | ACK, 101, 501, PERHAPS), (S, ACK, 501, 102, CONNECTED), (C, ACK, 102, 501, CONNECTED)],
+    [(C, RST, 200, 0, CONNECTED), (S, ACK, 501, 101, PERHAPS), (C, RST, 101, 0, CONNECTED), (S, ACK, 501, 101, GONE)],
+    [(C, RST, 101, 0, CONNECTED), (C, ACK, 101, 501, GONE), (C, RST, 200, 0, GONE), (C, ACK, 101, 501, GONE)],
+    # What is missing is awaited too, and of an end that has sent its FIN the number of that.
+    [(C, PSH | ACK, 201, 501, CONNECTED), (C, RST, 101, 0, CONNECTED), (C, ACK, 101, 501, GONE)],
+    [(C, FIN | ACK, 101, 501, CONNECTED), (C, RST, 101, 0, CONNECTED), (S, ACK, 501, 102, GONE)],
+], ids=range(14))
+def test_what_does_not_end_a_connection(capture, frames):
+    talk = packets.Talk(CLIENT, SERVER)
+    packed, seconds = [(0, frame) for frame in talk.open()], 0
+    for frame in frames:
+        if frame is None:
+            seconds += 61
+            continue
+        end, flags, sequence, acknowledgement, _ = frame
+        talk.next[1 - end] = acknowledgement
+        packed.append((seconds, talk.send(end, flags, b"x" if flags & PSH else b"", sequence)))
+    assert [(line["answer"], line["certainty"]) for line in lines(capture(packed))][3:] == [
+        frame[4] for frame in frames if frame]
+
+
+def test_a_reset_that_refuses_nobody(capture):
+    """Whoever asks heeds only a reset that acknowledges its SYN."""
+    talk = packets.Talk(CLIENT, SERVER)
+    frames = [talk.send(0, SYN), talk.send(1, RST, sequence=0)]
+    talk.next[0] = 90
+    frames.append(talk.send(1, RST | ACK, sequence=0))
+    endpoints, _, _ = summary(capture(frames))
+    assert [endpoints["{10.0.0.2:21, *:*}"][key] for key in ("endpoint", "accepted", "refused")] == [None, 0, 0]
+    assert endpoints[BACK]["end"] == "unanswered"
+    talk.next = [101, 500]
+    found = lines(capture([*frames, talk.send(1, SYN | ACK), talk.send(0), talk.send(0, SYN, sequence=100)]))
+    assert [line["answer"] for line in found] == [
+        "listening", "connected", "connected", "connected", "syn-received", "connected"]
+
+
+def test_what_a_real_connection_does_not_heed(network, serve, capture):
+    """Of what the kernel answers to it and goes on with, nothing is said to have come to who listens, or to nobody."""
+    host = network.host("server")
+    server = serve("127.0.0.1:0", worker=["cat"], prefix=host.prefix)
+    tap = host.socket(socket.AF_PACKET, socket.SOCK_RAW)
+    tap.bind(("lo", 3))
+    with host.connect("127.0.0.1", server.port) as client:
+        for flags in None, SYN, RST, SYN:
+            if flags:
+                packets.inject(host, client.getsockname(), ("127.0.0.1", server.port), 77777777, 0, flags)
+            client.sendall(b"a line\n")
+            assert forkport.read_line(client) == "a line\n"
+    found = lines(capture(captured(tap)))
+    listening = [line["segment"]["flags"] for line in found if line["answer"] in ("listening", "nobody")]
+    assert listening == ["SYN"]
+    assert [line["certainty"] for line in found if line["segment"]["flags"] == "SYN"] == ["unknown", "depends", "depends"]
+
+
 def numbers_of_tshark(path):
     result = subprocess.run(["tshark", "-r", path, "-T", "fields", "-e", "tcp.stream"], check=True, text=True,
                             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=3 * DEADLINE)
@@ -215,7 +306,6 @@ def test_same_connections_as_tshark(capture, seed):
 
 
 # What the connections of a pair are counted as, from the first: (end, flags, sequence, acknowledgement), with the number.
-C, S = 0, 1
 AS_TSHARK = [
     [(C, SYN, 100, 0, 0), (C, SYN, 100, 0, 0), (S, SYN | ACK, 500, 101, 0), (C, SYN, 100, 0, 0)],
     [(C, SYN, 100, 0, 0), (S, SYN | ACK, 500, 101, 0), (C, ACK, 101, 501, 0), (C, SYN, 9000, 0, 1)],
@@ -706,7 +796,6 @@ def test_real_traffic(network, serve, capture, tmp_path):
     server = serve("127.0.0.1:0", worker=["cat"], prefix=host.prefix)
     tap = host.socket(socket.AF_PACKET, socket.SOCK_RAW)
     tap.bind(("lo", 3))
-    frames = []
     with host.connect("127.0.0.1", server.port) as client:
         client.sendall(b"a line\n")
         assert forkport.read_line(client) == "a line\n"
@@ -715,15 +804,7 @@ def test_real_traffic(network, serve, capture, tmp_path):
         port = client.getsockname()[1]
         client.shutdown(socket.SHUT_WR)
         assert client.recv(1) == b""
-    tap.setblocking(False)
-    try:
-        while True:
-            frame, (_, _, kind, *_) = tap.recvfrom(65536)
-            if kind != socket.PACKET_OUTGOING:
-                frames.append(frame)
-    except BlockingIOError:
-        tap.close()
-    found = lines(capture(frames), "--table", tmp_path / "table")
+    found = lines(capture(captured(tap)), "--table", tmp_path / "table")
     pair, back = f"{{127.0.0.1:{server.port}, 127.0.0.1:{port}}}", f"{{127.0.0.1:{port}, 127.0.0.1:{server.port}}}"
     pids = [{process["pid"] for process in line["processes"]} for line in found]
     assert (found[0]["answer"], found[0]["pair"], pids[0]) == ("listening", f"{{127.0.0.1:{server.port}, *:*}}", {server.pid})

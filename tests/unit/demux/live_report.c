@@ -129,6 +129,38 @@ static void test_what_sockets_correct(void **state)
     assert_int_equal(result.certainty, REPLAY_UNKNOWN);
 }
 
+/* A socket that was there when the segment came has it, whatever the capture makes of that. */
+static void test_what_a_socket_that_lives_corrects(void **state)
+{
+    static const struct {
+        enum stream_answer answer;
+        bool lives;
+        uint16_t flags;
+        enum stream_answer corrected;
+        enum replay_certainty certainty;
+    } rows[] = {
+        {STREAM_LISTENING, true, SEGMENT_SYN, STREAM_CONNECTED, REPLAY_EXACT},
+        {STREAM_CONNECTED, true, SEGMENT_SYN, STREAM_CONNECTED, REPLAY_EXACT},
+        {STREAM_NOBODY, true, SEGMENT_ACK, STREAM_CONNECTED, REPLAY_EXACT},
+        {STREAM_NOBODY, false, SEGMENT_ACK, STREAM_NOBODY, REPLAY_EXACT},
+        {STREAM_CONNECTED, false, SEGMENT_ACK, STREAM_CONNECTED, REPLAY_EXACT},
+        {STREAM_CONNECTED, false, SEGMENT_SYN, STREAM_CONNECTED, REPLAY_DEPENDS},
+        {STREAM_TIME_WAIT, false, SEGMENT_SYN, STREAM_TIME_WAIT, REPLAY_DEPENDS},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct replay_result result = result_of(rows[i].answer);
+        struct attribute_answer receiver = held_by(7, "echo");
+        result.certainty = REPLAY_DEPENDS;
+        result.segment.flags = rows[i].flags;
+        receiver.lives = rows[i].lives;
+        live_report_correct(&result, &receiver);
+        assert_int_equal(result.answer, rows[i].corrected);
+        assert_int_equal(result.certainty, rows[i].certainty);
+    }
+}
+
 /* A connection to `server`, of three segments, whose ends are processes 7 (the server) and 8; its two lines. */
 static const char *lines_of(struct pair server, char room[2 * REPORT_LINE_SIZE])
 {
@@ -141,10 +173,11 @@ static const char *lines_of(struct pair server, char room[2 * REPORT_LINE_SIZE])
     struct stream stream = {.first_ns = 1000, .head.used_ns = 1000};
     struct attribute_answer ends[2];
     struct text text;
+    bool sure;
 
     for (unsigned i = 0; i < 3; i++) {
         unsigned sender = stream_key(&segments[i].pair, &stream.key);
-        stream_receive(&stream, sender, &segments[i]);
+        stream_receive(&stream, sender, &segments[i], 1000, &sure);
         ends[sender] = i == 1 ? held_by(7, "server") : held_by(8, "client");
     }
     ends[0].pair = stream_pair(&stream, 0);
@@ -181,6 +214,7 @@ int main(void)
         cmocka_unit_test(test_who_is_at_each_end),
         cmocka_unit_test(test_which_socket_it_is),
         cmocka_unit_test(test_what_sockets_correct),
+        cmocka_unit_test(test_what_a_socket_that_lives_corrects),
         cmocka_unit_test(test_the_ends_of_a_connection),
     };
 
