@@ -88,6 +88,15 @@ bool address_is_multicast(const struct address *address)
     return address->family == AF_INET6 && address->bytes[0] == 0xff;
 }
 
+bool address_is_loopback(const struct address *address)
+{
+    static const uint8_t loopback6[16] = {[15] = 1};
+
+    if (address->family == AF_INET)
+        return address->bytes[0] == 127;
+    return address->family == AF_INET6 && memcmp(address->bytes, loopback6, sizeof(loopback6)) == 0;
+}
+
 void address_hint_bind(int errnum, struct fp_error *err)
 {
     if (errnum == EADDRNOTAVAIL)

@@ -44,6 +44,7 @@ bool address_needs_scope(const struct address *address);
 /* Those that are nobody's own: TCP takes no segment to them. Of a network's own broadcast address only its routes know. */
 bool address_is_broadcast(const struct address *address);
 bool address_is_multicast(const struct address *address);
+bool address_is_loopback(const struct address *address);
 /* Can it stand in the notation as the name of a device? (Linux allows stranger names than that.) */
 bool address_is_device_name(const char *name, size_t length);
 /*

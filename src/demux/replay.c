@@ -213,7 +213,7 @@ static void leave_to_nobody(struct replay_result *result)
     if (packet_is_for_host(&result->segment))
         return;
     result->answer = STREAM_NOBODY;
-    result->certainty = REPLAY_EXACT;
+    result->certainty = result->segment.direction == PACKET_MARTIAN_LOOPBACK ? REPLAY_DEPENDS : REPLAY_EXACT;
     result->receiver = NULL;
     result->is_accepted = false;
 }

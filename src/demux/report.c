@@ -53,6 +53,8 @@ const char *report_direction_name(const struct segment *segment)
         [PACKET_BROADCAST] = "broadcast",
         [PACKET_MULTICAST] = "multicast",
         [PACKET_FOR_ANOTHER] = "for another host",
+        [PACKET_MARTIAN] = "martian",
+        [PACKET_MARTIAN_LOOPBACK] = "martian",
     };
 
     return names[segment->direction];

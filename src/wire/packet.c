@@ -19,12 +19,22 @@
 #define COOKED_2_BYTES 20
 #define OPTION_JUMBO   0xc2
 
+#define OPTION_LOOSE_ROUTE  131
+#define OPTION_STRICT_ROUTE 137
+#define ROUTING_SOURCE      0
+#define ROUTING_HOME        2
+#define ROUTING_SEGMENTS    4
+
+/* ARPHRD_ETHER: not the loopback interface, which has a number of its own. */
+#define HARDWARE_ETHERNET 1
+
 /* What is left of a frame: of `length` bytes `captured` are there, and of these `at` is the first. */
 struct rest {
     const uint8_t *at;
     uint32_t captured;
     uint32_t length;
     const char *reason;
+    bool outside; /* it came by a wire */
 };
 
 static uint16_t get16(const uint8_t *bytes)
@@ -106,6 +116,26 @@ static void set_addresses(struct segment *segment, int family, const uint8_t *ad
     memcpy(segment->pair.local.bytes, addresses + bytes, bytes);
 }
 
+static void set_last(struct segment *segment, const uint8_t *address, size_t bytes)
+{
+    segment->direction = PACKET_FOR_ANOTHER;
+    memcpy(segment->pair.local.bytes, address, bytes);
+}
+
+/* Of a source route: the destination is the next one on the way, and the last one stands at the end. */
+static void note_options(const uint8_t *ip, uint32_t header, struct segment *segment)
+{
+    for (uint32_t at = IPV4_LEAST; at + 1 < header && ip[at] != 0;) {
+        uint32_t bytes = ip[at] == 1 ? 1 : ip[at + 1];
+        bool is_route = ip[at] == OPTION_LOOSE_ROUTE || ip[at] == OPTION_STRICT_ROUTE;
+        if (bytes == 0 || at + bytes > header)
+            return;
+        if (is_route && bytes >= 7 && ip[at + 2] <= bytes)
+            set_last(segment, ip + at + bytes - 4, 4);
+        at += bytes;
+    }
+}
+
 static enum packet_class parse_ipv4(struct rest *rest, struct segment *segment)
 {
     if (rest->captured < IPV4_LEAST)
@@ -120,12 +150,15 @@ static enum packet_class parse_ipv4(struct rest *rest, struct segment *segment)
         return malformed(rest, "the IPv4 header says that it is shorter than it can be");
     if (total != 0 && total < header)
         return malformed(rest, "the IPv4 header says that it is longer than the packet");
+    if (total > rest->length)
+        return malformed(rest, "the IPv4 header says that there is more than the frame has");
     /* 0: a super-segment that is longer than the field can say. */
     if (total != 0)
         limit(rest, total);
     if (rest->captured < header)
         return missing(rest, header, "it ends within the IPv4 header", "cut within the IPv4 header");
     set_addresses(segment, AF_INET, ip + 12, 4);
+    note_options(ip, header, segment);
     segment->offset = (uint16_t)((fragment & 0x1fff) << 3);
     segment->more = (fragment & 0x2000) != 0;
     segment->identification = segment->more || segment->offset != 0 ? get16(ip + 4) : 0;
@@ -168,17 +201,44 @@ static bool is_extension(uint8_t kind)
            kind == IPPROTO_FRAGMENT || kind == IPPROTO_AH;
 }
 
-static void note_extension(struct rest *rest, uint8_t kind, uint32_t bytes, struct segment *segment)
+/* Those of other types have their addresses in other ways. */
+static void note_routing(const uint8_t *header, uint32_t bytes, struct segment *segment)
+{
+    if (header[3] == 0)
+        return;
+    segment->direction = PACKET_FOR_ANOTHER;
+    if (bytes >= 24 && header[2] == ROUTING_SEGMENTS)
+        set_last(segment, header + 8, 16);
+    else if (bytes >= 24 && (header[2] == ROUTING_SOURCE || header[2] == ROUTING_HOME))
+        set_last(segment, header + bytes - 16, 16);
+}
+
+/* Why it cannot be; NULL: it can. */
+static const char *note_extension(struct rest *rest, uint8_t kind, uint32_t bytes, struct segment *segment)
 {
     if (kind == IPPROTO_FRAGMENT) {
         segment->offset = get16(rest->at + 2) & 0xfff8;
         segment->more = (rest->at[3] & 1) != 0;
         segment->identification = get32(rest->at + 4);
+    } else if (kind == IPPROTO_ROUTING) {
+        note_routing(rest->at, bytes, segment);
     } else if (kind == IPPROTO_HOPOPTS) {
         uint32_t jumbo = jumbo_length(rest->at, bytes);
+        if (jumbo != 0 && jumbo < bytes)
+            return "the jumbo option says less than its own length";
+        if (jumbo > rest->length)
+            return "the jumbo option says that there is more than the frame has";
         if (jumbo != 0)
             limit(rest, jumbo);
     }
+    return NULL;
+}
+
+static bool is_mapped(const uint8_t *address)
+{
+    static const uint8_t prefix[12] = {[10] = 0xff, [11] = 0xff};
+
+    return memcmp(address, prefix, sizeof(prefix)) == 0;
 }
 
 static enum packet_class parse_ipv6(struct rest *rest, struct segment *segment)
@@ -189,8 +249,13 @@ static enum packet_class parse_ipv6(struct rest *rest, struct segment *segment)
     uint8_t kind = ip[6];
     if (ip[0] >> 4 != 6)
         return malformed(rest, "it is said to be IPv6, and its version is another");
+    /* No connection can begin with it (RFC 6890), and it is not to be taken for one of IPv4. */
+    if (is_mapped(ip + 8))
+        return malformed(rest, "its source is an IPv4 address that is mapped in IPv6");
     set_addresses(segment, AF_INET6, ip + 8, 16);
     skip(rest, IPV6_HEADER);
+    if (get16(ip + 4) > rest->length)
+        return malformed(rest, "the IPv6 header says that there is more than the frame has");
     /* 0: a jumbogram, or a super-segment from which the kernel took that option. */
     if (get16(ip + 4) != 0)
         limit(rest, get16(ip + 4));
@@ -201,9 +266,9 @@ static enum packet_class parse_ipv6(struct rest *rest, struct segment *segment)
             return missing(rest, bytes, "it ends within an extension header of IPv6",
                            "cut within an extension header of IPv6");
         uint8_t next = rest->at[0];
-        note_extension(rest, kind, bytes, segment);
-        if (rest->captured < bytes)
-            return malformed(rest, "the jumbo option says less than its own length");
+        const char *wrong = note_extension(rest, kind, bytes, segment);
+        if (wrong != NULL)
+            return malformed(rest, wrong);
         skip(rest, bytes);
         kind = next;
     }
@@ -255,11 +320,15 @@ static uint8_t ethernet_direction(const uint8_t *address)
 
 static enum packet_class parse_ethernet(struct rest *rest, struct segment *segment)
 {
+    /* Both addresses of what passes the loopback interface. */
+    static const uint8_t nowhere[12];
+
     if (rest->captured < ETHERNET_BYTES)
         return missing(rest, ETHERNET_BYTES, "it ends within the Ethernet header",
                        "cut within the Ethernet header");
     uint16_t type = get16(rest->at + 12);
     segment->direction = ethernet_direction(rest->at);
+    rest->outside = memcmp(rest->at, nowhere, sizeof(nowhere)) != 0;
     skip(rest, ETHERNET_BYTES);
     return parse_type(rest, type, segment);
 }
@@ -279,6 +348,7 @@ static enum packet_class parse_cooked(struct rest *rest, struct segment *segment
                        "cut within the cooked header");
     uint16_t type = get16(rest->at + 14);
     segment->direction = cooked_direction(get16(rest->at));
+    rest->outside = get16(rest->at + 2) == HARDWARE_ETHERNET;
     skip(rest, COOKED_BYTES);
     return parse_type(rest, type, segment);
 }
@@ -291,6 +361,7 @@ static enum packet_class parse_cooked_2(struct rest *rest, struct segment *segme
     uint16_t type = get16(rest->at);
     segment->interface = get32(rest->at + 4);
     segment->direction = cooked_direction(rest->at[10]);
+    rest->outside = get16(rest->at + 8) == HARDWARE_ETHERNET;
     skip(rest, COOKED_2_BYTES);
     return parse_type(rest, type, segment);
 }
@@ -346,8 +417,7 @@ static link_parser *parser_of(int link)
 
 bool packet_is_for_host(const struct segment *segment)
 {
-    return segment->direction != PACKET_BROADCAST && segment->direction != PACKET_MULTICAST &&
-           segment->direction != PACKET_FOR_ANOTHER;
+    return segment->direction <= PACKET_OUTGOING;
 }
 
 bool packet_link_known(int link)
@@ -355,10 +425,23 @@ bool packet_link_known(int link)
     return parser_of(link) != NULL;
 }
 
+/* The kernel drops it by its addresses. */
+static uint8_t martian_direction(const struct pair *pair, bool outside)
+{
+    bool is_four = pair->local.family == AF_INET;
+
+    if (address_is_broadcast(&pair->foreign) || address_is_multicast(&pair->foreign) ||
+        (is_four && address_is_wildcard(&pair->foreign)))
+        return PACKET_MARTIAN;
+    if (outside && (address_is_loopback(&pair->foreign) || address_is_loopback(&pair->local)))
+        return is_four ? PACKET_MARTIAN_LOOPBACK : PACKET_MARTIAN;
+    return PACKET_UNKNOWN;
+}
+
 enum packet_class packet_parse(int link, const uint8_t *bytes, uint32_t captured, uint32_t length,
                                struct segment *ret_segment, const char **ret_reason)
 {
-    struct rest rest = {bytes, captured, length < captured ? captured : length, NULL};
+    struct rest rest = {bytes, captured, length < captured ? captured : length, NULL, false};
     struct segment segment = {.sequence = 0};
     link_parser *parser = parser_of(link);
     enum packet_class class = parser != NULL ? parser(&rest, &segment) : PACKET_OTHER;
@@ -367,6 +450,9 @@ enum packet_class packet_parse(int link, const uint8_t *bytes, uint32_t captured
         segment.direction = PACKET_BROADCAST;
     if (address_is_multicast(&segment.pair.local))
         segment.direction = PACKET_MULTICAST;
+    uint8_t martian = martian_direction(&segment.pair, rest.outside);
+    if (packet_is_for_host(&segment) && martian != PACKET_UNKNOWN)
+        segment.direction = martian;
     *ret_reason = rest.reason;
     if (class == PACKET_SEGMENT || class == PACKET_FRAGMENT)
         *ret_segment = segment;

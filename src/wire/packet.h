@@ -4,12 +4,13 @@
  *
  * Takes the frame apart from the link to the TCP header: Ethernet, Linux cooked (both versions), raw IP, BSD loopback;
  * tags of 802.1Q and 802.1ad; IPv4 with options and fragments; IPv6 with extension headers; super-segments whose IP
- * length says 0 (BIG TCP, GRO). The pair is that of whoever receives it: the local end is the destination. A later
- * fragment has no ports; its identification tells which datagram, and so which segment, it belongs to.
+ * length says 0 (BIG TCP, GRO). The pair is that of whoever receives it: the local end is the destination, the last one
+ * of a source route. A later fragment has no ports; its identification tells which datagram, and so which segment, it belongs to.
  *
  * Nothing is read beyond what was captured, nothing is kept, nothing allocated; taking a frame apart never fails but says what the frame
  * is, and of one that is no segment why. What a frame says of itself is believed: checksums are not looked at, since
- * a capture holds segments whose checksum the network card was to fill in. IPv4 mapped in IPv6 on the wire stays IPv6.
+ * a capture holds segments whose checksum the network card was to fill in. IPv4 mapped in IPv6 on the wire stays IPv6, and
+ * sends nothing.
  */
 #ifndef WIRE_PACKET_H
 #define WIRE_PACKET_H
@@ -41,14 +42,16 @@ enum packet_class {
     PACKET_MALFORMED, /* it contradicts itself */
 };
 
-/* For whom it is, by what the link says, or by an address that is never one host's alone. */
+/* For whom it is, by what the link says, or by its addresses and its way; TCP takes the first three alone. */
 enum packet_direction {
     PACKET_UNKNOWN, /* the link does not say */
     PACKET_INCOMING,
     PACKET_OUTGOING,
-    PACKET_BROADCAST,   /* TCP takes neither this ... */
-    PACKET_MULTICAST,   /* ... nor this */
-    PACKET_FOR_ANOTHER, /* another host's, seen in passing */
+    PACKET_BROADCAST,
+    PACKET_MULTICAST,
+    PACKET_FOR_ANOTHER, /* another host's, seen in passing, or on a source route that has not come to its end */
+    PACKET_MARTIAN, /* from an address that is nobody's, or by a wire from or to IPv6's loopback address */
+    PACKET_MARTIAN_LOOPBACK, /* the same of IPv4, which route_localnet allows */
 };
 
 #define SEGMENT_FIN 0x001

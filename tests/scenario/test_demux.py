@@ -994,6 +994,69 @@ def test_nobody_answers_whom_no_route_leads_back_to(outsider, flags, listens, co
     assert outsider.answered(flags, 1000, 1, source=source) == expected
 
 
+OURS, THEIRS, OTHER = ("10.0.0.1", "fd00::1"), ("10.0.0.9", "fd00::9"), ("10.0.0.3", "fd00::3")
+TAKEN, MALFORMED = ("listening", "exact"), (None, None)
+AWAY, MARTIAN = ("nobody", "exact", "for another host"), ("nobody", "exact", "martian")
+
+
+def four(options=b"", beyond=0, source=THEIRS[0], target=OURS[0], final=OURS[0]):
+    """A SYN with more in its IPv4 header than packets.ip() knows."""
+    segment = packets.sealed(source, final, packets.tcp(1500, 21, 1, 0, packets.SYN))
+    head = struct.pack(">BBHHHBBH", 0x45 + len(options) // 4, 0, 20 + len(options + segment) + beyond, 1, 0, 64, 6, 0) + \
+        packets.address(source) + packets.address(target) + options
+    return head[:10] + packets.checksum(head) + head[12:] + segment
+
+
+def six(extension=b"", kind=6, beyond=0, source=THEIRS[1], target=OURS[1], final=OURS[1]):
+    """The same of IPv6, with an extension header."""
+    segment = extension + packets.sealed(source, final, packets.tcp(1500, 21, 1, 0, packets.SYN))
+    return struct.pack(">IHBB", 0x60000000, len(segment) + beyond, kind, 64) + packets.address(source) + \
+        packets.address(target) + segment
+
+
+def routing(kind, left, address=OTHER[1]):
+    return struct.pack(">BBBBI", 6, 2, kind, left, 0) + packets.address(address)
+
+
+def loose(pointer, address=OTHER[0]):
+    return struct.pack(">BBB", 131, 7, pointer) + packets.address(address) + b"\1"
+
+
+@pytest.mark.parametrize("packet, answer", [
+    (four(), TAKEN), (six(), TAKEN), (four(beyond=9), MALFORMED), (six(beyond=9), MALFORMED),
+    (four(loose(8)), TAKEN), (four(loose(4), final=OTHER[0]), AWAY), (four(loose(4)), AWAY),
+    (six(routing(0, 0), 43), TAKEN), (six(routing(0, 1), 43, final=OTHER[1]), AWAY), (six(routing(4, 1), 43), AWAY),
+    (six(routing(2, 1), 43), AWAY), (six(source="::ffff:10.0.0.9"), MALFORMED), (six(source="ff02::9"), MARTIAN),
+    (six(source="::1"), MARTIAN), (six(target="::1", final="::1"), MARTIAN), (four(source="0.0.0.0"), MARTIAN),
+    (four(source="224.0.0.9"), MARTIAN), (four(source="255.255.255.255"), MARTIAN),
+    (four(source="127.0.0.9"), ("nobody", "depends", "martian")),
+    (four(target="127.0.0.1", final="127.0.0.1"), ("nobody", "depends", "martian"))], ids=range(20))
+def test_what_the_kernel_does_not_take(outsider, tmp_path, packet, answer):
+    """Nor answers: and who reads a capture of it is told of no receiver either."""
+    host = outsider.place.host
+    outsider.place.listen("::", 21)
+    host.run("sysctl", "-qw", *(f"net.ipv4.conf.{name}.accept_source_route=1" for name in ("all", "eth0")))
+    host.run("ip", "route", "add", "default", "via", "10.0.0.9")
+    def segments(which="InSegs"):
+        names, values = [line.split() for line in host.run("cat", "/proc/net/snmp").splitlines() if line.startswith("Tcp:")]
+        return int(values[names.index(which)])
+    frame = outsider.head[:12] + packets.ethernet(packet)[12:]
+    # What comes behind it, and has no answer, says that it has been looked at.
+    before, sent = segments(), segments("OutSegs")
+    outsider.tap.send(frame)
+    outsider.send("RST")
+    until(lambda: segments() > before)
+    assert segments("OutSegs") - sent == (answer == TAKEN)
+    host.run(FORKPORT, "pairs", "--save", tmp_path / "table")
+    (tmp_path / "capture").write_bytes(packets.pcap([frame]))
+    result = outsider.place.run("--read", tmp_path / "capture", "--table", tmp_path / "table", "--json")
+    if "libpcap" in result.stderr:
+        pytest.skip(result.stderr.strip())
+    [line] = [json.loads(line) for line in result.stdout.splitlines()]
+    assert (line.get("answer"), line.get("certainty"), line.get("direction"))[:len(answer)] == answer, line
+    assert (answer == MALFORMED) == ("malformed" in line)
+
+
 def test_a_host_may_send_to_itself_from_its_own_addresses(place):
     place.host.run("ip", "addr", "add", "10.0.0.1/32", "dev", "lo")
     listening = place.listen("10.0.0.1", 21)

@@ -282,6 +282,13 @@ def test_what_a_real_connection_does_not_heed(network, serve, capture):
     assert [line["certainty"] for line in found if line["segment"]["flags"] == "SYN"] == ["unknown", "depends", "depends"]
 
 
+def test_what_is_mapped_is_of_no_connection_of_ipv4(capture):
+    talk = packets.Talk(CLIENT, SERVER)
+    reset = packets.ip("::ffff:10.0.0.1", "::ffff:10.0.0.2", packets.tcp(1500, 21, 101, 0, RST))
+    found = lines(capture([*talk.open(), packets.ethernet(reset), talk.send(0, PSH | ACK, b"x")]))
+    assert "malformed" in found[3] and (found[4]["answer"], found[4]["connection"]) == ("connected", 0)
+
+
 def numbers_of_tshark(path):
     result = subprocess.run(["tshark", "-r", path, "-T", "fields", "-e", "tcp.stream"], check=True, text=True,
                             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=3 * DEADLINE)

@@ -212,6 +212,66 @@ static void test_what_is_between(void **state)
     }
 }
 
+/* Whom it is for, and who that is, by its addresses and its way. */
+static void test_what_goes_on_or_comes_from_nowhere(void **state)
+{
+#define IPV4_TO(source, target) "4500 002b 1234 4000 40 06 0000" source target
+#define ROUTE_6(kind, left) \
+    "06 04" kind left "00000000 20010db8000000000000000000000002 20010db8000000000000000000000003"
+#define COOKED_1(hardware) "0000" hardware "0006 0200000000010000 0800"
+    static const struct {
+        int link;
+        const char *header;
+        const char *ip;
+        enum packet_direction direction;
+        const char *local;
+    } rows[] = {
+        {PACKET_LINK_RAW, "", "4800 0037 1234 4000 40 06 0000 c6336407 c0000201 01 830b04 cb007101 cb007102",
+         PACKET_FOR_ANOTHER, "203.0.113.2"},
+        {PACKET_LINK_RAW, "", "4800 0037 1234 4000 40 06 0000 c6336407 c0000201 01 890b0c cb007101 cb007102",
+         PACKET_UNKNOWN, "192.0.2.1"},
+        {PACKET_LINK_RAW, "", "4700 0033 1234 4000 40 06 0000 c6336407 c0000201 00 830704 cb007101",
+         PACKET_UNKNOWN, "192.0.2.1"},
+        {PACKET_LINK_RAW, "", "4700 0033 1234 4000 40 06 0000 c6336407 c0000201 01 830904 cb007101",
+         PACKET_UNKNOWN, "192.0.2.1"},
+        {PACKET_LINK_RAW, "", "60000000 003f 2b 40 " IPV6_ENDS ROUTE_6("00", "02"), PACKET_FOR_ANOTHER,
+         "2001:db8::3"},
+        {PACKET_LINK_RAW, "", "60000000 003f 2b 40 " IPV6_ENDS ROUTE_6("04", "01"), PACKET_FOR_ANOTHER,
+         "2001:db8::2"},
+        {PACKET_LINK_RAW, "", "60000000 003f 2b 40 " IPV6_ENDS ROUTE_6("03", "01"), PACKET_FOR_ANOTHER,
+         "2001:db8::1"},
+        {PACKET_LINK_RAW, "", "60000000 003f 2b 40 " IPV6_ENDS ROUTE_6("00", "00"), PACKET_UNKNOWN,
+         "2001:db8::1"},
+        {PACKET_LINK_RAW, "", IPV4_TO("e0000001", "c0000201"), PACKET_MARTIAN, "192.0.2.1"},
+        {PACKET_LINK_RAW, "", IPV4_TO("7f000001", "c0000201"), PACKET_UNKNOWN, "192.0.2.1"},
+        {PACKET_LINK_ETHERNET, ETHERNET_4, IPV4_TO("7f000001", "c0000201"), PACKET_MARTIAN_LOOPBACK,
+         "192.0.2.1"},
+        {PACKET_LINK_ETHERNET, "000000000000 000000000000 0800", IPV4_TO("7f000001", "7f000001"),
+         PACKET_UNKNOWN, "127.0.0.1"},
+        {PACKET_LINK_COOKED, COOKED_1("0001"), IPV4_TO("c6336407", "7f000001"), PACKET_MARTIAN_LOOPBACK,
+         "127.0.0.1"},
+        {PACKET_LINK_COOKED, COOKED_1("0304"), IPV4_TO("7f000001", "7f000001"), PACKET_INCOMING, "127.0.0.1"},
+        {PACKET_LINK_COOKED_2, "0800 0000 00000007 0001 00 06 0200000000010000",
+         IPV4_TO("7f000001", "c0000201"), PACKET_MARTIAN_LOOPBACK, "192.0.2.1"},
+        {PACKET_LINK_COOKED_2, "0800 0000 00000001 0304 00 06 0000000000000000",
+         IPV4_TO("7f000001", "7f000001"), PACKET_INCOMING, "127.0.0.1"},
+    };
+    char buffer[ADDRESS_TEXT_SIZE];
+    struct text text;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct frame frame = frame_of(rows[i].header, rows[i].ip, TCP);
+        struct segment segment = segment_of(rows[i].link, &frame);
+        assert_int_equal(segment.direction, rows[i].direction);
+        text_init(&text, buffer, sizeof(buffer));
+        address_format_host(&segment.pair.local, &text);
+        text_end(&text);
+        assert_string_equal(buffer, rows[i].local);
+        assert_int_equal(packet_is_for_host(&segment), rows[i].direction <= PACKET_OUTGOING);
+    }
+}
+
 static void test_fragments(void **state)
 {
     struct frame first = frame_of("4500 002b 1234 2000 40 06 0000 c6336407 c0000201", TCP, "");
@@ -272,6 +332,12 @@ static void test_what_is_none(void **state)
         {PACKET_LINK_RAW, IPV4 "05dc 0015 01020304 05060708 6012 ffdc 0000 0000 616263", PACKET_MALFORMED},
         {PACKET_LINK_RAW, "60000000 0007 00 40 " IPV6_ENDS "06 00 010400000000 " TCP, PACKET_MALFORMED},
         {PACKET_LINK_RAW, "60000000 0000 00 40 " IPV6_ENDS "06 00 c204 00000003 " TCP, PACKET_MALFORMED},
+        {PACKET_LINK_RAW, "4500 002c 1234 4000 40 06 0000 c6336407 c0000201 " TCP, PACKET_MALFORMED},
+        {PACKET_LINK_RAW, "60000000 0018 06 40 " IPV6_ENDS TCP, PACKET_MALFORMED},
+        {PACKET_LINK_RAW, "60000000 0000 00 40 " IPV6_ENDS "06 00 c204 00000020 " TCP, PACKET_MALFORMED},
+        {PACKET_LINK_RAW,
+         "60000000 0017 06 40 00000000000000000000ffffc6336407 00000000000000000000ffffc0000201" TCP,
+         PACKET_MALFORMED},
         {PACKET_LINK_RAW, "60000000 001f 32 40 " IPV6_ENDS "0000000000000000 " TCP, PACKET_OTHER},
     };
     struct segment segment = {.length = 77};
@@ -358,6 +424,7 @@ int main(void)
         cmocka_unit_test(test_a_length_below_what_was_captured),
         cmocka_unit_test(test_links),
         cmocka_unit_test(test_what_is_between),
+        cmocka_unit_test(test_what_goes_on_or_comes_from_nowhere),
         cmocka_unit_test(test_fragments),
         cmocka_unit_test(test_what_is_none),
         cmocka_unit_test(test_cut_anywhere),
