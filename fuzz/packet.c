@@ -17,7 +17,7 @@ static void check(enum packet_class class, const struct segment *segment, const 
     char room[PAIR_TEXT_SIZE];
     struct text text;
 
-    CHECK((reason != NULL) == (class == PACKET_SHORT || class == PACKET_MALFORMED));
+    CHECK((reason != NULL) == (class == PACKET_SPLIT || class == PACKET_SHORT || class == PACKET_MALFORMED));
     if (class != PACKET_SEGMENT && class != PACKET_FRAGMENT)
         return;
     CHECK(segment->length <= length && (segment->flags & ~0x1ff) == 0);

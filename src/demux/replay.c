@@ -12,10 +12,12 @@
 #define FRAGMENTS_MAX 4096
 #define FRAGMENT_NS   INT64_C(30000000000)
 
+/* What is known of a datagram's first fragment: not seen yet, that it has the ports, or that its header is split. */
+enum first { FIRST_MISSING, FIRST_SEEN, FIRST_SPLIT };
+
 /* A datagram of which fragments were seen. */
 struct fragment {
-    struct recent_head
-        head; /* number: 1, the first was seen, which has the ports; 0: others have come before it */
+    struct recent_head head; /* number: enum first */
     struct in6_addr local;
     struct in6_addr foreign;
     uint32_t identification;
@@ -255,10 +257,25 @@ static void remember_first(struct replay *replay, struct stream *stream, unsigne
     replay->counts.fragments += fragment->early;
     stream->ends[sender].bytes += fragment->early_bytes;
     fragment->early = fragment->early_bytes = 0;
-    fragment->head.number = 1;
+    fragment->head.number = FIRST_SEEN;
     fragment->head.used_ns = time_ns;
     fragment->local_port = segment->pair.local.port;
     fragment->foreign_port = segment->pair.foreign.port;
+}
+
+/* Nobody knows what it is of, and the others neither. */
+static void receive_split(struct replay *replay, const struct segment *segment, int64_t time_ns)
+{
+    struct fragment *fragment = find_fragment(replay, segment, time_ns);
+
+    replay->counts.split++;
+    if (fragment == NULL)
+        return;
+    replay->counts.strays -= fragment->early;
+    replay->counts.split += fragment->early;
+    fragment->early = fragment->early_bytes = 0;
+    fragment->head.number = FIRST_SPLIT;
+    fragment->head.used_ns = time_ns;
 }
 
 static void tell_stream(const struct stream *stream, struct replay_result *result)
@@ -276,7 +293,11 @@ static void receive_fragment(struct replay *replay, int64_t time_ns, struct repl
     struct fragment *fragment = find_fragment(replay, segment, time_ns);
     struct fp_pair6 pair;
 
-    if (fragment == NULL || fragment->head.number == 0) {
+    if (fragment != NULL && fragment->head.number == FIRST_SPLIT) {
+        replay->counts.split++;
+        return;
+    }
+    if (fragment == NULL || fragment->head.number == FIRST_MISSING) {
         replay->counts.strays++;
         if (fragment != NULL) {
             fragment->head.used_ns = time_ns;
@@ -350,7 +371,9 @@ enum fp_status replay_frame(struct replay *replay, int link, const uint8_t *byte
     counts->other += ret_result->class == PACKET_OTHER;
     counts->cut += ret_result->class == PACKET_SHORT;
     counts->malformed += ret_result->class == PACKET_MALFORMED;
-    if (ret_result->class == PACKET_FRAGMENT)
+    if (ret_result->class == PACKET_SPLIT)
+        receive_split(replay, &ret_result->segment, time_ns);
+    else if (ret_result->class == PACKET_FRAGMENT)
         receive_fragment(replay, time_ns, ret_result);
     else if (ret_result->class == PACKET_SEGMENT && !receive_segment(replay, time_ns, ret_result))
         return error_set(err, FP_SYSTEM, ENOMEM, "keep", "a connection");

@@ -45,6 +45,7 @@ struct replay_counts {
     uint64_t nobody;    /* segments that nobody received */
     uint64_t fragments; /* later ones that belong to a segment */
     uint64_t strays;    /* later ones whose first was not seen, or too long ago */
+    uint64_t split;     /* those of segments whose header is in several */
     uint64_t other;     /* frames that are not TCP */
     uint64_t cut;       /* frames of which too little was captured */
     uint64_t malformed;
@@ -54,7 +55,7 @@ struct replay_counts {
 
 struct replay_result {
     enum packet_class class;
-    const char *reason; /* of PACKET_SHORT and PACKET_MALFORMED */
+    const char *reason; /* of PACKET_SPLIT, PACKET_SHORT and PACKET_MALFORMED */
     /* Of PACKET_SEGMENT, and of a PACKET_FRAGMENT that belongs to one (with its ports): */
     bool has_answer;
     struct segment segment;

@@ -197,9 +197,15 @@ static void put_answer(const struct report *report, const struct replay_result *
 static void put_reason(const struct report *report, int64_t time_ns, const struct replay_result *result,
                        struct text *text)
 {
+    static const char *const kinds[] = {
+        [PACKET_SPLIT] = "fragment: ",
+        [PACKET_SHORT] = "not all captured: ",
+        [PACKET_MALFORMED] = "malformed: ",
+    };
+
     put_number(text, report->counts->frames, 7);
     put_seconds(report, time_ns, text);
-    text_string(text, result->class == PACKET_MALFORMED ? "malformed: " : "not all captured: ");
+    text_string(text, kinds[result->class]);
     text_string(text, result->reason);
     text_bytes(text, "\n", 1);
 }
@@ -350,6 +356,8 @@ void report_counts(const struct report *report, struct text *text)
     put_count(text, counts->nobody, ", ", "received by nobody", "received by nobody");
     put_count(text, counts->fragments, ", ", "further fragment", "further fragments");
     put_count(text, counts->strays, ", ", "fragment without its first", "fragments without their first");
+    put_count(text, counts->split, ", ", "fragment of a segment whose TCP header is split",
+              "fragments of segments whose TCP header is split");
     put_count(text, counts->other, ", ", "not of TCP", "not of TCP");
     put_count(text, counts->cut, ", ", "of which too little was captured",
               "of which too little was captured");

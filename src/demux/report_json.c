@@ -77,14 +77,16 @@ static json_t *endpoint_value(const struct replay_result *result)
 void report_json_frame(const struct report *report, int64_t time_ns, const struct replay_result *result,
                        struct text *text)
 {
+    static const char *const kinds[] = {
+        [PACKET_SPLIT] = "split", [PACKET_SHORT] = "cut", [PACKET_MALFORMED] = "malformed"};
+
     if (!result->has_answer && result->reason == NULL)
         return;
     json_t *object = json_object();
     value_add(object, "number", json_integer((json_int_t)report->counts->frames));
     value_add(object, "time", time_value(time_ns));
     if (!result->has_answer) {
-        value_add(object, result->class == PACKET_MALFORMED ? "malformed" : "cut",
-                  json_string(result->reason));
+        value_add(object, kinds[result->class], json_string(result->reason));
         finish(object, text);
         return;
     }
@@ -163,6 +165,7 @@ void report_json_counts(const struct report *report, struct text *text)
     value_add(object, "nobody", json_integer((json_int_t)counts->nobody));
     value_add(object, "fragments", json_integer((json_int_t)counts->fragments));
     value_add(object, "fragments_without_first", json_integer((json_int_t)counts->strays));
+    value_add(object, "fragments_of_split_header", json_integer((json_int_t)counts->split));
     value_add(object, "other", json_integer((json_int_t)counts->other));
     value_add(object, "cut", json_integer((json_int_t)counts->cut));
     value_add(object, "malformed", json_integer((json_int_t)counts->malformed));

@@ -81,13 +81,17 @@ static void limit(struct rest *rest, uint32_t length)
 
 static enum packet_class parse_tcp(struct rest *rest, struct segment *segment)
 {
+    if (segment->more && rest->length < TCP_LEAST) {
+        rest->reason = "its TCP header goes on in another, and is not put together";
+        return PACKET_SPLIT;
+    }
     if (rest->captured < TCP_LEAST)
         return missing(rest, TCP_LEAST, "it ends within the TCP header", "cut within the TCP header");
     const uint8_t *tcp = rest->at;
     uint32_t header = 4U * (tcp[12] >> 4);
     if (header < TCP_LEAST)
         return malformed(rest, "the TCP header says that it is shorter than it can be");
-    if (header > rest->length)
+    if (header > rest->length && !segment->more)
         return malformed(rest, "the TCP header says that it is longer than the segment");
     segment->pair.foreign.port = get16(tcp);
     segment->pair.local.port = get16(tcp + 2);
@@ -95,7 +99,8 @@ static enum packet_class parse_tcp(struct rest *rest, struct segment *segment)
     segment->acknowledgement = get32(tcp + 8);
     segment->flags = get16(tcp + 12) & 0x1ff;
     segment->window = get16(tcp + 14);
-    segment->length = rest->length - header;
+    /* Its options may go on in the next fragment, and are payload there. */
+    segment->length = header < rest->length ? rest->length - header : 0;
     return PACKET_SEGMENT;
 }
 
@@ -454,7 +459,7 @@ enum packet_class packet_parse(int link, const uint8_t *bytes, uint32_t captured
     if (packet_is_for_host(&segment) && martian != PACKET_UNKNOWN)
         segment.direction = martian;
     *ret_reason = rest.reason;
-    if (class == PACKET_SEGMENT || class == PACKET_FRAGMENT)
+    if (class == PACKET_SEGMENT || class == PACKET_FRAGMENT || class == PACKET_SPLIT)
         *ret_segment = segment;
     return class;
 }

@@ -37,6 +37,7 @@ enum packet_link {
 enum packet_class {
     PACKET_SEGMENT,   /* of TCP, or the first fragment of one */
     PACKET_FRAGMENT,  /* a later fragment of one */
+    PACKET_SPLIT,     /* the first fragment of one, which ends within its header; without ports too */
     PACKET_OTHER,     /* not TCP */
     PACKET_SHORT,     /* the capture kept too little of it to say */
     PACKET_MALFORMED, /* it contradicts itself */
@@ -86,8 +87,8 @@ bool packet_is_for_host(const struct segment *segment);
 bool packet_link_known(int link);
 
 /*
- * `captured` bytes are there of a frame that had `length`. The segment is written for PACKET_SEGMENT and
- * PACKET_FRAGMENT alone; *ret_reason is a short phrase for PACKET_SHORT and PACKET_MALFORMED, else NULL.
+ * `captured` bytes are there of a frame that had `length`. The segment is written for PACKET_SEGMENT, PACKET_FRAGMENT and
+ * PACKET_SPLIT alone; *ret_reason is a short phrase for PACKET_SPLIT, PACKET_SHORT and PACKET_MALFORMED, else NULL.
  */
 enum packet_class packet_parse(int link, const uint8_t *bytes, uint32_t captured, uint32_t length,
                                struct segment *ret_segment, const char **ret_reason);

@@ -1057,6 +1057,26 @@ def test_what_the_kernel_does_not_take(outsider, tmp_path, packet, answer):
     assert (answer == MALFORMED) == ("malformed" in line)
 
 
+@pytest.mark.parametrize("size, told", [(8, {"fragment"}), (24, {"listening"})])
+def test_a_header_in_fragments(outsider, tmp_path, size, told):
+    """The kernel takes it, wherever it is cut, so nobody says that it is malformed."""
+    outsider.place.listen("0.0.0.0", 21)
+    segment = packets.tcp(1500, 21, 1, 0, packets.SYN, bytes((2, 4, 5, 0xb4, 1, 3, 3, 7, 1, 1, 4, 2)))
+    segment = packets.sealed(THEIRS[0], OURS[0], segment[:12] + b"\x80" + segment[13:])
+    frames = []
+    for part, field in (segment[:size], 0x2000), (segment[size:], size // 8):
+        packet = packets.ip(THEIRS[0], OURS[0], part, field)
+        frames.append(outsider.head + packet[:10] + packets.checksum(packet[:20]) + packet[12:])
+        outsider.tap.send(frames[-1])
+    assert outsider.reply(DEADLINE)[0] == packets.SYN | packets.ACK
+    (tmp_path / "capture").write_bytes(packets.pcap(frames))
+    result = outsider.place.run("--read", tmp_path / "capture")
+    if "libpcap" in result.stderr:
+        pytest.skip(result.stderr.strip())
+    assert "malformed" not in result.stdout and {word for word in ("fragment", "listening")
+                                                 if word in result.stdout.splitlines()[0]} == told
+
+
 def test_a_host_may_send_to_itself_from_its_own_addresses(place):
     place.host.run("ip", "addr", "add", "10.0.0.1/32", "dev", "lo")
     listening = place.listen("10.0.0.1", 21)

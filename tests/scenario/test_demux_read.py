@@ -392,6 +392,29 @@ def test_a_fragment_that_comes_before_its_first(capture):
     assert (endpoints[PAIR]["bytes"], counts["fragments"], counts["fragments_without_first"]) == (20, 0, 1)
 
 
+def test_a_header_in_fragments(capture):
+    """Of which the first has the flags it is a segment; else all of its fragments are told of as what they are."""
+    segment = packets.tcp(1500, 21, 100, 0, SYN, b"\2\4\5\xb4\1\3\3\7\1\1\4\2")
+    segment = segment[:12] + b"\x80" + segment[13:]
+    def split(*at):
+        at = [0, *at, len(segment)]
+        return [packets.ip("10.0.0.1", "10.0.0.2", segment[start:end], start // 8 | (0x2000 if end < len(segment) else 0))
+                for start, end in zip(at, at[1:])]
+    first, second = lines(capture(split(24), link=packets.RAW))
+    assert (first["answer"], first["segment"]["flags"], second["segment"]["fragment"]) == ("listening", "SYN", 24)
+    eight = split(8, 16)
+    for frames in eight, eight[::-1], [eight[1], eight[0], eight[2]]:
+        path = capture(frames, link=packets.RAW)
+        [line] = lines(path)
+        assert line["split"] == "its TCP header goes on in another, and is not put together"
+        _, counts, _ = summary(path)
+        assert [counts[key] for key in ("segments", "malformed", "fragments_without_first", "fragments_of_split_header")] == \
+            [0, 0, 0, 3]
+        assert "fragment: its TCP header goes on in another" in forkport.run("demux", "--read", path)[1]
+        assert forkport.run("demux", "--read", path, "--summary")[1].endswith(
+            "3 frames: 0 segments, 3 fragments of segments whose TCP header is split\n")
+
+
 def test_fragments_of_many_datagrams_at_once(capture):
     """Each finds its first, and is the last of its connection; after the end of that it is for nobody."""
     segment = packets.tcp(1500, 21, 101, 501, ACK, b"a" * 60)

@@ -281,6 +281,9 @@ static void test_fragments(void **state)
     struct frame first_6 = frame_of("60000000 001f 2c 40 " IPV6_ENDS, "06 00 0001 00000007", TCP);
     struct frame middle_6 =
         frame_of("60000000 0010 2c 40 " IPV6_ENDS, "06 00 0019 00000007", "4142434445464748");
+    struct frame split = frame_of("4500 001c 1234 2000 40 06 0000 c6336407 c0000201", "05dc001501020304", "");
+    struct frame options = frame_of("4500 002c 1234 2000 40 06 0000 c6336407 c0000201",
+                                    "05dc 0015 01020304 00000000 8002 ffdc 0000 0000 020405b4", "");
     struct frame udp = frame_of("4500 001c 1234 0003 40 11 0000 c6336407 c0000201", "4142434445464748", "");
     struct segment segment = segment_of(PACKET_LINK_RAW, &first);
     const char *reason;
@@ -305,6 +308,14 @@ static void test_fragments(void **state)
     segment = segment_of(PACKET_LINK_RAW, &first_6);
     assert_int_equal(segment.identification, 7);
     assert_true(segment.more);
+    assert_int_equal(parse(PACKET_LINK_RAW, &split, split.length, &segment, &reason), PACKET_SPLIT);
+    assert_int_equal(segment.identification, 0x1234);
+    assert_non_null(reason);
+    /* Cut besides, it is nothing else. */
+    assert_int_equal(parse(PACKET_LINK_RAW, &split, 20, &segment, &reason), PACKET_SPLIT);
+    segment = segment_of(PACKET_LINK_RAW, &options);
+    assert_int_equal(segment.flags, SEGMENT_SYN);
+    assert_int_equal(segment.length, 0);
     assert_int_equal(parse(PACKET_LINK_RAW, &udp, udp.length, &segment, &reason), PACKET_OTHER);
 }
 
