@@ -9,6 +9,7 @@
 #include "sys/fd.h"
 #include "sys/loop.h"
 #include "sys/signals.h"
+#include "sys/steering.h"
 
 #include <errno.h>
 #include <net/if.h>
@@ -57,7 +58,8 @@ struct live {
     size_t held_bytes;
     uint32_t interface; /* 0: "any" */
     uint64_t segments;
-    int64_t next_say_ns;
+    int64_t next_second_ns;
+    bool steered;     /* a program of the namespace decides who listens (sk_lookup) */
     uint64_t dropped; /* that have been said */
     uint64_t lost;
     bool ending;
@@ -112,6 +114,7 @@ static void find_ends(struct live *live, int64_t time_ns, const struct replay_re
     };
 
     attribute_find(live->attribute, &to, receiver);
+    receiver->group |= live->steered && (receiver->kind != ATTRIBUTE_CONNECTED || receiver->waiting);
     to.pair = (struct pair){.local = segment->pair.foreign, .foreign = segment->pair.local};
     to.opening = false;
     attribute_find(live->attribute, &to, sender);
@@ -216,15 +219,12 @@ static void set_timer(struct live *live)
     loop_timer_set(&live->loop, &live->timer, now_ns + (left_ns > 0 ? left_ns : 0));
 }
 
-/* Losses are said when there are more of them, and at most once a second. */
+/* Losses are said when there are more of them. */
 static void say_losses(struct live *live)
 {
     struct capture_counts counts;
     uint64_t lost = attribute_lost(live->attribute);
 
-    if (clock_monotonic_ns() < live->next_say_ns)
-        return;
-    live->next_say_ns = clock_monotonic_ns() + SECOND_NS;
     if (capture_counts(live->capture, &counts) && counts.dropped + counts.dropped_interface > live->dropped) {
         live->dropped = counts.dropped + counts.dropped_interface;
         notice(live, live->dropped, " frames were dropped so far: they came faster than they were read");
@@ -233,6 +233,15 @@ static void say_losses(struct live *live)
         live->lost = lost;
         notice(live, lost, " events of sockets were lost so far: processes may be unseen");
     }
+}
+
+static void see_second(struct live *live)
+{
+    if (clock_monotonic_ns() < live->next_second_ns)
+        return;
+    live->next_second_ns = clock_monotonic_ns() + SECOND_NS;
+    live->steered = steering_programs() > 0;
+    say_losses(live);
 }
 
 static void hold(struct live *live, const struct capture_frame *frame)
@@ -309,7 +318,7 @@ static void time_is_up(void *data)
     if (status != FP_OK)
         end(live, status);
     attribute_expire(live->attribute);
-    say_losses(live);
+    see_second(live);
 }
 
 static void events_are_there(void *data)
@@ -353,7 +362,6 @@ static void finish(struct live *live)
             continue;
     }
     tell_until(live, INT64_MAX);
-    live->next_say_ns = 0;
     say_losses(live);
 }
 
@@ -433,6 +441,7 @@ static enum fp_status open_all(struct live *live, struct fp_error *err)
         status = live_file_open(&live->file, options->write, live->capture, options->interface, err);
     if (status != FP_OK)
         return status;
+    live->steered = steering_programs() > 0;
     live->report = (struct live_report){.json = options->json, .counts = replay_counts(live->replay)};
     if (why != 0)
         notice(

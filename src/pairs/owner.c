@@ -2,7 +2,6 @@
 #include "pairs/owner.h"
 
 #include <errno.h>
-#include <string.h>
 
 static bool can_wait(const struct diag_socket *socket)
 {
@@ -11,48 +10,20 @@ static bool can_wait(const struct diag_socket *socket)
             socket->state == DIAG_SYN_RECEIVED || socket->state == DIAG_NEW_SYN_RECEIVED);
 }
 
-/*
- * Could this listening socket have taken the segments of the connection? 0: no; else the better, the more: the address is
- * looked at before the device. A connection has its listening socket's device; to a scope it belongs without one. In a saved table
- * no interface has a number.
- */
-static int rank_listening(const struct diag_socket *listening, const struct diag_socket *waiting)
-{
-    const struct address *bound = &listening->pair.local;
-    const struct address *local = &waiting->pair.local;
-
-    /* The child is a socket of the same family as its parent. */
-    if (listening->family != waiting->family)
-        return 0;
-    bool is_bound = listening->interface != 0 || bound->device[0] != '\0';
-    if (is_bound && (waiting->interface != listening->interface ||
-                     (strcmp(bound->device, local->device) != 0 && !address_needs_scope(local))))
-        return 0;
-    if (address_is_wildcard(bound))
-        return bound->family == AF_UNSPEC || bound->family == local->family ? 1 + is_bound : 0;
-    return bound->family == local->family && memcmp(bound->bytes, local->bytes, sizeof(bound->bytes)) == 0
-               ? 3 + is_bound
-               : 0;
-}
-
-/* Listening rows at a port stand together, and those with the same address in it next to each other. */
+/* Listening rows at a port stand together. */
 void owner_find_listening(const struct pairs_table *table, struct pairs_row *row)
 {
     const struct diag_socket *waiting = &row->socket;
-    int best = 0;
 
     for (size_t i = pairs_find_port(table, waiting->pair.local.port); i < table->count; i++) {
         const struct diag_socket *socket = &table->rows[i].socket;
         if (socket->state != DIAG_LISTEN || socket->pair.local.port != waiting->pair.local.port)
             break;
-        int rank = rank_listening(socket, waiting);
-        if (rank > best) {
-            best = rank;
+        if (!pairs_may_wait(waiting, socket))
+            continue;
+        if (row->listening_count == 0)
             row->listening = (uint32_t)i;
-            row->listening_count = 0;
-        }
-        if (rank == best && rank != 0 && row->listening + row->listening_count == i)
-            row->listening_count++;
+        row->listening_count = (uint32_t)i - row->listening + 1;
     }
 }
 

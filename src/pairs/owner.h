@@ -14,7 +14,10 @@
 #include "base/error.h"
 #include "pairs/pairs.h"
 
-/* For a row that waits: the listening rows whose queue it may be in, one or a group that shares the port. */
+/*
+ * For a row that waits: the listening rows whose queue it may be in. No connection says which, but in an empty queue there is
+ * none, whoever would receive a new one now. None: a program has sent it to another port (sk_lookup), or that is closed.
+ */
 void owner_find_listening(const struct pairs_table *table, struct pairs_row *row);
 /* `pid` 0: all processes. */
 enum fp_status owner_find(struct pairs_table *table, pid_t pid, struct fp_error *err);

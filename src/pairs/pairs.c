@@ -163,6 +163,41 @@ void pairs_done(struct pairs_table *table)
     *table = (struct pairs_table){0};
 }
 
+static bool takes_address(const struct address *bound, const struct address *local)
+{
+    if (address_is_wildcard(bound))
+        return bound->family == AF_UNSPEC || bound->family == local->family;
+    return bound->family == local->family && memcmp(bound->bytes, local->bytes, sizeof(bound->bytes)) == 0;
+}
+
+/*
+ * A connection has its listening socket's family and device, and with a scope a device in any case. In a saved table no
+ * interface has a number.
+ */
+static bool is_child(const struct diag_socket *waiting, const struct diag_socket *listening)
+{
+    const struct address *bound = &listening->pair.local;
+    const struct address *local = &waiting->pair.local;
+    bool is_bound = listening->interface != 0 || bound->device[0] != '\0';
+    bool has_scope = address_needs_scope(local) || address_needs_scope(&waiting->pair.foreign);
+
+    if (listening->family != waiting->family || !takes_address(bound, local))
+        return false;
+    if (waiting->interface == listening->interface && strcmp(bound->device, local->device) == 0)
+        return true;
+    return has_scope && (!is_bound || waiting->interface == listening->interface);
+}
+
+/* Half open connections are not counted in the queue; of a saved table, which has no backlog either, it is not known. */
+bool pairs_may_wait(const struct diag_socket *waiting, const struct diag_socket *listening)
+{
+    bool is_counted = waiting->state == DIAG_ESTABLISHED || waiting->state == DIAG_CLOSE_WAIT;
+
+    if (is_counted && listening->receive_queue == 0 && listening->send_queue != 0)
+        return false;
+    return is_child(waiting, listening);
+}
+
 const struct descriptor *pairs_next_holder(const struct pairs_table *table, struct pairs_cursor *cursor)
 {
     const struct pairs_row *row = cursor->row;
@@ -174,7 +209,7 @@ const struct descriptor *pairs_next_holder(const struct pairs_table *table, stru
     }
     for (; cursor->listening < row->listening_count; cursor->listening++, cursor->at = 0) {
         const struct pairs_row *queue = &table->rows[row->listening + cursor->listening];
-        if (cursor->at < queue->descriptors)
+        if (cursor->at < queue->descriptors && pairs_may_wait(&row->socket, &queue->socket))
             return &table->descriptors.items[queue->descriptor + cursor->at++];
     }
     return NULL;

@@ -13,7 +13,8 @@ import sys
 import pytest
 
 import packets
-from forkport import DEADLINE, FORKPORT, LIBC, until
+from forkport import DEADLINE, FORKPORT, until
+from steering import bpf, instruction, lookup_program, redirect_to
 
 SO_REUSEPORT, SO_BINDTODEVICE, SO_INCOMING_CPU = 15, 25, 49
 SO_ATTACH_REUSEPORT_CBPF, SO_ATTACH_REUSEPORT_EBPF = 51, 52
@@ -864,47 +865,6 @@ def test_a_subflow_of_mptcp_is_its_sockets(place):
 
 # Cases 31 and 32: sk_lookup.
 
-def bpf(command, attributes):
-    buffer = ctypes.create_string_buffer(attributes, 128)
-    fd = LIBC.syscall(321 if os.uname().machine == "x86_64" else 280, command, buffer, 128)
-    if fd < 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-    return fd
-
-
-def instruction(code, to=0, source=0, offset=0, value=0):
-    return struct.pack("=BBhi", code, to | source << 4, offset, value)
-
-
-@contextlib.contextmanager
-def lookup_program(host, *instructions):
-    """A program of the host's network namespace that decides who listens, while it is attached."""
-    code = ctypes.create_string_buffer(b"".join(instructions))
-    text = ctypes.create_string_buffer(b"GPL")
-    program = bpf(5, struct.pack("=IIQQIIQII16sII", 30, len(b"".join(instructions)) // 8, ctypes.addressof(code),
-                                 ctypes.addressof(text), 0, 0, 0, 0, 0, b"", 0, 36))
-    network = os.open(f"/proc/{host.process.pid}/ns/net", os.O_RDONLY)
-    link = bpf(28, struct.pack("=IIII", program, network, 36, 0))
-    try:
-        yield
-    finally:
-        for fd in (link, network, program):
-            os.close(fd)
-
-
-def redirect_to(made):
-    """Instructions that give every segment to this socket, and the map that holds it."""
-    sockmap = bpf(0, struct.pack("=IIIII", 15, 4, 8, 1, 0))
-    key, value = ctypes.create_string_buffer(4), ctypes.create_string_buffer(struct.pack("=Q", made.fileno()))
-    bpf(2, struct.pack("=IxxxxQQQ", sockmap, ctypes.addressof(key), ctypes.addressof(value), 0))
-    return sockmap, [
-        instruction(0xbf, 6, 1), instruction(0x62, 10, 0, -4, 0), instruction(0x18, 1, 1, 0, sockmap),
-        instruction(0), instruction(0xbf, 2, 10), instruction(0x07, 2, 0, 0, -4), instruction(0x85, value=1),
-        instruction(0x15, 0, 0, 7), instruction(0xbf, 7, 0), instruction(0xbf, 1, 6), instruction(0xbf, 2, 7),
-        instruction(0xb7, 3), instruction(0x85, value=124), instruction(0xbf, 1, 7), instruction(0x85, value=86),
-        instruction(0xb7, 0, value=1), instruction(0x95)]
-
-
 def test_a_program_of_the_namespace_decides_before_addresses_do(place, root):
     target = place.listen("127.0.0.1", 9000)
     bound = place.listen("127.0.0.9", 7777)
@@ -916,8 +876,13 @@ def test_a_program_of_the_namespace_decides_before_addresses_do(place, root):
                 assert (answer["cookie"], answer["certainty"]) == (cookie_of(target), "group"), answer
                 assert (answer["agree"], answer["kernel"]["programs"]) == (False, 1)
                 assert "a BPF program of the network namespace (sk_lookup) decides who listens to it" in answer["reasons"]
+            decoy = place.listen("127.0.0.77", 4321)
             with place.connect("127.0.0.77", 4321) as client:
-                assert accepts([target, bound], client) == cookie_of(target)
+                # Nobody's queue at that port has it, so nobody is said to have it.
+                end = end_of(client.getsockname())
+                [answer] = place.ask(end, "127.0.0.77:4321", "--flags", "ACK")
+                assert (answer["pair"], answer["processes"]) == (f"{{127.0.0.77:4321, {end}}}", []), answer
+                assert accepts([target, bound, decoy], client) == cookie_of(target)
             [answer] = place.ask("[::1]:1500", "[::1]:4321", code=1)  # an IPv4 socket takes no IPv6
             assert answer["answer"] == "nobody"
     finally:

@@ -15,6 +15,7 @@ import pytest
 
 import forkport
 import packets
+from steering import lookup_program, redirect_to
 
 VISITORS = forkport.BUILD / "tests/fixtures/visitors"
 CONNECTIONS = 1000
@@ -426,6 +427,22 @@ def test_two_that_share_an_end(network, watch, events):
         line = opening(live, client.getsockname()[1], port)
         assert (line["answer"], line["certainty"], pids(line)) == ("listening", "group", [os.getpid()]), line
     live.stop()
+
+
+def test_a_program_that_decides_who_listens(network, watch, events):
+    """The socket that it names is not looked for, so whoever else is named is not said to be sure."""
+    host = network.host("host")
+    (target, _), (decoy, port) = listen(host), listen(host)
+    sockmap, instructions = redirect_to(target)
+    target.listen(1000)  # what follows is in its queue
+    with target, decoy, lookup_program(host, *instructions):
+        live = watch(host, "--json", probe=lambda: host.connect("127.0.0.1", 9).close())
+        for local, certainty, processes in (port, "group", [os.getpid()]), (4321, "depends", []):
+            with host.connect("127.0.0.1", local) as client:
+                line = opening(live, client.getsockname()[1], local)
+                assert (line["answer"], line["certainty"], pids(line)) == ("listening", certainty, processes), line
+        live.stop()
+    os.close(sockmap)
 
 
 def test_a_socket_that_connects_to_itself(network, watch, events):

@@ -148,25 +148,48 @@ def test_a_connection_not_accepted_waits_for_those_who_listen(listening, port):
             assert holders(held) == [(os.getpid(), accepted.fileno())]
 
 
-def test_what_waits_does_so_for_the_socket_that_the_kernel_chose():
-    """The family before the wildcard of both, and the address before the wildcard; a group as a whole."""
-    with contextlib.ExitStack() as open_ones:
-        def listen(host, port, family=socket.AF_INET):
-            made = open_ones.enter_context(socket.socket(family))
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            if family == socket.AF_INET6:
-                made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-            made.bind((host, port))
-            made.listen()
-            return made
+def listen_shared(open_ones, host, port, family=socket.AF_INET):
+    made = open_ones.enter_context(socket.socket(family))
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    if family == socket.AF_INET6:
+        made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    made.bind((host, port))
+    made.listen()
+    return made
 
-        first = listen("0.0.0.0", 0)
+
+def test_what_waits_does_so_for_the_socket_that_the_kernel_chose():
+    """By family, address and, of a group, its hash: it is in the queue of that one and no other."""
+    with contextlib.ExitStack() as open_ones:
+        first = listen_shared(open_ones, "0.0.0.0", 0)
         port = first.getsockname()[1]
-        second, both, exact = listen("0.0.0.0", port), listen("::", port, socket.AF_INET6), listen("127.0.0.2", port)
-        for host, wanted in [("127.0.0.1", [first, second]), ("127.0.0.2", [exact]), ("::1", [both])]:
+        made = [first] + [listen_shared(open_ones, *end) for end in (
+            ("0.0.0.0", port), ("::", port, socket.AF_INET6), ("127.0.0.2", port))]
+        for host, wanted in [("127.0.0.1", made[:2]), ("127.0.0.2", made[3:]), ("::1", made[2:3])]:
             client = open_ones.enter_context(socket.create_connection((host, port)))
             row = rows(f"local::{port}", "waiting")[notation(client.getpeername(), client.getsockname())]
-            assert sorted(holders(row)) == sorted((os.getpid(), made.fileno()) for made in wanted), host
+            [chosen] = [one for one in wanted if select.select([one], [], [], 0)[0]]
+            assert holders(row) == [(os.getpid(), chosen.fileno())], host
+            open_ones.enter_context(chosen.accept()[0])
+
+
+def test_what_waits_does_so_for_the_socket_that_listened_when_it_came():
+    """Whoever would receive it now. Where both have connections in their queues, no socket says in which of them it is."""
+    with contextlib.ExitStack() as open_ones:
+        def waiting(client):
+            row = rows(f"local::{port}", "waiting")[notation(client.getpeername(), client.getsockname())]
+            return {fd for _, fd in holders(row)}
+
+        before = listen_shared(open_ones, "0.0.0.0", 0)
+        port = before.getsockname()[1]
+        first = open_ones.enter_context(socket.create_connection(("127.0.0.2", port)))
+        listen_shared(open_ones, "127.0.0.1", port)
+        after = listen_shared(open_ones, "127.0.0.2", port)
+        assert waiting(first) == {before.fileno()}
+        second = open_ones.enter_context(socket.create_connection(("127.0.0.2", port)))
+        assert waiting(first) == waiting(second) == {before.fileno(), after.fileno()}
+        open_ones.enter_context(before.accept()[0])
+        assert waiting(second) == {after.fileno()}
 
 
 @pytest.mark.parametrize("devices", [(b"lo", b""), (b"", b"lo")])
