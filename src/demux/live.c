@@ -2,6 +2,7 @@
 #include "demux/live.h"
 
 #include "demux/attribute.h"
+#include "demux/live_addresses.h"
 #include "demux/live_file.h"
 #include "demux/live_report.h"
 #include "demux/report.h"
@@ -48,6 +49,8 @@ struct live {
     struct attribute *attribute;
     struct live_report report;
     struct live_file file;
+    struct live_addresses addresses;
+    struct hash_secret secret;
     struct loop loop;
     struct loop_source captured;
     struct loop_source happened;
@@ -56,7 +59,7 @@ struct live {
     struct held *first;
     struct held **last;
     size_t held_bytes;
-    uint32_t interface; /* 0: "any" */
+    uint32_t interface; /* 0: "any", whose frames say it themselves */
     uint64_t segments;
     int64_t next_second_ns;
     bool steered;     /* a program of the namespace decides who listens (sk_lookup) */
@@ -100,6 +103,12 @@ static void notice(const struct live *live, uint64_t count, const char *what)
     live->sink->notice(live->sink->data, room);
 }
 
+static uint32_t way_in(struct live *live, const struct address *local, uint32_t interface)
+{
+    return live_addresses_way_in(&live->addresses, &live->secret, local,
+                                 interface != 0 ? interface : live->interface);
+}
+
 /* The two ends of a segment, by the sockets of this host; each may be of another. */
 static void find_ends(struct live *live, int64_t time_ns, const struct replay_result *result,
                       struct attribute_answer *receiver, struct attribute_answer *sender)
@@ -108,7 +117,7 @@ static void find_ends(struct live *live, int64_t time_ns, const struct replay_re
     struct attribute_segment to = {
         .pair = segment->pair,
         .opening = result->answer == STREAM_LISTENING,
-        .interface = segment->interface != 0 ? segment->interface : live->interface,
+        .interface = way_in(live, &segment->pair.local, segment->interface),
         .time_ns = time_ns,
         .moment = {.time_ns = result->stream_first_ns, .opens = result->stream_opened},
     };
@@ -116,6 +125,7 @@ static void find_ends(struct live *live, int64_t time_ns, const struct replay_re
     attribute_find(live->attribute, &to, receiver);
     receiver->group |= live->steered && (receiver->kind != ATTRIBUTE_CONNECTED || receiver->waiting);
     to.pair = (struct pair){.local = segment->pair.foreign, .foreign = segment->pair.local};
+    to.interface = way_in(live, &to.pair.local, segment->interface);
     to.opening = false;
     attribute_find(live->attribute, &to, sender);
 }
@@ -132,6 +142,7 @@ static void report_one_stream(struct live *live, const struct stream *stream, bo
             .time_ns = stream->head.used_ns,
             .moment = {.time_ns = stream->first_ns, .opens = stream_handshake(stream) != STREAM_NOT_SEEN},
         };
+        one.interface = way_in(live, &one.pair.local, 0);
         attribute_find(live->attribute, &one, &ends[i]);
     }
     text_init(&text, room, sizeof(room));
@@ -265,7 +276,7 @@ static void hold(struct live *live, const struct capture_frame *frame)
 /* Where only looking helps, it has to be done while the connection is there. */
 static void notice_segment(struct live *live, const struct capture_frame *frame)
 {
-    struct attribute_segment segment = {.interface = live->interface};
+    struct attribute_segment segment;
     struct segment parsed;
     const char *reason;
 
@@ -273,13 +284,15 @@ static void notice_segment(struct live *live, const struct capture_frame *frame)
         packet_parse(capture_link(live->capture), frame->bytes, frame->captured, frame->length, &parsed,
                      &reason) != PACKET_SEGMENT)
         return;
-    segment.moment = (struct live_moment){
-        .time_ns = frame->time_ns,
-        .opens = (parsed.flags & (SEGMENT_SYN | SEGMENT_ACK)) == SEGMENT_SYN,
+    segment = (struct attribute_segment){
+        .pair = parsed.pair,
+        .interface = way_in(live, &parsed.pair.local, parsed.interface),
+        .moment = {.time_ns = frame->time_ns,
+                   .opens = (parsed.flags & (SEGMENT_SYN | SEGMENT_ACK)) == SEGMENT_SYN},
     };
-    segment.pair = parsed.pair;
     attribute_notice(live->attribute, &segment);
     segment.pair = (struct pair){.local = parsed.pair.foreign, .foreign = parsed.pair.local};
+    segment.interface = way_in(live, &segment.pair.local, parsed.interface);
     attribute_notice(live->attribute, &segment);
 }
 
@@ -457,7 +470,11 @@ static enum fp_status open_all(struct live *live, struct fp_error *err)
 enum fp_status live_run(const struct live_options *options, const struct live_sink *sink,
                         struct fp_error *err)
 {
-    struct live live = {.options = options, .sink = sink, .file = {.fd = -1}, .loop = {.fd = -1}};
+    struct live live = {.options = options,
+                        .sink = sink,
+                        .secret = hash_secret_make(),
+                        .file = {.fd = -1},
+                        .loop = {.fd = -1}};
     sigset_t ends;
     sigset_t before;
 

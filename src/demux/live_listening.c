@@ -4,21 +4,66 @@
 #include "demux/key.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
+/* No dump says who has SO_REUSEPORT, but of sockets in each other's way all have it (doc/demultiplexing.md). */
 static enum fp_status add(struct live_listening *listening, uint32_t row, struct fp_error *err)
 {
     const struct diag_socket *socket = &listening->table.rows[row].socket;
     struct fp_listening end = {
         .family = socket->family,
         .port = htons(socket->pair.local.port),
-        .flags = socket->v6only ? FP_LISTEN_V6ONLY : 0,
+        .flags = FP_LISTEN_REUSEPORT | (socket->v6only ? FP_LISTEN_V6ONLY : 0),
         .device = socket->interface,
     };
 
     if (!address_is_wildcard(&socket->pair.local))
         end.address = key_address(&socket->pair.local);
     return fp_demux_listen(listening->demux, &end, row, err);
+}
+
+static int compare(const void *left, const void *right, void *data)
+{
+    const struct pairs_row *rows = data;
+    uint32_t a = rows[*(const uint32_t *)left].order;
+    uint32_t b = rows[*(const uint32_t *)right].order;
+
+    return a < b ? -1 : a > b;
+}
+
+static size_t find_order(struct pairs_table *table, uint32_t *numbers)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < table->count; i++) {
+        if (table->rows[i].socket.state == DIAG_LISTEN)
+            numbers[count++] = (uint32_t)i;
+    }
+    qsort_r(numbers, count, sizeof(*numbers), compare, table->rows);
+    return count;
+}
+
+/* Into the order of the kernel's chains, in which it lists them: what is added goes to the head, of IPv6 to the tail. */
+static enum fp_status add_all(struct live_listening *listening, struct fp_error *err)
+{
+    const struct pairs_row *rows = listening->table.rows;
+    uint32_t *numbers = calloc(listening->table.count + 1, sizeof(*numbers));
+    enum fp_status status = FP_OK;
+
+    if (numbers == NULL)
+        return error_set(err, FP_SYSTEM, ENOMEM, "remember", "who listens");
+    size_t count = find_order(&listening->table, numbers);
+    for (size_t i = 0; i < count && status == FP_OK; i++) {
+        if (rows[numbers[i]].socket.family == AF_INET6)
+            status = add(listening, numbers[i], err);
+    }
+    for (size_t i = count; i-- > 0 && status == FP_OK;) {
+        if (rows[numbers[i]].socket.family == AF_INET)
+            status = add(listening, numbers[i], err);
+    }
+    free(numbers);
+    return status;
 }
 
 enum fp_status live_listening_set(struct live_listening *listening, const struct live_holders *before,
@@ -31,14 +76,7 @@ enum fp_status live_listening_set(struct live_listening *listening, const struct
         return FP_SYSTEM;
     if (!live_holders_look(before, &listening->table, listening->from_ns, &listening->holders))
         return error_set(err, FP_SYSTEM, ENOMEM, "remember", "who holds sockets");
-    for (size_t i = 0; i < listening->table.count; i++) {
-        if (listening->table.rows[i].socket.state != DIAG_LISTEN)
-            continue;
-        enum fp_status status = add(listening, (uint32_t)i, err);
-        if (status != FP_OK)
-            return status;
-    }
-    return FP_OK;
+    return add_all(listening, err);
 }
 
 void live_listening_done(struct live_listening *listening)

@@ -14,6 +14,10 @@
 
 #define SNAP_BYTES 262144
 
+/* DLT_LINUX_SLL2 is not in every pcap.h. */
+#define LINK_COOKED   113
+#define LINK_COOKED_2 276
+
 /* The functions of libpcap that are used here. */
 struct library {
     void *handle;
@@ -34,6 +38,7 @@ struct library {
     __typeof__(pcap_get_selectable_fd) *get_selectable_fd;
     __typeof__(pcap_stats) *stats;
     __typeof__(pcap_datalink) *datalink;
+    __typeof__(pcap_set_datalink) *set_datalink;
     __typeof__(pcap_datalink_val_to_description) *datalink_description;
     __typeof__(pcap_snapshot) *snapshot;
     __typeof__(pcap_geterr) *geterr;
@@ -71,6 +76,7 @@ static const struct {
     {"pcap_get_selectable_fd", offsetof(struct library, get_selectable_fd)},
     {"pcap_stats", offsetof(struct library, stats)},
     {"pcap_datalink", offsetof(struct library, datalink)},
+    {"pcap_set_datalink", offsetof(struct library, set_datalink)},
     {"pcap_datalink_val_to_description", offsetof(struct library, datalink_description)},
     {"pcap_snapshot", offsetof(struct library, snapshot)},
     {"pcap_geterr", offsetof(struct library, geterr)},
@@ -239,6 +245,9 @@ static enum fp_status start(struct capture *capture, const struct capture_live *
     capture->has_nanoseconds = library->get_tstamp_precision(pcap) == PCAP_TSTAMP_PRECISION_NANO;
     if (library->setnonblock(pcap, 1, reason) < 0)
         return fail_live(capture, PCAP_ERROR, err);
+    /* The frames of "any" then say their interface; a libpcap before 1.10 has no such kind, and leaves it as it is. */
+    if (library->datalink(pcap) == LINK_COOKED)
+        library->set_datalink(pcap, LINK_COOKED_2);
     return set_filter(capture, how->filter != NULL ? how->filter(capture_link(capture)) : NULL, err);
 }
 

@@ -32,7 +32,8 @@ struct capture_frame {
 };
 
 struct capture_live {
-    const char *interface; /* "any": all of them */
+    const char
+        *interface; /* "any": all of them; each frame then says by which it came, where libpcap can tell */
     /* By the link type, a filter of pcap-filter(7); NULL in either place: everything. */
     const char *(*filter)(int link);
     uint32_t snap_bytes;   /* kept of a frame; 0: 262144 */

@@ -1,9 +1,11 @@
 """forkport demux --live: each segment goes to the process that has it, also where that is gone before one could look."""
 import calendar
 import contextlib
+import itertools
 import json
 import os
 import re
+import select
 import shutil
 import signal
 import socket
@@ -427,6 +429,58 @@ def test_two_that_share_an_end(network, watch, events):
         line = opening(live, client.getsockname()[1], port)
         assert (line["answer"], line["certainty"], pids(line)) == ("listening", "group", [os.getpid()]), line
     live.stop()
+
+
+@pytest.fixture
+def wired(network):
+    """A host and who is behind its two wires, with the addresses that it has on them."""
+    one, two = network.host("one"), network.host("two")
+    for i in (0, 1):
+        network.wire(one, two, f"eth{i}")
+        for number, host in ((1, one), (2, two)):
+            for address in f"10.0.{i}.{number}/24", f"fd00:{i}::{number}/64", f"fe80::{i}{number}/64":
+                host.run("ip", "addr", "add", address, "dev", f"eth{i}", *["nodad"] * (":" in address))
+    return one, two
+
+
+def listen_bound(stack, host, port, address, device):
+    made = stack.enter_context(host.socket(socket.AF_INET6 if ":" in address else socket.AF_INET))
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode())
+    made.bind((address, port))
+    made.listen()
+    return made
+
+
+# By which interface it is captured, and from where to where it goes.
+WAYS = [("eth0", 1, "10.0.0.1"), ("any", 1, "10.0.0.1"), ("any", 1, "10.0.1.1"), ("any", 1, "fd00:1::1"),
+        ("any", 1, "fe80::11%eth1"), ("lo", 0, "10.0.0.1"), ("any", 0, "10.0.1.1"), ("lo", 0, "fd00::1"),
+        ("lo", 0, "127.0.0.1")]
+
+
+@pytest.mark.parametrize("captured, client, target", WAYS)
+def test_of_those_bound_to_devices_it_is_the_kernel_s(wired, watch, events, captured, client, target):
+    """The device that the segment counts as coming in by decides, and the order in which they began to listen."""
+    address, _, device = target.partition("%")
+    family, every = (socket.AF_INET6, ["::"]) if ":" in target else (socket.AF_INET, ["0.0.0.0", "::"])
+    links = json.loads(wired[client].run("ip", "-j", "link"))
+    scope = next((link["ifindex"] for link in links if link["ifname"] == device), 0)
+    orders = [order for length in (2, 4) for order in itertools.permutations(["", "%eth0", "%eth1", "%lo"], length)]
+    with contextlib.ExitStack() as stack:
+        def come(port):
+            made = stack.enter_context(wired[client].socket(family))
+            made.settimeout(forkport.DEADLINE)
+            made.connect_ex((address, port, 0, scope) if scope else (address, port))
+            return made.getsockname()[1]
+        made = [{f"{{*{bound}:{port}, *:*}}": listen_bound(stack, wired[0], port, every, bound[1:]) for bound in order}
+                for port, (order, every) in enumerate(itertools.product(orders, every), 1000)]
+        live = watch(wired[0], "--json", interface=captured, probe=lambda: come(9))
+        came = [come(port) for port in range(1000, 1000 + len(made))]
+        for port, (foreign, group) in enumerate(zip(came, made), 1000):
+            chosen = [pair for pair, one in group.items() if select.select([one], [], [], 0)[0]]
+            line = opening(live, foreign, port)
+            assert ([line["pair"]], line["certainty"]) == (chosen or [None], "exact"), (list(group), line)
+        live.stop()
 
 
 def test_a_program_that_decides_who_listens(network, watch, events):
