@@ -13,8 +13,7 @@
 struct known {
     const struct pairs_table *table;
     struct fp_demux *connected;
-    struct fp_demux *listening; /* apart, so that one can be asked without the other */
-    struct tuples locals;       /* addresses, IPv4 mapped */
+    struct tuples locals; /* addresses, IPv4 mapped */
 };
 
 /* Two sockets of one pair, bound to different devices: the first has it. */
@@ -38,21 +37,6 @@ static enum fp_status add_connected(struct known *known, uint32_t index, struct 
     return status == FP_SYSTEM ? status : FP_OK;
 }
 
-static enum fp_status add_listening(struct known *known, uint32_t index, struct fp_error *err)
-{
-    const struct diag_socket *socket = &known->table->rows[index].socket;
-    const struct address *local = &socket->pair.local;
-    struct fp_listening listening = {.family = socket->family, .port = htons(local->port)};
-
-    if (local->family == AF_INET || (local->family == AF_INET6 && !address_is_wildcard(local)))
-        listening.address = key_address(local);
-    if (local->family == AF_INET && address_is_wildcard(local) && socket->family == AF_INET)
-        listening.address = in6addr_any;
-    if (local->family == AF_INET6 && address_is_wildcard(local))
-        listening.flags = FP_LISTEN_V6ONLY;
-    return fp_demux_listen(known->listening, &listening, index, err);
-}
-
 static bool note_local(struct known *known, const struct address *local)
 {
     struct in6_addr address = key_address(local);
@@ -72,9 +56,7 @@ static enum fp_status fill(struct known *known, struct fp_error *err)
     /* The last one added is found first, and the first of the table shall be. */
     for (size_t i = known->table->count; i-- > 0 && status == FP_OK;) {
         const struct diag_socket *socket = &known->table->rows[i].socket;
-        if (socket->state == DIAG_LISTEN)
-            status = add_listening(known, (uint32_t)i, err);
-        else if (is_connected(socket))
+        if (is_connected(socket))
             status = add_connected(known, (uint32_t)i, err);
         if (status == FP_OK && !note_local(known, &socket->pair.local))
             status = error_set(err, FP_SYSTEM, ENOMEM, "keep", "the sockets of the table");
@@ -92,8 +74,7 @@ enum fp_status known_new(const struct pairs_table *table, struct known **ret_kno
     known->table = table;
     tuples_init(&known->locals, sizeof(struct in6_addr), &secret);
     known->connected = fp_demux_new(err);
-    known->listening = known->connected != NULL ? fp_demux_new(err) : NULL;
-    enum fp_status status = known->listening != NULL ? fill(known, err) : FP_SYSTEM;
+    enum fp_status status = known->connected != NULL ? fill(known, err) : FP_SYSTEM;
     if (status != FP_OK)
         known_free(known);
     else
@@ -106,7 +87,6 @@ void known_free(struct known *known)
     if (known == NULL)
         return;
     fp_demux_free(known->connected);
-    fp_demux_free(known->listening);
     tuples_done(&known->locals);
     free(known);
 }
@@ -116,8 +96,7 @@ const struct pairs_table *known_table(const struct known *known)
     return known->table;
 }
 
-static const struct pairs_row *find(const struct known *known, const struct fp_demux *demux,
-                                    const struct pair *pair)
+const struct pairs_row *known_connected(const struct known *known, const struct pair *pair)
 {
     struct fp_pair4 four;
     struct fp_pair6 six;
@@ -125,39 +104,64 @@ static const struct pairs_row *find(const struct known *known, const struct fp_d
 
     if (pair->local.family == AF_INET) {
         four = key_pair4(pair);
-        index = fp_demux_find4(demux, &four, 0);
+        index = fp_demux_find4(known->connected, &four, 0);
     } else {
         six = key_pair6(pair);
-        index = fp_demux_find6(demux, &six, 0);
+        index = fp_demux_find6(known->connected, &six, 0);
     }
     return index != FP_NOBODY ? &known->table->rows[index] : NULL;
 }
 
-const struct pairs_row *known_connected(const struct known *known, const struct pair *pair)
+/* An address that needs a scope has a device by that, which a saved table leaves out. */
+static bool is_bound(const struct address *local)
 {
-    return find(known, known->connected, pair);
+    return local->device[0] != '\0' || address_needs_scope(local);
 }
 
-/* Rows of one local end stand one after another. */
-static bool shares_end(const struct pairs_table *table, const struct pairs_row *row)
+/*
+ * 0: it does not take the segment. The address goes first, then IPv4, whose sockets stand before those of IPv6 (a group is a
+ * chain, and IPv6 goes to its tail); what is left is for the device and the order of listen(2), neither of which is known.
+ */
+static unsigned rank_of(const struct diag_socket *socket, const struct address *to)
 {
-    size_t index = (size_t)(row - table->rows);
+    const struct address *local = &socket->pair.local;
+    unsigned rank = socket->family == AF_INET ? 2 : 1;
 
-    for (int step = -1; step <= 1; step += 2) {
-        size_t other = index + (size_t)step;
-        if (other < table->count && table->rows[other].socket.state == DIAG_LISTEN &&
-            address_equal(&table->rows[other].socket.pair.local, &row->socket.pair.local))
-            return true;
+    if (local->family != AF_UNSPEC && local->family != to->family)
+        return 0;
+    if (address_is_wildcard(local))
+        return rank;
+    return memcmp(local->bytes, to->bytes, sizeof(local->bytes)) == 0 ? 2 + rank : 0;
+}
+
+/* Rows that listen at a port stand before the others there. Of equals those without a device go first. */
+const struct pairs_row *known_listening(const struct known *known, const struct pair *pair,
+                                        enum known_choice *ret_choice)
+{
+    const struct pairs_table *table = known->table;
+    const struct pairs_row *best = NULL;
+    unsigned best_rank = 0;
+
+    for (size_t i = pairs_find_port(table, pair->local.port); i < table->count; i++) {
+        const struct pairs_row *row = &table->rows[i];
+        const struct address *local = &row->socket.pair.local;
+        if (local->port != pair->local.port || row->socket.state != DIAG_LISTEN)
+            break;
+        unsigned rank = rank_of(&row->socket, &pair->local);
+        if (rank == 0 || rank < best_rank)
+            continue;
+        if (rank > best_rank) {
+            *ret_choice = is_bound(local) ? KNOWN_DEPENDS : KNOWN_EXACT;
+        } else if (*ret_choice == KNOWN_DEPENDS || is_bound(local)) {
+            *ret_choice = KNOWN_DEPENDS;
+        } else {
+            *ret_choice = KNOWN_GROUP;
+        }
+        if (rank > best_rank || (is_bound(&best->socket.pair.local) && !is_bound(local)))
+            best = row;
+        best_rank = rank;
     }
-    return false;
-}
-
-const struct pairs_row *known_listening(const struct known *known, const struct pair *pair, bool *ret_group)
-{
-    const struct pairs_row *row = find(known, known->listening, pair);
-
-    *ret_group = row != NULL && shares_end(known->table, row);
-    return row;
+    return best;
 }
 
 bool known_is_local(const struct known *known, const struct address *address)

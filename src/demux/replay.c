@@ -183,7 +183,7 @@ static void match_known(const struct known *known, bool is_new, struct replay_re
 {
     const struct pair *pair = &result->segment.pair;
     struct pair reverse = {.local = pair->foreign, .foreign = pair->local};
-    bool group = false;
+    enum known_choice choice;
 
     result->sender = known_connected(known, &reverse);
     /* What is over went to nobody, though a socket of that pair may be in the table, and its end may still listen. */
@@ -195,7 +195,7 @@ static void match_known(const struct known *known, bool is_new, struct replay_re
             result->certainty = REPLAY_EXACT;
         return;
     }
-    result->receiver = known_listening(known, pair, &group);
+    result->receiver = known_listening(known, pair, &choice);
     if (result->receiver == NULL) {
         if (is_new && known_is_local(known, &pair->local)) {
             result->answer = STREAM_NOBODY;
@@ -204,7 +204,9 @@ static void match_known(const struct known *known, bool is_new, struct replay_re
         return;
     }
     result->is_accepted = !is_new;
-    result->certainty = group ? REPLAY_GROUP : is_new ? REPLAY_EXACT : REPLAY_DEPENDS;
+    result->certainty = choice == KNOWN_GROUP ? REPLAY_GROUP : REPLAY_DEPENDS;
+    if (is_new && choice == KNOWN_EXACT)
+        result->certainty = REPLAY_EXACT;
     if (is_new)
         result->answer = STREAM_LISTENING;
 }

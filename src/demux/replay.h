@@ -21,8 +21,9 @@
 /* How sure an answer is, of the capture and the table. */
 enum replay_certainty {
     REPLAY_EXACT,
-    REPLAY_GROUP,   /* one of several listening sockets that share the end */
-    REPLAY_DEPENDS, /* the connection is older than the capture, may be over, or is not in the table */
+    REPLAY_GROUP, /* one of several listening sockets that share the end */
+    /* The connection began before the capture, or may be over, its own socket is not in the table, or KNOWN_DEPENDS. */
+    REPLAY_DEPENDS,
     REPLAY_UNKNOWN, /* so far nothing has shown that anybody listens there */
 };
 

@@ -84,16 +84,17 @@ struct pair report_end_pair(const struct replay_end *end)
     return pair;
 }
 
-const struct pairs_row *report_row(const struct report *report, const struct pair *pair)
+const struct pairs_row *report_row(const struct report *report, const struct pair *pair, bool *ret_depends)
 {
-    bool group;
+    enum known_choice choice = KNOWN_EXACT;
     const struct pairs_row *row = NULL;
 
-    if (report->known == NULL)
-        return NULL;
-    if (pair->foreign.family != AF_UNSPEC)
+    if (report->known != NULL && pair->foreign.family != AF_UNSPEC)
         row = known_connected(report->known, pair);
-    return row != NULL ? row : known_listening(report->known, pair, &group);
+    if (report->known != NULL && row == NULL)
+        row = known_listening(report->known, pair, &choice);
+    *ret_depends = choice == KNOWN_DEPENDS;
+    return row;
 }
 
 static void pad(struct text *text, size_t start, size_t width)
@@ -260,7 +261,8 @@ static void put_endpoint(const struct report *report, const struct stream *strea
 {
     const struct stream_end *sender = &stream->ends[!end];
     struct pair pair = stream_pair(stream, end);
-    const struct pairs_row *row = report_row(report, &pair);
+    bool depends;
+    const struct pairs_row *row = report_row(report, &pair, &depends);
 
     put_pair(text, &pair, PAIR_WIDTH);
     text_bytes(text, " ", 1);
@@ -277,6 +279,7 @@ static void put_endpoint(const struct report *report, const struct stream *strea
         text_string(text, row->socket.state == DIAG_LISTEN ? ", accepted from" : "");
         put_row(report, row, row->socket.state == DIAG_LISTEN, text);
     }
+    text_string(text, depends ? " (depends)" : "");
     text_bytes(text, "\n", 1);
 }
 
@@ -300,7 +303,8 @@ void report_stream(const struct report *report, const struct stream *stream, boo
 void report_end(const struct report *report, const struct replay_end *end, struct text *text)
 {
     struct pair pair = report_end_pair(end);
-    const struct pairs_row *row = report_row(report, &pair);
+    bool depends;
+    const struct pairs_row *row = report_row(report, &pair, &depends);
 
     if (report->json) {
         report_json_end(report, end, text);
@@ -326,6 +330,7 @@ void report_end(const struct report *report, const struct replay_end *end, struc
     }
     if (row != NULL)
         put_row(report, row, true, text);
+    text_string(text, depends ? " (depends)" : "");
     text_bytes(text, "\n", 1);
 }
 

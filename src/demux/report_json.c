@@ -113,7 +113,8 @@ void report_json_stream(const struct report *report, const struct stream *stream
 {
     const struct stream_end *sender = &stream->ends[!end];
     struct pair pair = stream_pair(stream, end);
-    const struct pairs_row *row = report_row(report, &pair);
+    bool depends;
+    const struct pairs_row *row = report_row(report, &pair, &depends);
     json_t *object = json_object();
 
     value_add(object, "endpoint", json_string("connected"));
@@ -131,13 +132,16 @@ void report_json_stream(const struct report *report, const struct stream *stream
         value_add(object, "accepted_from", value_pair(&row->socket.pair));
     else if (report->known != NULL)
         value_add(object, "processes", processes_value(report, row));
+    if (depends)
+        value_add(object, "certainty", json_string(report_certainty_name(REPLAY_DEPENDS)));
     finish(object, text);
 }
 
 void report_json_end(const struct report *report, const struct replay_end *end, struct text *text)
 {
     struct pair pair = report_end_pair(end);
-    const struct pairs_row *row = report_row(report, &pair);
+    bool depends;
+    const struct pairs_row *row = report_row(report, &pair, &depends);
     json_t *object = json_object();
 
     value_add(object, "endpoint",
@@ -151,6 +155,8 @@ void report_json_end(const struct report *report, const struct replay_end *end, 
     value_add(object, "last", time_value(end->head.used_ns));
     if (report->known != NULL)
         value_add(object, "processes", processes_value(report, row));
+    if (depends)
+        value_add(object, "certainty", json_string(report_certainty_name(REPLAY_DEPENDS)));
     finish(object, text);
 }
 

@@ -26,7 +26,10 @@ const char *report_direction_name(const struct segment *segment);
 const char *report_handshake_name(const struct stream *stream);
 const char *report_outcome_name(const struct stream *stream, unsigned end);
 struct pair report_end_pair(const struct replay_end *end);
-/* The socket of the table that has the pair, or that listens for it; NULL: none, or there is no table. */
-const struct pairs_row *report_row(const struct report *report, const struct pair *pair);
+/*
+ * The socket of the table that has the pair, or that listens for it; NULL: none, or there is no table. *ret_depends: it may be
+ * another (KNOWN_DEPENDS).
+ */
+const struct pairs_row *report_row(const struct report *report, const struct pair *pair, bool *ret_depends);
 
 #endif

@@ -4,6 +4,7 @@ import json
 import os
 import random
 import re
+import select
 import shutil
 import socket
 import struct
@@ -694,6 +695,70 @@ def test_comments_that_are_too_long(capture, table, tmp_path, length):
     assert forkport.run("demux", "--read", path, "--table", sockets, "--write", kept)[0] == 0
     [(_, comment)] = packets.read_pcapng(kept.read_bytes())
     assert comment.endswith("...") and 2000 < len(comment.encode()) < 2048
+
+
+@pytest.mark.parametrize("ends, named, certainty", [
+    (["tcp4 *%eth0", "tcp4 *%eth1"], 1, "depends"), (["tcp4 *%eth1"], 1, "depends"),
+    (["tcp4 *%eth1", "tcp4 *"], 2, "depends"), (["tcp46 *", "tcp4 *%eth1"], 2, "depends"),
+    (["tcp4 *", "tcp4 *", "tcp4 *%eth1"], 1, "depends"), (["tcp4 10.0.0.2%eth0", "tcp4 *"], 1, "depends"),
+    (["tcp4 *%eth1", "tcp4 10.0.0.2"], 2, "exact"), (["tcp46 *%eth0", "tcp4 *"], 2, "exact"),
+    (["tcp6 *%eth0", "tcp46 *"], 2, "exact"), (["tcp46 *", "tcp46 *%eth0"], 1, "depends"),
+    (["tcp46 ::ffff:10.0.0.2", "tcp4 *"], 1, "exact")])
+def test_table_of_devices(capture, table, ends, named, certainty):
+    """No capture says the interface, and no table who began to listen last: where these decide it is said."""
+    rows = []
+    for number, (protocol, end) in enumerate(map(str.split, ends), 1):
+        device = end.partition("%")[2]
+        rows.append({**row(protocol, "LISTEN", f"{{{end.replace('::ffff:', '')}:21, *:*}}", number), "cookie": f"{number}",
+                     "device": device or None})
+    path = capture(packets.Talk(CLIENT, SERVER).open())
+    [found, *_] = lines(path, "--table", table(*rows))
+    assert (found["answer"], found["certainty"], [process["pid"] for process in found["processes"]]) == (
+        "listening", certainty, [named])
+    text = forkport.run("demux", "--read", path, "--summary", "--table", table(*rows))[1]
+    for line in text.splitlines()[1:3]:
+        assert line.endswith(f": x {named} (fd 3)" + " (depends)" * (certainty == "depends")), line
+    endpoints, _, _ = summary(path, "--table", table(*rows))
+    assert [endpoint.get("certainty", "exact") for endpoint in endpoints.values()][:2] == [certainty] * 2
+
+
+def test_table_of_link_local_addresses(capture, table):
+    """A table leaves their scopes out, since they are another host's business: two may be of two devices."""
+    path = capture([packets.Talk(("fe80::1", 1), ("fe80::2", 22)).send(0, SYN)])
+    for count in 1, 2:
+        rows = [{**row("tcp6", "LISTEN", f"{{[fe80::2%eth{number}]:22, *:*}}", 7), "cookie": f"{number + 1}"}
+                for number in range(count)]
+        [found] = lines(path, "--table", table(*rows))
+        assert (found["answer"], found["certainty"]) == ("listening", "depends")
+
+
+def test_table_of_real_devices(network, capture, tmp_path):
+    """What was listened to by that device alone is not said to be for another one that listens on its own."""
+    host, other = network.host("one"), network.host("two")
+    path, kept, made = tmp_path / "sockets", tmp_path / "kept", []
+    for i in (0, 1):
+        network.wire(host, other, f"eth{i}")
+        for number, end in (1, host), (2, other):
+            end.run("ip", "addr", "add", f"10.0.{i}.{number}/24", "dev", f"eth{i}")
+    for i in (0, 1):
+        made.append(host.socket())
+        made[i].setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"eth%d" % (1 - i))
+        made[i].bind(("0.0.0.0", 21))
+        made[i].listen()
+    host.run(FORKPORT, "pairs", "--save", path)
+    with subprocess.Popen([*host.prefix, FORKPORT, "demux", "--live", "eth1", "--write", kept], stdout=subprocess.PIPE) as live:
+        def comes():
+            with other.socket() as client:
+                client.connect(("10.0.1.1", 21))
+            return select.select([live.stdout], [], [], 0)[0]
+        forkport.until(comes, "a segment that is told of")
+        comes()
+        live.terminate()
+        live.communicate(timeout=DEADLINE)
+    told = [line for line in lines(kept, "--table", path) if line["segment"]["flags"] == "SYN"]
+    assert {(line["answer"], line["certainty"]) for line in told} == {("listening", "depends")}, told
+    for one in made:
+        one.close()
 
 
 def test_table_and_what_is_over(capture, table):
