@@ -88,8 +88,12 @@ static enum fp_status find_way(struct answer *answer, const struct route_interfa
     if (status != FP_OK)
         return status;
     answer->way = way_of(pair, &local, &foreign, is_given_outside(answer, &local, interfaces, count));
-    if (answer->interface_given)
+    if (answer->interface_given) {
+        /* Through lo passes what the host sends to itself, and does not come in by it. */
+        if (answer->way == WAY_HERE)
+            answer->segment.interface = local.interface;
         return FP_OK;
+    }
     uint32_t scope = pair->local.scope != 0 ? pair->local.scope : pair->foreign.scope;
     answer->segment.interface = answer->way == WAY_HERE ? local.interface : foreign.interface;
     if (scope != 0)

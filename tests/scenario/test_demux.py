@@ -402,8 +402,11 @@ def test_segments_of_the_host_itself_come_in_by_the_device_that_owns_the_address
     reasons = place.nobody("10.0.1.1:1500", "10.0.1.1:21")
     assert any(reason.startswith("{*%eth0:21, *:*} is bound to eth0, and the segment comes in by eth1")
                for reason in reasons)
-    # Nothing comes from outside by the loopback device, so its own address is no reason to drop it there.
-    assert place.receiver("10.0.0.1:1500", "10.0.0.1:21", "--interface", "lo") == cookie_of(lo)
+    # It passes lo, as a capture shows, and yet does not come in by that.
+    assert place.receiver("10.0.0.1:1500", "10.0.0.1:21", "--interface", "lo") == cookie_of(ours)
+    assert place.receiver("10.0.0.1:1500", "10.0.0.1%lo:21") == cookie_of(ours)
+    assert place.receiver("127.0.0.1:1500", "10.0.0.1:21", "--interface", "lo") == cookie_of(ours)
+    assert accepts([ours, lo], place.connect("10.0.0.1", 21)) == cookie_of(ours)
     six = place.listen("::", 22, device="eth1")
     assert place.receiver("[fd00:1::1]:1500", "[fd00:1::1]:22") == cookie_of(six)
 
