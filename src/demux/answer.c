@@ -246,6 +246,11 @@ static bool is_concerned(const struct diag_socket *socket, const struct segment 
 
 static bool may_come_by(const struct answer *answer, const struct route_interface *interface)
 {
+    const struct pair *pair = &answer->segment.pair;
+
+    /* An address with a scope is that of one interface. */
+    if (pair->local.scope != 0 || pair->foreign.scope != 0)
+        return false;
     return interface->up && !interface->loopback && interface->number != answer->segment.interface;
 }
 

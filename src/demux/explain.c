@@ -107,12 +107,21 @@ void explain_sender(const struct answer *answer, struct text *text)
     }
 }
 
-void explain_interface(const struct segment *segment, struct text *text)
+/* One that is gone has its number alone. */
+static void put_device(uint32_t interface, struct text *text)
 {
     char name[IF_NAMESIZE];
 
-    if (segment->interface != 0 && if_indextoname(segment->interface, name) != NULL)
+    if (if_indextoname(interface, name) != NULL)
         text_escape(text, name, strlen(name));
+    else
+        text_unsigned(text, interface);
+}
+
+void explain_interface(const struct segment *segment, struct text *text)
+{
+    if (segment->interface != 0)
+        put_device(segment->interface, text);
 }
 
 /* A candidate before this one in its stage is in its way. */
@@ -155,7 +164,7 @@ static void explain_listening(const struct answer *answer, const struct model_ca
                                                         : "listens on any address");
     if (socket->interface != 0) {
         text_string(text, ", by ");
-        text_escape(text, socket->pair.local.device, strlen(socket->pair.local.device));
+        put_device(socket->interface, text);
         text_string(text, " alone");
     }
     if (socket->family == AF_INET6 && answer->segment.pair.local.family == AF_INET)
@@ -178,9 +187,9 @@ void explain_candidate(const struct answer *answer, const struct model_candidate
         return;
     }
     text_string(text, "has the segment's socket pair");
-    if (socket->interface != 0 && socket->pair.local.device[0] != '\0') {
+    if (socket->interface != 0) {
         text_string(text, " on ");
-        text_escape(text, socket->pair.local.device, strlen(socket->pair.local.device));
+        put_device(socket->interface, text);
     }
 }
 

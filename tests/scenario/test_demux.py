@@ -485,10 +485,21 @@ def test_the_scope_is_a_part_of_a_link_local_address(wired):
     place, _ = wired
     for i in (0, 1):
         place.host.run("ip", "-6", "addr", "add", "fe80::77/64", "dev", f"eth{i}", "nodad")
-    made = [place.listen("::", 21, device=f"eth{i}") for i in (0, 1)]
+    made = [place.listen("::", 21, share=True, device=f"eth{i}") for i in (0, 1)]
     for i in (0, 1):
         assert place.receiver(f"[fe80::99%eth{i}]:1500", f"[fe80::77%eth{i}]:21",
                               "--interface", f"eth{i}") == cookie_of(made[i])
+        # It says the interface, wherever the way back leads.
+        for pair in (("[fd00::2]:1500", f"[fe80::77%eth{i}]:21"), (f"[fe80::99%eth{i}]:1500", "[fd00::1]:21")):
+            assert place.receiver(*pair) == cookie_of(made[i])
+    [link] = json.loads(place.host.run("ip", "-j", "link", "show", "eth1"))
+    exact = place.socket(V6)
+    exact.setsockopt(socket.SOL_SOCKET, SO_REUSEPORT, 1)
+    exact.bind(("fe80::77", 21, 0, link["ifindex"]))
+    exact.listen()
+    [answer] = place.ask("[fd00::2]:1500", "[fe80::77%eth1]:21")
+    assert (answer["cookie"], answer["certainty"]) == (cookie_of(exact), "exact"), answer
+    assert answer["candidates"][0]["why"] == "listens on the segment's own address, by eth1 alone"
 
 
 OPTION, DEVICE, SCOPE, FOREIGN = "--interface", "the device behind LOCAL", "the scope of LOCAL", "the scope of FOREIGN"
