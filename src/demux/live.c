@@ -82,11 +82,14 @@ static bool has_enough(const struct live *live)
     return live->options->count != 0 && live->segments >= live->options->count;
 }
 
+/* Also where there is nothing to say of the last one: lines before it may have been told that more is to come. */
 static void put_line(struct live *live, struct text *text)
 {
+    bool more = live->first != NULL;
+
     text_end(text);
     size_t length = text_length(text);
-    if (length != 0 && !live->sink->line(live->sink->data, text->start, length, live->first != NULL))
+    if ((length != 0 || !more) && !live->sink->line(live->sink->data, text->start, length, more))
         live->ending = true;
 }
 

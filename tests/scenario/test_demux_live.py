@@ -455,7 +455,7 @@ def listen_bound(stack, host, port, address, device):
 # By which interface it is captured, and from where to where it goes.
 WAYS = [("eth0", 1, "10.0.0.1"), ("any", 1, "10.0.0.1"), ("any", 1, "10.0.1.1"), ("any", 1, "fd00:1::1"),
         ("any", 1, "fe80::11%eth1"), ("lo", 0, "10.0.0.1"), ("any", 0, "10.0.1.1"), ("lo", 0, "fd00::1"),
-        ("lo", 0, "127.0.0.1")]
+        ("lo", 0, "127.0.0.1"), ("lo", 0, "fe80::11%eth1")]
 
 
 @pytest.mark.parametrize("captured, client, target", WAYS)
@@ -497,6 +497,18 @@ def test_a_program_that_decides_who_listens(network, watch, events):
                 assert (line["answer"], line["certainty"], pids(line)) == ("listening", certainty, processes), line
         live.stop()
     os.close(sockmap)
+
+
+def test_a_line_does_not_wait_for_another(network, watch):
+    """Where the last frame of some is not of TCP, and so has no line, those before it are told all the same."""
+    host = network.host("host")
+    live = watch(host, "--json")
+    for port in range(1000, 1005):
+        with host.socket() as client, host.socket(socket.AF_INET6, socket.SOCK_DGRAM) as other:
+            client.connect_ex(("127.0.0.1", port))
+            other.sendto(b"x", ("::1", port))
+            opening(live, client.getsockname()[1], port)
+    live.stop()
 
 
 def test_a_socket_that_connects_to_itself(network, watch, events):
