@@ -870,19 +870,19 @@ def test_a_saved_table_has_names_that_are_no_text(network, capture, tmp_path, de
              "print(flush=True); sys.stdin.read()", process.hex()],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=[listening.fileno()]) as holder:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, named)
-        listening.bind(("127.0.0.1", 21))
+        listening.bind(("0.0.0.0", 21))
         listening.listen()
         assert holder.stdout.readline()
         host.run(FORKPORT, "pairs", "--save", table)
         _, saved = [json.loads(line) for line in table.read_text().splitlines()]
         shown = host.run(FORKPORT, "pairs").splitlines()[1].split(None, 4)[4]
         holder.stdin.close()
-    path = capture([packets.Talk(("127.0.0.1", 1500), ("127.0.0.1", 21)).send(0, SYN)])
+    path = capture([packets.Talk(("10.0.0.1", 1500), ("10.0.0.2", 21)).send(0, SYN)])
     [found] = lines(path, "--table", table)
     assert (found["pair"], found["processes"]) == (saved["pair"], saved["processes"])
     [text] = forkport.run("demux", "--read", path, "--table", table)[1].splitlines()
     pair, owner = re.fullmatch(r"(\{.*\}) +(.*)", shown).groups()
-    assert text.endswith(f" -> #0 listening {pair}: {owner}"), (text, shown)
+    assert text.endswith(f" -> #0 listening {pair}: {owner} (depends)"), (text, shown)
 
 
 def test_real_traffic(network, serve, capture, tmp_path):
