@@ -269,7 +269,8 @@ static void note(struct reading *reading)
     char line[REPORT_LINE_SIZE];
     struct text text;
 
-    if (counts->segments != 0 && counts->strays + counts->cut + counts->malformed + counts->given_up == 0)
+    if (counts->segments != 0 &&
+        counts->strays + counts->cut + counts->malformed + counts->split + counts->given_up == 0)
         return;
     text_init(&text, line, sizeof(line));
     report_counts(&(struct report){.counts = counts}, &text);

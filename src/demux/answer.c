@@ -18,14 +18,6 @@
 /* Of a row that the kernel answered with and had not listed: not a part of what the model goes by. */
 #define ORDER_NONE UINT32_MAX
 
-static bool is_loopback(const struct address *address)
-{
-    static const uint8_t loopback6[16] = {[15] = 1};
-
-    return address->family == AF_INET ? address->bytes[0] == 127
-                                      : memcmp(address->bytes, loopback6, sizeof(loopback6)) == 0;
-}
-
 static enum fp_status find_route(const struct address *address, struct route *ret_route, struct fp_error *err)
 {
     if (route_find(address->family, address->bytes, address->scope, ret_route) == 0)
@@ -64,14 +56,15 @@ static enum answer_way way_of(const struct pair *pair, const struct route *local
     /* The kernel lets nobody send from these. */
     if (address_is_broadcast(&pair->foreign) || address_is_multicast(&pair->foreign))
         return WAY_NO_SOURCE;
-    if ((!foreign->local || is_outside) && is_loopback(&pair->local))
+    if ((!foreign->local || is_outside) && address_is_loopback(&pair->local))
         return WAY_MARTIAN;
     /* Of the loopback addresses one is a broadcast address, from which the host itself does not send either. */
-    if (!foreign->local && !is_loopback(&pair->foreign))
+    if (!foreign->local && !address_is_loopback(&pair->foreign))
         return WAY_REMOTE;
     if (foreign->local && !is_outside)
         return WAY_HERE;
-    return pair->foreign.family == AF_INET || is_loopback(&pair->foreign) ? WAY_OWN_SOURCE : WAY_REMOTE;
+    return pair->foreign.family == AF_INET || address_is_loopback(&pair->foreign) ? WAY_OWN_SOURCE
+                                                                                  : WAY_REMOTE;
 }
 
 /* By which interface it comes in, as TCP sees it: from this host itself, by the one that owns the address. */

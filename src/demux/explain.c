@@ -64,6 +64,8 @@ static const char *silence(const struct answer *answer)
         return "nothing from here: a segment to another host is forwarded or dropped";
     if (!judge_comes(answer))
         return "nothing: the segment is dropped before TCP";
+    if (answer->unanswered)
+        return "nothing: no route leads back to it";
     if (judge_is_orphan(answer))
         return "nothing, where the sequence number is one that is awaited";
     if ((answer->segment.flags & SEGMENT_RST) != 0)
@@ -331,6 +333,14 @@ static void explain_state(const struct answer *answer, struct speaker *speaker)
             speaker,
             "its process has closed it: a FIN that is awaited is taken and answered by ACK, new data or "
             "a SYN within the window by RST, and what is outside of the window by ACK");
+    if (judge_may_be_refused(answer))
+        say_string(speaker,
+                   socket_at(answer, answer->row)->inode == 0
+                       ? "its process has closed it: new data is answered by RST, what is not new by ACK"
+                       : "new data is answered by RST where its process has shut down reading as well");
+    if (judge_may_be_another_syn(answer))
+        say_string(speaker, "the SYN that it came of is answered so, one with another sequence number by RST "
+                            "within the window and by ACK outside of it");
     if (answer->kind == ANSWER_TIME_WAIT)
         explain_time_wait(answer, speaker);
     if (answer->kind != ANSWER_LISTENING)

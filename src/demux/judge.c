@@ -88,7 +88,7 @@ static bool may_be_new(const struct answer *answer)
  * Data for one that has sent its FIN: what is new of it is answered by RST where nobody reads any more, by ACK where
  * only the other direction is shut down. Of one that a process still holds the rows do not tell.
  */
-static bool may_be_refused(const struct answer *answer)
+bool judge_may_be_refused(const struct answer *answer)
 {
     uint16_t flags = answer->segment.flags & (SEGMENT_SYN | SEGMENT_RST | SEGMENT_PSH | SEGMENT_ACK);
 
@@ -99,7 +99,7 @@ static bool may_be_refused(const struct answer *answer)
 }
 
 /* The SYN that it knows is answered by SYN,ACK again; another by RST within the window, by ACK outside of it. */
-static bool may_be_another_syn(const struct answer *answer)
+bool judge_may_be_another_syn(const struct answer *answer)
 {
     return answer->kind == ANSWER_SYN_RECEIVED && judge_is_opening(&answer->segment);
 }
@@ -121,7 +121,7 @@ static enum answer_certainty certainty_of(const struct answer *answer)
     if (!judge_comes(answer))
         return certainty_of_way(answer);
     if (answer->interface_count != 0 || may_be_new(answer) || judge_is_orphan(answer) ||
-        may_be_refused(answer) || may_be_another_syn(answer) || judge_is_request(answer))
+        judge_may_be_refused(answer) || judge_may_be_another_syn(answer) || judge_is_request(answer))
         return CERTAINTY_DEPENDS;
     if (listening && (answer->programs > 0 || answer->cpus_vary))
         return CERTAINTY_GROUP;
@@ -184,11 +184,11 @@ static enum answer_reply reply_of(const struct answer *answer)
         return reply_of_listening(socket, &answer->segment);
     if (socket->state == DIAG_SYN_SENT)
         return reply_of_syn_sent(&answer->segment);
-    if (may_be_another_syn(answer))
+    if (judge_may_be_another_syn(answer))
         return REPLY_SYN_ACK;
     if (answer->kind == ANSWER_TIME_WAIT)
         return reply_of_time_wait(&answer->segment);
-    if (may_be_refused(answer) && socket->inode == 0)
+    if (judge_may_be_refused(answer) && socket->inode == 0)
         return REPLY_RESET;
     return reply_of_connected(&answer->segment);
 }

@@ -20,6 +20,10 @@ bool judge_comes(const struct answer *answer);
 bool judge_is_orphan(const struct answer *answer);
 /* A request for a connection, which ends with the listening socket that it came to. */
 bool judge_is_request(const struct answer *answer);
+/* Data for one that has sent its FIN, and may not read any more. */
+bool judge_may_be_refused(const struct answer *answer);
+/* A SYN for a connection that is half open, and may be another one than it came of. */
+bool judge_may_be_another_syn(const struct answer *answer);
 /* The first that listens among the candidates, or NULL. */
 const struct model_candidate *judge_listening(const struct answer *answer);
 /* More connections wait to be accepted than may. */

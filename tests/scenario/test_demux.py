@@ -612,6 +612,7 @@ def test_new_data_for_one_that_does_not_read_any_more(outsider, shut, state, sai
                 outsider.send("ACK", 1001, first + 1)
         answer = until(lambda: [found for found in [outsider.ask("PSH,ACK")] if found["state"] == state])[0]
         assert (answer["answer"], answer["certainty"], answer["reply"]) == ("connected", "depends", said)
+        assert any("new data is answered by RST" in reason for reason in answer["reasons"]), answer["reasons"]
         assert outsider.ask("FIN,ACK")["certainty"] == "exact"
         outsider.send("PSH,ACK", 1001, first + (state == "FIN-WAIT-2"), b"x")
         seen = list(iter(outsider.reply, None))
@@ -652,6 +653,7 @@ def test_a_syn_for_a_half_open_connection_is_answered_by_its_sequence_number(out
     assert outsider.answered("SYN", 1000) == "syn-ack"
     answer = outsider.ask("SYN")
     assert (answer["answer"], answer["certainty"], answer["reply"]) == ("syn-received", "depends", "syn-ack")
+    assert any("another sequence number" in reason for reason in answer["reasons"]), answer["reasons"]
     assert outsider.answered("SYN", 1000 + offset) == reply
 
 
@@ -971,6 +973,8 @@ def test_nobody_answers_whom_no_route_leads_back_to(outsider, flags, listens, co
     expected = "nothing" if not is_answered else "syn-ack" if listens and flags == "SYN" else "reset"
     assert answer["reply"] == expected
     assert outsider.answered(flags, 1000, 1, source=source) == expected
+    text = outsider.place.run(f"{source}:{outsider.port}", "10.0.0.1:21", "--flags", flags).stdout
+    assert ("no route leads back to it" in text) == (expected == "nothing"), text
 
 
 OURS, THEIRS, OTHER = ("10.0.0.1", "fd00::1"), ("10.0.0.9", "fd00::9"), ("10.0.0.3", "fd00::3")
