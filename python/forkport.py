@@ -146,14 +146,53 @@ def _start_clock(logging):
 
 
 def end(status=0):
-    """Ends the process as the interpreter does, with all that others can see of it, and no more; `status` is as sys.exit() has it."""
+    """Ends the process as the interpreter does, with all that others can see of it, and no more; `status` is as sys.exit() has it.
+
+    For the main thread alone: the others have to end first. In a function of atexit, those that are still to come are called.
+    """
+    if _thread.get_native_id() != os.getpid():
+        raise RuntimeError("forkport.end() is for the main thread, since it waits for the others")
+    if "atexit" in sys.modules:
+        _forget_called(sys.modules["atexit"])
     _leave(_status(status), vars(sys.modules["__main__"]))
+
+
+class _Picking:
+    """What atexit.unregister() compares all functions with: notes them, and is equal to those that are picked."""
+
+    def __init__(self, picks=()):
+        self.functions, self.picks = [], iter(picks)
+
+    def __eq__(self, function):
+        self.functions.append(function)
+        return next(self.picks, False)
+
+
+def _forget_called(atexit):
+    """What atexit has called by now, where we are in one of its functions: that one, and those that were registered later."""
+    frame, running = sys._getframe(1), set()
+    while frame:
+        if frame.f_back is None or frame.f_back.f_code is _try.__code__:
+            running.add(frame.f_code)
+        frame = frame.f_back
+    atexit.register(_forget_called)  # the latest one: it depends on the version of Python at which end that is
+    noting = _Picking()
+    atexit.unregister(noting)
+    found, turn = noting.functions, 1 if noting.functions[0] is _forget_called else -1
+    latest = next((at for at, function in enumerate(found[::turn]) if _code_of(function) in running), 0)
+    atexit.unregister(_Picking([at <= latest for at in range(len(found))][::turn]))
+
+
+def _code_of(function):
+    """Of what Python has code of: a function or method, one with arguments (functools.partial), an object that can be called."""
+    function = getattr(function, "func", function)
+    return getattr(function, "__code__", None) or getattr(function.__call__, "__code__", None)
 
 
 def _leave(status, names=None):
     """`names` are the program's own where it is in the middle of itself. A negative status is a signal's."""
     loaded = sys.modules
-    if _thread._count():
+    if _thread._count() and "threading" in loaded:
         _try(loaded["threading"]._shutdown, _complain)
     if "atexit" in loaded:
         _try(loaded["atexit"]._run_exitfuncs, _complain)

@@ -298,6 +298,60 @@ def test_the_end_has_the_statuses_of_sys_exit(status, code, said):
     assert (done.returncode, done.stderr) == (code, said)
 
 
+AT_EXIT = """
+import atexit, functools, sys, forkport
+def say(text, status=None):
+    print(text)
+    if status is not None:
+        forkport.end(status)
+class Ending:
+    def __call__(self):
+        say("an object", 3)
+atexit.register(print, "last")
+atexit.register({function})
+atexit.register(print, "first")
+{end}
+"""
+ENDING = {"say, 'a function', 3": "a function\n", "functools.partial(say, 'a function', 3)": "a function\n", "Ending()": "an object\n",
+          "forkport.end, 3": ""}
+
+
+@pytest.mark.parametrize("end", ["", "forkport.end(4)", "say('by hand', 4)"])
+@pytest.mark.parametrize("function", ENDING)
+@pytest.mark.parametrize("program", [PYTHON, RUNNER], ids=["python", "runner"])
+def test_an_end_in_a_function_of_atexit(tmp_path, program, function, end):
+    """What is registered is called once, whoever had begun with it."""
+    (tmp_path / "script").write_text(AT_EXIT.format(function=function, end=end))
+    done = forkport.subprocess.run([program, tmp_path / "script"], capture_output=True, text=True, timeout=forkport.DEADLINE,
+                                   check=False, env={"PYTHONPATH": str(MODULE)})
+    by_hand = "by hand\n" if "by hand" in end else ""
+    assert (done.stdout, done.stderr, done.returncode) == (f"{by_hand}first\n{ENDING[function]}last\n", "", 3)
+
+
+def test_an_end_in_a_worker_s_function_of_atexit(script):
+    text = AT_EXIT.format(function="say, 'a function', 3", end="")
+    assert script.run(text, way="fork") == (b"first\na function\nlast\n", 3, None, [])
+
+
+@pytest.mark.parametrize("program", [PYTHON, RUNNER], ids=["python", "runner"])
+def test_an_end_in_another_thread(tmp_path, program):
+    """It waits for the other threads: it would be waited for by itself."""
+    (tmp_path / "script").write_text("import forkport, sys, threading\nthread = threading.Thread(target=forkport.end, args=[5])\n"
+                                     "thread.start()\nthread.join()\nsys.exit(6)")
+    done = forkport.subprocess.run([program, tmp_path / "script"], capture_output=True, text=True, timeout=forkport.DEADLINE,
+                                   check=False, env={"PYTHONPATH": str(MODULE)})
+    assert done.returncode == 6 and done.stderr.splitlines()[-1].startswith("RuntimeError: forkport.end() is for the main thread")
+
+
+def test_an_end_beside_a_thread_that_threading_does_not_know():
+    text = ("import _thread, forkport, time\nlock = _thread.allocate_lock()\nlock.acquire()\n"
+            "def run():\n    lock.release()\n    time.sleep(600)\n"
+            "_thread.start_new_thread(run, ())\nlock.acquire()\nforkport.end(5)")
+    done = forkport.subprocess.run([PYTHON, "-c", text], capture_output=True, text=True, timeout=forkport.DEADLINE, check=False,
+                                   env={"PYTHONPATH": str(MODULE)})
+    assert (done.returncode, done.stderr) == (5, "")
+
+
 @pytest.mark.parametrize("word", ["-h", "--help"])
 def test_help(word):
     done = forkport.subprocess.run([RUNNER, word], capture_output=True, text=True, timeout=forkport.DEADLINE, check=False)
