@@ -325,6 +325,8 @@ def _parse(words):
                 raise _Usage("--import needs the name of a module")
             value, *words = words
         modules += value.split(",")
+    if any(name[:1] in ("", ".") for name in modules):
+        raise _Usage("--import needs the full name of a module on each side of a comma")
     if not words:
         raise _Usage("there is no script to run")
     return modules, words
@@ -393,6 +395,17 @@ def _compile(script):
         sys.exit(_tell(error, None))
 
 
+def _import(name, import_module):
+    """A module that is asked for. One that is there and fails is told with where; so is what it imports and is not there."""
+    try:
+        import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise
+        print(f"forkport-python: cannot import {name}: {error}", file=sys.stderr)
+        sys.exit(66)
+
+
 def _prepare(modules, words):
     """The script's code and first names, with sys as it is in an interpreter that was started with the script."""
     # All that this needs, while files beside the script are not found yet.
@@ -409,7 +422,7 @@ def _prepare(modules, words):
         sys.path[0] = os.path.dirname(os.path.realpath(script))
     _load_early(_leading_imports(ast.parse(source), ast), warnings, importlib.machinery.PathFinder)
     for name in modules:
-        importlib.import_module(name)
+        _import(name, importlib.import_module)
     # Should the script know of us after all: it is to find this module, which knows that the gate is behind it.
     sys.modules.setdefault("forkport", sys.modules["__main__"])
     loader = importlib.machinery.SourceFileLoader("__main__", script)

@@ -280,7 +280,7 @@ def test_functions_around_a_fork_are_called(script):
     assert any("ZeroDivisionError" in line for line in errors)
 
 
-@pytest.mark.parametrize("error", ["ConnectionRefusedError(111, 'no database')", "ValueError('no number')", "KeyError('none')"])
+@pytest.mark.parametrize("error", ["ConnectionRefusedError(111, 'no database')", "ValueError('no number')", "KeyError('none')", "ModuleNotFoundError('no module', name='antimony')"])
 def test_a_module_that_fails_is_told_with_where(script, error):
     (script.folder / "broken.py").write_text(f"raise {error}")
     script.path.write_text("")
@@ -289,6 +289,16 @@ def test_a_module_that_fails_is_told_with_where(script, error):
     assert done.returncode == 1 and done.stdout == ""
     assert done.stderr.startswith("Traceback ") and f'{script.folder}/broken.py", line 1' in done.stderr
     assert done.stderr.splitlines()[-1].startswith(error.partition("(")[0])
+
+
+@pytest.mark.parametrize("name, reason", [
+    ("antimony", "No module named 'antimony'"), ("json.antimony", "No module named 'json.antimony'"),
+    ("sys.path", "No module named 'sys.path'; 'sys' is not a package")])
+def test_a_module_that_is_not_there(script, name, reason):
+    script.path.write_text("")
+    done = forkport.subprocess.run([RUNNER, "--import", f"re,{name}", script.path], capture_output=True, text=True,
+                                   timeout=forkport.DEADLINE, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (66, "", f"forkport-python: cannot import {name}: {reason}\n")
 
 
 @pytest.mark.parametrize("status, code, said", [("", 0, ""), ("None", 0, ""), ("True", 1, ""), ("-1", 255, ""), ("'bye'", 1, "bye\n")])
@@ -358,7 +368,7 @@ def test_help(word):
     assert done.returncode == 0 and done.stdout.startswith("usage: forkport-python") and done.stderr == ""
 
 
-@pytest.mark.parametrize("words", [[], ["--import"], ["--no"]])
+@pytest.mark.parametrize("words", [[], ["--import"], ["--no"], *(["--import", names, "script"] for names in ("", "json,,os", "json,", ".json"))])
 def test_usage(words):
     done = forkport.subprocess.run([RUNNER, *words], capture_output=True, text=True, timeout=forkport.DEADLINE, check=False)
     assert done.returncode == 64 and "usage: forkport-python" in done.stderr and done.stdout == ""
