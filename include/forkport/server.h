@@ -90,7 +90,7 @@ void fp_server_log(struct fp_server *server, void (*sink)(const char *line, size
  */
 enum fp_status fp_server_open(struct fp_server *server, struct fp_error *err);
 
-/** The pair of the listening socket `index`, "{127.0.0.1:2121, *:*}"; NULL from their number on. Valid until free. */
+/** The pair of the listening socket `index`, "{127.0.0.1:2121, *:*}"; NULL from their number on, and until it is opened. Valid until free. */
 const char *fp_server_pair(const struct fp_server *server, size_t index);
 
 /**
@@ -99,7 +99,7 @@ const char *fp_server_pair(const struct fp_server *server, size_t index);
  * see fp_server(3). As fp_server_open() where it opens; FP_NO_INPUT, FP_NOT_PERMITTED: the program, its user or the log's file
  * cannot be had; FP_SYSTEM: descriptors or memory are short at its start, all listening sockets were lost, a worker does
  * not end by SIGKILL, or the log's file could not be written and lacks events. A server runs once, and one at a time in a
- * process (FP_USAGE).
+ * process; in a handler's, none that was made before (FP_USAGE).
  */
 enum fp_status fp_server_run(struct fp_server *server, struct fp_error *err);
 

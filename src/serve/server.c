@@ -203,9 +203,15 @@ static enum fp_status has_run(struct fp_error *err)
     return error_reason(err, error_set(err, FP_USAGE, 0, "serve", "again"), "a server runs once");
 }
 
+static enum fp_status is_closed_here(struct fp_error *err)
+{
+    return error_reason(err, error_set(err, FP_USAGE, 0, "serve", "in a handler's process"),
+                        "the server's descriptors are closed there");
+}
+
 enum fp_status fp_server_open(struct fp_server *server, struct fp_error *err)
 {
-    enum fp_status status = check(server, err);
+    enum fp_status status = has_descriptors(server) ? check(server, err) : is_closed_here(err);
 
     /* The caller may have closed some: what is opened next must not land there. */
     if (status == FP_OK && fd_open_standard() < 0)
@@ -355,6 +361,8 @@ enum fp_status fp_server_run(struct fp_server *server, struct fp_error *err)
     pid_t before = __atomic_load_n(&runs_in, __ATOMIC_ACQUIRE);
     pid_t self = process_self();
 
+    if (!has_descriptors(server))
+        return is_closed_here(err);
     /* Signals are the process's: of two servers either would take the other's SIGCHLD, and children never be reaped. */
     if (before == self ||
         !__atomic_compare_exchange_n(&runs_in, &before, self, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))

@@ -128,6 +128,39 @@ static void test_a_handler_that_has_run_a_server(void **state)
     assert_string_equal(visit.heard, "all open\n");
 }
 
+static int run_the_programs(struct fp_connection *connection, void *other)
+{
+    struct fp_server *server = fp_connection_number(connection) % 2 == 0 ? other : freed_at_exit;
+    struct fp_error err = {.status = FP_OK};
+    int last = 0;
+
+    while (last < 16)
+        last = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (fp_server_open(server, NULL) != FP_USAGE || fp_server_run(server, &err) != FP_USAGE)
+        return puts("it ran") < 0;
+    for (int fd = 0; fd <= last; fd++) {
+        if (fcntl(fd, F_GETFD) < 0)
+            return puts("one was closed") < 0;
+    }
+    return puts(err.reason) < 0;
+}
+
+/* Neither the server that it is of, nor another one that was made before. */
+static void test_a_handler_runs_no_server_of_the_program(void **state)
+{
+    struct visit visit = {.server = make(run_the_programs), .clients = 2};
+    struct fp_server *other = make(hello);
+
+    (void)state;
+    freed_at_exit = visit.server;
+    fp_server_handler(visit.server, run_the_programs, other);
+    assert_int_equal(run(&visit), FP_OK);
+    fp_server_free(visit.server);
+    fp_server_free(other);
+    assert_string_equal(visit.heard, "the server's descriptors are closed there\n"
+                                     "the server's descriptors are closed there\n");
+}
+
 static int answers(const char *pair)
 {
     struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -441,6 +474,7 @@ int main(void)
         cmocka_unit_test(test_a_thread_that_reads_standard_input),
         cmocka_unit_test(test_a_server_freed_by_a_handlers_process),
         cmocka_unit_test(test_a_handler_that_has_run_a_server),
+        cmocka_unit_test(test_a_handler_runs_no_server_of_the_program),
         cmocka_unit_test(test_a_log_that_cannot_be_opened),
         cmocka_unit_test(test_a_program_that_waits_for_the_workers),
         cmocka_unit_test(test_a_program_that_waits_for_some_of_the_workers),
