@@ -189,6 +189,13 @@ void address_format_wanted(const struct address *address, struct text *text)
     format_end(address, "0", text);
 }
 
+void address_set_device(struct address *address, const char *name)
+{
+    address->device[0] = '\0';
+    if (address->scope == 0)
+        strncat(address->device, name, sizeof(address->device) - 1);
+}
+
 bool address_is_device_name(const char *name, size_t length)
 {
     if (length == 0 || length >= IFNAMSIZ)

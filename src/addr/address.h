@@ -45,6 +45,8 @@ bool address_needs_scope(const struct address *address);
 bool address_is_broadcast(const struct address *address);
 bool address_is_multicast(const struct address *address);
 bool address_is_loopback(const struct address *address);
+/* Of a socket's own end: what it is bound to, in IFNAMSIZ bytes at most; a scope says that already. */
+void address_set_device(struct address *address, const char *name);
 /* Can it stand in the notation as the name of a device? (Linux allows stranger names than that.) */
 bool address_is_device_name(const char *name, size_t length);
 /*

@@ -154,6 +154,14 @@ static const struct address *choose_from(const struct address_list *from, const 
     return NULL;
 }
 
+/* What the socket is bound to, which either end may name; "": nothing. */
+static const char *device_of(const struct race *race, const struct address *server)
+{
+    const struct address *from = choose_from(race->request->from, server);
+
+    return from != NULL && from->device[0] != '\0' ? from->device : server->device;
+}
+
 /* Where connect(2) has one errno for what has other names here. */
 static void explain_connect(int errnum, const struct address *server, const struct address *from,
                             struct fp_error *err)
@@ -225,7 +233,7 @@ static void begin_next(struct race *race)
         .to_length = address_to_sockaddr(server, &to_sa),
         .from_length = address_to_sockaddr(&local, &from_sa),
         .from_free_port = from->port == 0,
-        .device = from->device[0] != '\0' ? from->device : server->device,
+        .device = device_of(race, server),
     };
     if (!address_is_wildcard(from) || from->port != 0)
         how.from = (const struct sockaddr *)&from_sa;
@@ -282,6 +290,7 @@ static bool collect(struct race *race, int *ret_fd, struct pair *ret_pair)
         if (errnum == 0) {
             pair_of(fd, server, &pair);
             if (!is_own_reflection(race, &pair)) {
+                address_set_device(&pair.local, device_of(race, server));
                 *ret_fd = fd;
                 *ret_pair = pair;
                 return true;

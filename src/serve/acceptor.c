@@ -304,8 +304,8 @@ static void fill_pair(const struct door *door, const struct accepted *accepted, 
     ret_pair->local = door->listener->pair.local;
     if (!door->listener->local_is_pair && socket_local(accepted->fd, &local) >= 0)
         address_from_sockaddr((const struct sockaddr *)&local, &ret_pair->local);
-    /* The pair of a connected socket names no device; its ends are filled in. */
-    ret_pair->local.device[0] = '\0';
+    /* It is bound to what the listening socket is bound to. */
+    address_set_device(&ret_pair->local, door->listener->pair.local.device);
 }
 
 static void take(struct door *door, const struct accepted *accepted)

@@ -1,6 +1,7 @@
 """Addresses: every form of ADDRESS is listened on as it says, or the start fails with what is in the way."""
 import json
 import os
+import re
 import socket
 import subprocess
 
@@ -214,7 +215,10 @@ def test_device_and_scope(serve, hosts, address, pair, served):
     assert {which for which, answer in answers.items() if answer} == served
     for (_, target), answer in answers.items():
         if answer:
-            local = f"[{target}]:21" if ":" in target else f"{target}:21"
+            # The device of the listening socket, but where a scope is that.
+            device = re.search(r"%eth\d(?=:21)", pair)
+            device = device[0] if device and "%" not in target else ""
+            local = f"[{target}]{device}:21" if ":" in target else f"{target}{device}:21"
             assert answer[:2] == [target, "21"] and answer[3].startswith(f"{{{local}, "), "the local end is filled in"
 
 

@@ -506,11 +506,13 @@ def test_hidden_is_not_permitted(root, listening, port, public_forkport, hidden)
     assert (row["owner"], row["processes"]) == ("not-permitted", [])
 
 
-def test_service_and_connection_of_a_running_server(serve):
-    server = serve("127.0.0.1:0", "--name", "ftp", worker=["cat"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.1%lo"])
+def test_service_and_connection_of_a_running_server(serve, host):
+    server = serve(f"{host}:0", "--name", "ftp", worker=["cat"])
     with server.connect() as first, server.connect() as second:
         until(lambda: len(children(server.pid)) == 2)
-        wanted = [notation(client.getpeername(), client.getsockname()) for client in (first, second)]
+        wanted = [notation(client.getpeername(), client.getsockname()).replace("127.0.0.1", host, 1) for client in (first, second)]
+        assert [server.log.wait("accept", count)["pair"] for count in (1, 2)] == wanted
         found = until(lambda: (lambda r: r if all(r.get(w, {}).get("connection") for w in wanted) else None)(
             rows(f"local::{server.port}")))
         assert [found[pair]["connection"] for pair in wanted] == [1, 2]
