@@ -6,6 +6,7 @@
 #include "sys/ready.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 #define BUFFER_SIZE 65536
 
@@ -122,27 +123,45 @@ static void watch(struct pollfd *fds, const struct relay *relay, const struct fl
     fds[POLL_OUTPUT] = (struct pollfd){.fd = wants_write(down) ? relay->output : -1, .events = POLLOUT};
 }
 
-enum fp_status relay_run(const struct relay *relay, struct fp_error *err)
+static enum fp_status relay_flows(const struct relay *relay, struct flow *up, struct flow *down,
+                                  struct fp_error *err)
 {
-    struct flow up = {.from = relay->input, .to = relay->socket};
-    struct flow down = {.from = relay->socket, .to = relay->output, .is_down = true};
     enum fp_status sent = FP_OK;
 
-    while (!down.done || !(up.done || relay->end_with_peer)) {
+    while (!down->done || !(up->done || relay->end_with_peer)) {
         struct pollfd fds[POLL_COUNT];
-        watch(fds, relay, &up, &down);
+        watch(fds, relay, up, down);
         if (ready_wait(fds, POLL_COUNT, -1) < 0) {
             if (errno == EAGAIN)
                 continue;
             return error_set(err, FP_SYSTEM, errno, "wait for", "standard input and the connection");
         }
-        enum fp_status status = turn_down(relay, &down, fds, err);
+        enum fp_status status = turn_down(relay, down, fds, err);
         if (status == FP_OK)
-            status = turn_up(relay, &up, fds, &sent, err);
+            status = turn_up(relay, up, fds, &sent, err);
         if (status != FP_OK)
             return status;
-        if (down.done && !up.done && (fds[POLL_SOCKET].revents & (POLLERR | POLLHUP)) != 0)
+        if (down->done && !up->done && (fds[POLL_SOCKET].revents & (POLLERR | POLLHUP)) != 0)
             return fail_reset(relay, err);
     }
     return sent;
+}
+
+enum fp_status relay_run(const struct relay *relay, struct fp_error *err)
+{
+    /* The stack may be small (RLIMIT_STACK). */
+    struct flow *flows = calloc(2, sizeof(*flows));
+
+    if (flows == NULL)
+        return error_set(err, FP_SYSTEM, errno, "make", "the buffers of the connection");
+    struct flow *up = &flows[0];
+    struct flow *down = &flows[1];
+    up->from = relay->input;
+    up->to = relay->socket;
+    down->from = relay->socket;
+    down->to = relay->output;
+    down->is_down = true;
+    enum fp_status status = relay_flows(relay, up, down, err);
+    free(flows);
+    return status;
 }

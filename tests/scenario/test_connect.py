@@ -314,6 +314,18 @@ def test_a_file_goes_through_and_the_answer_comes_after_the_end(server, connect,
     assert (tmp_path / "answer").read_bytes() == data[::-1]
 
 
+@pytest.mark.skipif(b"__asan_init" in FORKPORT.read_bytes(), reason="its stack is not that of the program")
+def test_a_small_stack(server, connect):
+    """Of 64 KiB, which the program's environment is in as well."""
+    client = connect(server.address, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_STACK, (65536, 65536)))
+    connection = server.accept()
+    connection.sendall(b"down")
+    connection.shutdown(socket.SHUT_WR)
+    code, out, error = finish(client, b"up")
+    assert (code, out) == (0, b"down") and error.startswith("connected "), (code, error)
+    assert read_all(connection) == b"up"
+
+
 def test_pipes_carry_both_directions_at_once(server, connect):
     data = noise(16 << 20)
     client = connect(server.address)
