@@ -86,7 +86,7 @@ void fp_server_log(struct fp_server *server, void (*sink)(const char *line, size
  * Opens all the listening sockets, so that clients can connect and wait, and fp_server_pair() tells the ports. Called
  * by fp_server_run() where it has not been. FP_UNAVAILABLE: an address cannot be had, none is open then; FP_NOT_PERMITTED:
  * it may not (a port below 1024, say); FP_USAGE: nothing to serve or to listen on, or a descriptor to keep or of "ready-fd" is
- * not open; FP_SYSTEM: descriptors or memory are short.
+ * not open (for writing); FP_SYSTEM: descriptors or memory are short.
  */
 enum fp_status fp_server_open(struct fp_server *server, struct fp_error *err);
 

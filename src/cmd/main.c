@@ -83,8 +83,10 @@ int main(int argc, char **argv)
     struct fp_error err;
 
     /* With one of these closed, the next descriptor opened would take its place and be written to as if it were it. */
-    if (fd_hold_standard() < 0)
-        return EX_OSERR;
+    if (fd_hold_standard() < 0) {
+        error_set(&err, FP_SYSTEM, errno, "open", "/dev/null as a standard descriptor");
+        return cmd_fail(&err);
+    }
     if (argc < 2) {
         print_help(stderr);
         return EX_USAGE;

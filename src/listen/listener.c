@@ -155,8 +155,7 @@ enum fp_status listeners_announce(const struct listeners *listeners, int fd, str
         text_string(&text, "\n");
         text_end(&text);
         if (fd_write_all(fd, line, text_length(&text)) < 0)
-            return error_set(err, errno == EBADF ? FP_USAGE : FP_SYSTEM, errno, "write the pairs to",
-                             "descriptor %d of --ready-fd", fd);
+            return error_set(err, FP_SYSTEM, errno, "write the pairs to", "descriptor %d of --ready-fd", fd);
     }
     return FP_OK;
 }

@@ -186,10 +186,11 @@ static enum fp_status check(const struct fp_server *server, struct fp_error *err
         if (!fd_is_open(server->keep[i]))
             return error_set(err, FP_USAGE, EBADF, "keep", "descriptor %d", server->keep[i]);
     }
-    if (server->config.ready_fd >= 0 && !fd_is_open(server->config.ready_fd))
-        return error_set(err, FP_USAGE, EBADF, "write the pairs to", "descriptor %d",
-                         server->config.ready_fd);
-    return FP_OK;
+    int ready_fd = server->config.ready_fd;
+    if (ready_fd < 0 || fd_is_for_writing(ready_fd))
+        return FP_OK;
+    status = error_set(err, FP_USAGE, EBADF, "write the pairs to", "descriptor %d of --ready-fd", ready_fd);
+    return fd_is_open(ready_fd) ? error_reason(err, status, "it is not open for writing") : status;
 }
 
 /* The sockets are closed when it has run, and the pairs kept. */

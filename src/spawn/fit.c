@@ -12,6 +12,9 @@
 
 #define LIBRARY      "libforkport-preload.so"
 #define LIBRARY_READ "libforkport-preload-read.so"
+#define NOT_FOUND(library)                  \
+    "cannot wait at a gate, since " library \
+    " is neither beside forkport, as /proc/self/exe has it, nor in " FORKPORT_LIBRARY_INSTALLED
 
 static const char *why_not_elf(const struct program_file *file)
 {
@@ -69,8 +72,7 @@ int fit_open_library(const struct spawn_plan *plan, const char **ret_reason)
         fd = program_open_companion(at_read ? LIBRARY_READ : LIBRARY, FORKPORT_LIBRARY_FOLDER,
                                     FORKPORT_LIBRARY_INSTALLED);
         if (fd < 0)
-            reason = at_read ? "cannot wait at a gate, since " LIBRARY_READ " is not where it was installed"
-                             : "cannot wait at a gate, since " LIBRARY " is not where it was installed";
+            reason = at_read ? NOT_FOUND(LIBRARY_READ) : NOT_FOUND(LIBRARY);
     }
     *ret_reason = reason;
     return fd;

@@ -72,7 +72,7 @@ int fd_hold_standard(void)
 
 int fd_reserve(void)
 {
-    return open("/dev/null", O_RDONLY | O_CLOEXEC);
+    return fd_open_event();
 }
 
 int fd_open_null(void)
@@ -167,6 +167,13 @@ bool fd_is_inherited(int fd)
 bool fd_is_open(int fd)
 {
     return fcntl(fd, F_GETFD) >= 0;
+}
+
+bool fd_is_for_writing(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+
+    return flags >= 0 && (flags & O_ACCMODE) != O_RDONLY;
 }
 
 bool fd_is_socket(int fd)

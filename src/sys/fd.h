@@ -28,7 +28,7 @@ int fd_open_standard(void);
 /* The same, but to write to 1 fails still (EBADF), as if it were closed, until fd_open_standard() is called. */
 int fd_hold_standard(void);
 
-/* A descriptor that is held to be given up when there are no more: fd_reserve() opens it. */
+/* A descriptor that is held to be given up when there are no more: fd_reserve() opens it, on nothing that might not be there. */
 int fd_reserve(void);
 
 /* How many may be open. */
@@ -52,6 +52,8 @@ ssize_t fd_write(int fd, bool is_socket, const char *bytes, size_t length);
 /* Writes all of it, waiting where it must. For short texts at start-up. */
 int fd_write_all(int fd, const char *bytes, size_t length);
 bool fd_is_open(int fd);
+/* Was it opened for writing? */
+bool fd_is_for_writing(int fd);
 /* Did this process start with fd open? */
 bool fd_is_inherited(int fd);
 /* Does fd refer to a socket, a regular file, or a terminal? */

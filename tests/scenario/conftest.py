@@ -2,6 +2,7 @@
 import itertools
 import os
 import shutil
+import subprocess
 
 import pytest
 
@@ -94,3 +95,16 @@ def root():
 def strace():
     if not shutil.which("strace"):
         pytest.skip("there is no program strace")
+
+
+@pytest.fixture
+def mounted(root):
+    """What a program is started with to have mounts of its own: mounted("umount --lazy /proc")."""
+    def prefix(command):
+        words = ["unshare", "--mount", "sh", "-c", f'{command} && exec "$@"', "sh"]
+        tried = subprocess.run([*words, "true"], capture_output=True, text=True, check=False)
+        if tried.returncode:
+            pytest.skip(f"the kernel gives no mount namespace: {tried.stderr.strip()}")
+        return words
+
+    return prefix

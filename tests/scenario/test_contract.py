@@ -390,15 +390,13 @@ def test_ipv4_client_of_an_ipv6_socket_is_shown_as_ipv4(serve):
 
 @pytest.mark.parametrize("source, name", [("127.0.0.2", "good.example"), ("127.0.0.3", ""), ("127.0.0.4", ""), ("127.0.0.5", "")],
                          ids=["both ways", "leads elsewhere", "no name of a host", "none"])
-def test_name_of_a_client(serve, root, tmp_path, source, name):
+def test_name_of_a_client(serve, mounted, tmp_path, source, name):
     """Passed on where it leads back to the client. What somebody has put into the name server may be an address, or a command."""
     (tmp_path / "hosts").write_text("127.0.0.2 good.example\n127.0.0.3 127.0.0.2\n127.0.0.4 $(id).example\n")
     (tmp_path / "switch").write_text("hosts: files\n")
     mounts = f"mount --bind {tmp_path}/hosts /etc/hosts && mount --bind {tmp_path}/switch /etc/nsswitch.conf"
-    if subprocess.run(["unshare", "-m", "sh", "-c", mounts], check=False).returncode:
-        pytest.skip("the kernel gives no mount namespace")
     server = serve("127.0.0.1:0", "--resolve", worker=["sh", "-c", "echo $TCPREMOTEHOST"],
-                   prefix=["unshare", "-m", "sh", "-c", f"{mounts} && exec \"$@\"", "sh"])
+                   prefix=mounted(mounts))
     assert server.ask(source=source).decode() == f"{name}\n"
 
 

@@ -329,3 +329,24 @@ def test_an_interpreter_that_the_worker_may_not_execute(root):
         script.chmod(0o755)
         code, _, errors = forkport.run("serve", HERE, "--user", "nobody", "--", script)
     assert (code, errors) == (77, f"forkport: cannot run the program {script} as a worker: Permission denied\n")
+
+
+@pytest.mark.parametrize("options", [[], ["--user", "nobody"], ["--engine", "fork"], ["--engine", "pool"]], ids=" ".join)
+def test_without_a_file_for_nothing(serve, mounted, options):
+    """In a root of its own there may be no /dev/null, which only what has standard descriptors closed cannot do without."""
+    prefix = mounted("mount --types tmpfs none /dev")
+    server = serve(HERE, *options, worker=["cat"], prefix=prefix)
+    assert server.ask(b"x") == b"x"
+    result = subprocess.run([*prefix, "sh", "-c", '"$0" figures <&-', forkport.FORKPORT], stdout=subprocess.PIPE, check=False,
+                            stderr=subprocess.PIPE, text=True)
+    assert (result.returncode, result.stderr) == (
+        71, "forkport: cannot open /dev/null as a standard descriptor: No such file or directory\n")
+
+
+@pytest.mark.parametrize("gate, library", [("main", "libforkport-preload.so"), ("read", "libforkport-preload-read.so")])
+def test_a_library_that_is_not_found_is_named_with_where(serve, mounted, gate, library):
+    """Without /proc a program does not know where it is itself."""
+    server = serve(HERE, "--engine", "fork", "--gate", gate, worker=["cat"], prefix=mounted("umount --lazy /proc"))
+    notice = server.log.wait("notice")["error"]
+    assert re.search(rf"since {re.escape(library)} is neither beside forkport, as /proc/self/exe has it, nor in /\S+/forkport\b", notice), notice
+    assert server.ask(b"x") == b"x"

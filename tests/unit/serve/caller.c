@@ -270,7 +270,7 @@ static void test_a_ready_descriptor_that_is_not_open(void **state)
     (void)state;
     assert_int_equal(fp_server_set(server, "ready-fd", "200", NULL), FP_OK);
     assert_int_equal(fp_server_open(server, &err), FP_USAGE);
-    assert_string_equal(err.what, "descriptor 200");
+    assert_string_equal(err.what, "descriptor 200 of --ready-fd");
     assert_int_equal(fp_server_run(server, &err), FP_USAGE);
     fp_server_free(server);
 }
