@@ -207,7 +207,7 @@ def set_up_host():
     for command in ["ip link set lo up", "ip link add eth0 type veth peer name eth1", "ip link set eth1 up",
                     "ip link set eth0 up",
                     *(f"ip address add {address} dev eth0 {'nodad' if ':' in address else ''}"
-                      for address in ADDRESSES), "mount -t tmpfs tmpfs /srv"]:
+                      for address in ADDRESSES), "ip route add default via 192.0.2.254", "mount -t tmpfs tmpfs /srv"]:
         subprocess.run(command.split(), check=True, stdout=subprocess.DEVNULL, timeout=SECONDS)
 
 
