@@ -1,20 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 #include "preload/files.h"
 
+#include "preload/identity.h"
 #include "preload/lines.h"
 #include "preload/standard.h"
 #include "sys/child.h"
 
 #include <fcntl.h>
 #include <linux/kcmp.h>
-#include <linux/stat.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/epoll.h>
 
 #define MEMBERS_MAX    32
 #define EPOLL_DEPTH    5 /* the kernel nests no deeper */
-#define AT_EMPTY_PATH_ 0x1000
 #define FIONREAD_      0x541b
 #define EFD_SEMAPHORE_ 1
 
@@ -24,13 +23,6 @@ struct member {
 };
 
 enum file_kind { FILE_PLACE, FILE_EPOLL, FILE_EVENT, FILE_PIPE };
-
-/* What lies behind a descriptor. */
-struct identity {
-    uint64_t device;
-    uint64_t inode;
-    uint16_t type; /* S_IFMT of stat(2); 0: it is closed */
-};
 
 struct file {
     int fd;
@@ -123,23 +115,6 @@ static void note_epoll(struct file *file)
     file->count = files.member_count - file->first;
 }
 
-static struct identity identity_of(int fd)
-{
-    struct statx status = {0};
-
-    if (child_call5(__NR_statx, fd, (long)"", AT_EMPTY_PATH_, STATX_TYPE | STATX_INO, (long)&status) != 0)
-        return (struct identity){0};
-    return (struct identity){.device = (uint64_t)status.stx_dev_major << 32 | status.stx_dev_minor,
-                             .inode = status.stx_ino,
-                             .type = status.stx_mode & S_IFMT};
-}
-
-static bool are_same(const struct identity *one, const struct identity *other)
-{
-    return one->type != 0 && one->type == other->type && one->device == other->device &&
-           one->inode == other->inode;
-}
-
 /* Is it one with a place in it, a file or a folder? */
 static bool has_place(int fd)
 {
@@ -186,7 +161,7 @@ static bool is_kept(int fd)
 {
     for (unsigned i = 0; i < kept.count; i++) {
         struct identity now = identity_of(kept.fds[i]);
-        if (are_same(&now, &kept.which[i]) && (fd == kept.fds[i] || is_one(fd, kept.fds[i])))
+        if (identity_is_same(&now, &kept.which[i]) && (fd == kept.fds[i] || is_one(fd, kept.fds[i])))
             return true;
     }
     return false;
@@ -311,7 +286,7 @@ static enum template_refusal keep_end(int fd, const struct identity *which)
     for (unsigned i = 0; refusal == TEMPLATE_REFUSAL_NONE && end.original < 0 && i < files.count; i++) {
         struct file *file = &files.items[i];
         if (file->kind != FILE_PIPE || file->other >= 0 || file->original >= 0 ||
-            !are_same(&file->which, which) || ((file->flags ^ end.flags) & O_ACCMODE) == 0)
+            !identity_is_same(&file->which, which) || ((file->flags ^ end.flags) & O_ACCMODE) == 0)
             continue;
         file->other = (int)files.count - 1;
         files.items[files.count - 1].other = (int)i;
@@ -336,7 +311,7 @@ static enum template_refusal note_pipe(int fd)
     for (int pass = 0; pass < 2; pass++) {
         for (int at = STANDARD_COUNT; at < fd && refusal == TEMPLATE_REFUSAL_NONE; at++) {
             struct identity of = identity_of(at);
-            if (!are_same(&of, &which))
+            if (!identity_is_same(&of, &which))
                 continue;
             has_both |= is_read_end(at) != reads;
             if (pass > 0 && has_both && !is_noted(at))

@@ -1,24 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #include "preload/standard.h"
 
+#include "preload/identity.h"
 #include "sys/child.h"
 
 #include <fcntl.h>
-#include <linux/stat.h>
 #include <stdint.h>
 
 /* Out of the way of the numbers that the program gets for its own; from 64 on, a table of them costs more to copy. */
-#define UP_LEAST       56
-#define AT_EMPTY_PATH_ 0x1000
-#define FORMAT_MASK    0170000
-#define FORMAT_SOCKET  0140000
-
-/* Of what a descriptor stands for; zeros where it is closed. */
-struct identity {
-    uint64_t device;
-    uint64_t inode;
-    uint32_t format;
-};
+#define UP_LEAST 56
 
 /* What a program may ask for of a descriptor, by fcntl(2). */
 struct manner {
@@ -36,27 +26,11 @@ static struct {
     int source[STANDARD_COUNT];
 } standard;
 
-static struct identity identity_of(int fd)
-{
-    struct statx status = {0};
-
-    if (child_call5(__NR_statx, fd, (long)"", AT_EMPTY_PATH_, STATX_INO | STATX_TYPE, (long)&status) != 0)
-        return (struct identity){0};
-    return (struct identity){.device = (uint64_t)status.stx_dev_major << 32 | status.stx_dev_minor,
-                             .inode = status.stx_ino,
-                             .format = status.stx_mode & FORMAT_MASK};
-}
-
-static bool is_same(const struct identity *one, const struct identity *other)
-{
-    return one->device == other->device && one->inode == other->inode && one->format == other->format;
-}
-
 uint64_t standard_socket(int fd)
 {
     struct identity now = identity_of(fd);
 
-    return now.format == FORMAT_SOCKET ? now.inode : 0;
+    return now.type == S_IFSOCK ? now.inode : 0;
 }
 
 static struct manner manner_of(int fd)
@@ -85,7 +59,7 @@ static bool stands_for(int fd, int which)
 {
     struct identity now = identity_of(fd);
 
-    return is_same(&now, &standard.first[which]);
+    return identity_is_same(&now, &standard.first[which]);
 }
 
 bool standard_stands(int fd)
@@ -103,8 +77,8 @@ bool standard_is_copied_to(int fd)
     struct identity now = identity_of(fd);
 
     /* A standard error that is logged is a socket of each worker's own; any other is the same for all. */
-    return now.format == FORMAT_SOCKET &&
-           (is_same(&now, &standard.first[0]) || is_same(&now, &standard.first[2]));
+    return now.type == S_IFSOCK &&
+           (identity_is_same(&now, &standard.first[0]) || identity_is_same(&now, &standard.first[2]));
 }
 
 int standard_duplicate(int fd)
@@ -120,11 +94,11 @@ static bool find_source(int fd, int *ret_source)
     const struct identity closed = {0};
     struct identity now = identity_of(fd);
 
-    *ret_source = is_same(&now, &standard.first[fd]) ? fd : -1;
-    if (*ret_source == fd || is_same(&now, &closed))
+    *ret_source = identity_is_same(&now, &standard.first[fd]) ? fd : -1;
+    if (*ret_source == fd || identity_is_same(&now, &closed))
         return true;
     for (int other = 0; other < STANDARD_COUNT && *ret_source < 0; other++) {
-        if (is_same(&now, &standard.first[other]))
+        if (identity_is_same(&now, &standard.first[other]))
             *ret_source = other;
     }
     if (*ret_source < 0)
