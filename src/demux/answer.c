@@ -47,14 +47,21 @@ static bool is_given_outside(const struct answer *answer, const struct route *lo
     return false;
 }
 
+static bool is_for_many(const struct address *address)
+{
+    return address_is_broadcast(address) || address_is_multicast(address);
+}
+
 /* IPv4 drops what comes from outside with a sender's address that is its own; IPv6 only the loopback address. */
 static enum answer_way way_of(const struct pair *pair, const struct route *local, const struct route *foreign,
                               bool is_outside)
 {
+    if (local->broadcast || is_for_many(&pair->local))
+        return WAY_MANY;
     if (!local->local)
         return WAY_FOREIGN;
     /* The kernel lets nobody send from these. */
-    if (address_is_broadcast(&pair->foreign) || address_is_multicast(&pair->foreign))
+    if (is_for_many(&pair->foreign))
         return WAY_NO_SOURCE;
     if ((!foreign->local || is_outside) && address_is_loopback(&pair->local))
         return WAY_MARTIAN;

@@ -41,6 +41,7 @@ enum answer_way {
     WAY_HERE,       /* from this host itself */
     WAY_REMOTE,     /* by an interface */
     WAY_FOREIGN,    /* LOCAL is no address of this host */
+    WAY_MANY,       /* LOCAL is an address of no one host */
     WAY_MARTIAN,    /* to a loopback address from outside */
     WAY_NO_SOURCE,  /* FOREIGN is an address that nothing may come from */
     WAY_OWN_SOURCE, /* from outside, and FOREIGN is an address of this host */

@@ -49,16 +49,9 @@ static const struct diag_socket *socket_at(const struct answer *answer, uint32_t
     return &answer->table.rows[row].socket;
 }
 
-static bool is_for_many(const struct answer *answer)
-{
-    const struct address *address = &answer->segment.pair.local;
-
-    return address_is_broadcast(address) || address_is_multicast(address);
-}
-
 static const char *silence(const struct answer *answer)
 {
-    if (is_for_many(answer))
+    if (answer->way == WAY_MANY)
         return "nothing: TCP takes neither broadcast nor multicast";
     if (answer->way == WAY_FOREIGN)
         return "nothing from here: a segment to another host is forwarded or dropped";
@@ -375,8 +368,9 @@ static const char *obstacle4(const struct answer *answer)
 static const char *obstacle(const struct answer *answer)
 {
     if (answer->way == WAY_FOREIGN)
-        return is_for_many(answer) ? "its destination is no host's address, but for many"
-                                   : "its destination is no address of this host";
+        return "its destination is no address of this host";
+    if (answer->way == WAY_MANY)
+        return "its destination is no host's address, but for many";
     if (answer->way == WAY_NO_SOURCE)
         return MARTIAN "nothing may come from a multicast or broadcast address";
     if (answer->segment.pair.local.family == AF_INET)

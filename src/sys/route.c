@@ -56,6 +56,7 @@ static int read_route(const char *bytes, size_t length, struct route *ret_route)
         return -1;
     }
     found.local = route->rtm_type == RTN_LOCAL;
+    found.broadcast = route->rtm_type == RTN_BROADCAST;
     found.reachable = true;
     size_t left = RTM_PAYLOAD(header);
     for (const struct rtattr *at = RTM_RTA(route); RTA_OK(at, left); at = RTA_NEXT(at, left)) {

@@ -16,6 +16,7 @@
 
 struct route {
     bool local;     /* it is an address of this host, to which segments are delivered */
+    bool broadcast; /* it is that of a network of this host */
     bool reachable; /* there is a way to it */
     /*
      * Local: the interface that owns it, by which the segments of this host to itself count as coming in. Else the one

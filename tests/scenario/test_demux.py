@@ -378,11 +378,13 @@ def test_of_a_socket_bound_to_the_device_and_another_the_last_to_listen_wins(wir
     assert accepts(made.values(), client) == cookie_of(made[last])
 
 
-@pytest.mark.parametrize("target", ["224.0.0.1", "255.255.255.255", "[ff02::1%lo]", "[ff0e::1]"])
-def test_nobody_receives_what_is_for_many(place, target):
+@pytest.mark.parametrize("target", ["224.0.0.1", "255.255.255.255", "10.0.0.255", "[ff02::1%lo]", "[ff0e::1]"])
+def test_nobody_receives_what_is_for_many(wired, target):
+    place, _ = wired
     place.listen("::", 21)
     source = "[::1]:1500" if target[0] == "[" else "127.0.0.1:1500"
     [answer] = place.ask(source, f"{target}:21", code=1)
+    assert (answer["answer"], answer["certainty"]) == ("nobody", "exact")
     assert answer["reasons"][0] == "its destination is no host's address, but for many", answer
     assert "nothing: TCP takes neither broadcast nor multicast" in place.run(source, f"{target}:21").stdout
 
