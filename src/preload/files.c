@@ -16,6 +16,9 @@
 #define EPOLL_DEPTH    5 /* the kernel nests no deeper */
 #define FIONREAD_      0x541b
 #define EFD_SEMAPHORE_ 1
+#define F_SETPIPE_SZ_  1031
+#define F_GETPIPE_SZ_  1032
+#define PIPE_BYTES     65536 /* where nothing else was asked for */
 
 struct member {
     int fd;
@@ -30,7 +33,7 @@ struct file {
     enum file_kind kind;
     int flags;             /* of open(2); of an eventfd(2) with EFD_SEMAPHORE */
     int close_flag;        /* O_CLOEXEC or 0 */
-    int64_t offset;        /* of an eventfd(2) its count */
+    int64_t offset;        /* of an eventfd(2) its count, of a pipe its size */
     unsigned first;        /* of an epoll instance's members */
     unsigned count;        /* of these */
     struct identity which; /* of a pipe */
@@ -167,6 +170,12 @@ static bool is_kept(int fd)
     return false;
 }
 
+/* Where copies cannot be told from others, what one wakes itself by stays as it is. */
+static bool can_compare(void)
+{
+    return is_one(0, 0);
+}
+
 /* What it shares with other processes by being executed, it goes on sharing. */
 static bool is_inherited(int fd)
 {
@@ -213,30 +222,54 @@ static bool can_be_renewed(const struct file *file)
     return fd >= 0;
 }
 
-static void find_count(const char *line, void *data)
+struct event {
+    uint64_t count;
+    bool is_semaphore;
+    bool is_told; /* which of both it is */
+};
+
+static void find_event(const char *line, void *data)
 {
-    if (lines_skip(&line, "eventfd-count:"))
-        *(uint64_t *)data = lines_hexadecimal(&line);
+    struct event *event = data;
+    const char *at = line;
+
+    if (lines_skip(&at, "eventfd-count:"))
+        event->count = lines_hexadecimal(&at);
+    at = line;
+    if (lines_skip(&at, "eventfd-semaphore:")) {
+        event->is_told = true;
+        event->is_semaphore = lines_hexadecimal(&at) != 0;
+    }
 }
 
-/* Whether it is a semaphore is not told before Linux 6.5: then what is added to it comes back by ones. */
+/* By what is added to it, which comes back by ones. */
+static bool is_semaphore(int fd, uint64_t count)
+{
+    uint64_t moved = 2;
+
+    if (child_call(__NR_write, fd, (long)&moved, sizeof(moved), 0) < 0)
+        return false;
+    child_call(__NR_read, fd, (long)&moved, sizeof(moved), 0);
+    bool is_one_less = moved == 1;
+    if (is_one_less)
+        child_call(__NR_read, fd, (long)&moved, sizeof(moved), 0);
+    else if (count > 0)
+        child_call(__NR_write, fd, (long)&count, sizeof(count), 0);
+    return is_one_less;
+}
+
 static void note_event(struct file *file)
 {
-    uint64_t count = 0;
-    uint64_t moved = 2;
+    struct event event = {0};
     char path[40];
 
-    lines_read(path_of("/proc/self/fdinfo/", file->fd, path), find_count, &count);
-    file->offset = (int64_t)count;
-    if (child_call(__NR_write, file->fd, (long)&moved, sizeof(moved), 0) < 0)
-        return;
-    child_call(__NR_read, file->fd, (long)&moved, sizeof(moved), 0);
-    if (moved == 1) {
+    lines_read(path_of("/proc/self/fdinfo/", file->fd, path), find_event, &event);
+    file->offset = (int64_t)event.count;
+    /* Before Linux 6.5. One that is nearly full would wait. */
+    if (!event.is_told && event.count < UINT32_MAX)
+        event.is_semaphore = is_semaphore(file->fd, event.count);
+    if (event.is_semaphore)
         file->flags |= EFD_SEMAPHORE_;
-        child_call(__NR_read, file->fd, (long)&moved, sizeof(moved), 0);
-    } else if (count > 0) {
-        child_call(__NR_write, file->fd, (long)&count, sizeof(count), 0);
-    }
 }
 
 static enum template_refusal keep(struct file *file)
@@ -251,6 +284,8 @@ static enum template_refusal keep(struct file *file)
         return TEMPLATE_REFUSAL_REOPEN;
     if (file->original < 0 && file->kind == FILE_EVENT)
         note_event(file);
+    if (file->kind == FILE_PIPE)
+        file->offset = child_call(__NR_fcntl, file->fd, F_GETPIPE_SZ_, 0, 0);
     files.items[files.count++] = *file;
     return TEMPLATE_REFUSAL_NONE;
 }
@@ -321,32 +356,49 @@ static enum template_refusal note_pipe(int fd)
     return refusal == TEMPLATE_REFUSAL_NONE && has_both ? keep_end(fd, &which) : refusal;
 }
 
-static enum template_refusal note(int folder, const char *name)
+/* Of what a process that is to be a worker itself has: is it another thing, once its connection has come? */
+static bool is_of_connection(int fd, const char *target)
 {
-    char target[64];
-    struct file file = {.fd = number_of(name)};
-    long length = child_call(__NR_readlinkat, folder, (long)name, (long)target, sizeof(target) - 1);
+    return strcmp(target, "anon_inode:[eventpoll]") == 0 ? files_epoll_has_input(fd)
+                                                         : fd < STANDARD_COUNT && has_place(fd);
+}
 
-    if (length <= 0 || file.fd == folder)
-        return TEMPLATE_REFUSAL_NONE;
-    if (file.fd >= STANDARD_COUNT && standard_is_copied_to(file.fd))
-        return TEMPLATE_REFUSAL_COPIES;
-    if (is_inherited(file.fd))
-        return TEMPLATE_REFUSAL_NONE;
-    target[length] = '\0';
-    if (target[0] == '/' && is_locked(file.fd))
+/* By what stands for it in /proc/PID/fd. */
+static enum template_refusal note_own(int fd, const char *target)
+{
+    struct file file = {.fd = fd};
+
+    if (target[0] == '/' && is_locked(fd))
         return TEMPLATE_REFUSAL_LOCKS;
-    if (strcmp(target, "anon_inode:[io_uring]") == 0)
-        return TEMPLATE_REFUSAL_URING;
     if (strcmp(target, "anon_inode:[eventpoll]") == 0)
         note_epoll(&file);
-    else if (strcmp(target, "anon_inode:[eventfd]") == 0)
+    else if (strcmp(target, "anon_inode:[eventfd]") == 0 && can_compare())
         file.kind = FILE_EVENT;
-    else if (strncmp(target, "pipe:[", 6) == 0)
-        return note_pipe(file.fd);
-    else if (!has_place(file.fd))
+    else if (strncmp(target, "pipe:[", 6) == 0 && can_compare())
+        return note_pipe(fd);
+    else if (!has_place(fd))
         return TEMPLATE_REFUSAL_NONE;
     return keep(&file);
+}
+
+static enum template_refusal note(int folder, const char *name, bool is_alone)
+{
+    char target[64];
+    int fd = number_of(name);
+    long length = child_call(__NR_readlinkat, folder, (long)name, (long)target, sizeof(target) - 1);
+
+    if (length <= 0 || fd == folder)
+        return TEMPLATE_REFUSAL_NONE;
+    if (fd >= STANDARD_COUNT && standard_is_copied_to(fd))
+        return TEMPLATE_REFUSAL_COPIES;
+    if (is_inherited(fd))
+        return TEMPLATE_REFUSAL_NONE;
+    target[length] = '\0';
+    if (strcmp(target, "anon_inode:[io_uring]") == 0)
+        return TEMPLATE_REFUSAL_URING;
+    if (is_alone && !is_of_connection(fd, target))
+        return TEMPLATE_REFUSAL_NONE;
+    return note_own(fd, target);
 }
 
 /* With what is in the old one; from there it is not taken. */
@@ -360,6 +412,8 @@ static bool open_pipe(unsigned item, int *fds)
 
     if (child_call(__NR_pipe2, (long)ends, O_CLOEXEC | (file->flags & O_DIRECT), 0, 0) != 0)
         return false;
+    if (file->offset != PIPE_BYTES)
+        child_call(__NR_fcntl, ends[1], F_SETPIPE_SZ_, file->offset, 0);
     child_call(__NR_ioctl, from->fd, FIONREAD_, (long)&unread, 0);
     bool is_whole = unread == 0 || child_call(__NR_tee, from->fd, ends[1], unread, 0) == unread;
     fds[read_item] = ends[0];
@@ -373,20 +427,29 @@ static bool open_pipe(unsigned item, int *fds)
     return is_whole;
 }
 
+static long open_event(const struct file *file)
+{
+    uint64_t count = (uint64_t)file->offset;
+    long fd = child_call(__NR_eventfd2, 0, O_CLOEXEC | (file->flags & (O_NONBLOCK | EFD_SEMAPHORE_)), 0, 0);
+
+    if (fd >= 0 && count > 0)
+        child_call(__NR_write, fd, (long)&count, sizeof(count), 0);
+    return fd;
+}
+
 static bool open_anew(unsigned item, int *fds)
 {
     const struct file *file = &files.items[item];
     long fd = fds[item];
 
     if (file->kind == FILE_PIPE)
-        return fd >= 0 || (file->other < 0 && !file->is_ended) || open_pipe(item, fds);
+        return fd >= 0 || open_pipe(item, fds);
     if (file->kind == FILE_PLACE)
         fd = open_file(file);
     else if (file->kind == FILE_EPOLL)
         fd = child_call(__NR_epoll_create1, O_CLOEXEC, 0, 0, 0);
     else
-        fd = child_call(__NR_eventfd2, file->offset,
-                        O_CLOEXEC | (file->flags & (O_NONBLOCK | EFD_SEMAPHORE_)), 0, 0);
+        fd = open_event(file);
     fds[item] = (int)fd;
     return fd >= 0;
 }
@@ -433,7 +496,18 @@ struct entry {
     char name[];
 };
 
-enum template_refusal files_note(void)
+/* One that was opened by way of /proc, and not with the two ends. */
+static bool has_third_end(void)
+{
+    for (unsigned i = 0; i < files.count; i++) {
+        const struct file *file = &files.items[i];
+        if (file->kind == FILE_PIPE && file->original < 0 && file->other < 0 && !file->is_ended)
+            return true;
+    }
+    return false;
+}
+
+enum template_refusal files_note(bool is_alone)
 {
     char entries[2048] __attribute__((aligned(8)));
     enum template_refusal refusal = TEMPLATE_REFUSAL_NONE;
@@ -449,11 +523,13 @@ enum template_refusal files_note(void)
             const struct entry *entry = (const struct entry *)(entries + at);
             at += entry->length;
             if (entry->name[0] != '.')
-                refusal = note(folder, entry->name);
+                refusal = note(folder, entry->name, is_alone);
         }
     }
     child_call(__NR_close, folder, 0, 0, 0);
-    return refusal == TEMPLATE_REFUSAL_NONE && !can_open_all() ? TEMPLATE_REFUSAL_FILES : refusal;
+    if (refusal == TEMPLATE_REFUSAL_NONE && (has_third_end() || !can_open_all()))
+        return TEMPLATE_REFUSAL_FILES;
+    return refusal;
 }
 
 static void fill_epoll(const struct file *file)

@@ -19,10 +19,13 @@
 
 /* Before the program has opened anything. */
 void files_begin(const struct template_board *board);
-/* While the stand-in for the connection is still open. */
-enum template_refusal files_note(void);
+/*
+ * While the stand-in for the connection is still open. `is_alone`: it is to be the worker itself, which shares them with no other
+ * one: what has that socket in it, or stands in its place, is noted alone.
+ */
+enum template_refusal files_note(bool is_alone);
 
-#define FILES_MAX 16
+#define FILES_MAX 32
 
 struct files_anew {
     unsigned count;

@@ -15,6 +15,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -46,6 +47,7 @@ static struct {
     struct template_board *board;
     struct image_thread thread;
     struct itimerval alarm; /* what was left of it at the gate */
+    uint64_t processes;     /* that its user might have before the program ran */
     unsigned char *random;  /* 16 bytes that the kernel gave the program */
     uintptr_t probe; /* the handler of the probe's signal; 0: there is none, or the program has set its own */
 } gate;
@@ -84,6 +86,14 @@ void gate_give_up(void)
 {
     if (gate.ahead && child_call(__NR_getpid, 0, 0, 0, 0) == gate.pid)
         leave(TEMPLATE_REFUSAL_EXECUTES);
+}
+
+static uint64_t process_limit(void)
+{
+    struct rlimit limit = {.rlim_cur = RLIM_INFINITY};
+
+    child_call(__NR_prlimit64, 0, RLIMIT_NPROC, 0, (long)&limit);
+    return limit.rlim_cur;
 }
 
 static bool map_board(int fd)
@@ -128,6 +138,7 @@ void gate_open(void)
         leave(TEMPLATE_REFUSAL_LAYOUT);
     standard_begin();
     files_begin(gate.board);
+    gate.processes = process_limit();
     gate.pid = (int)child_call(__NR_getpid, 0, 0, 0, 0);
     gate.ahead = true;
 }
@@ -277,17 +288,30 @@ static long fork_worker(int32_t *answer)
     return thread_fork(flags, answer, thread->tid);
 }
 
-/* For want of a process, most likely: later each time, since the kernel copies most of this one before it says so. */
+/* What fork(2) returned: processes or memory are short. */
+static bool is_short(long result)
+{
+    return result == -EAGAIN || result == -ENOMEM;
+}
+
+/* Later each time, since the kernel copies most of this process before it says so. */
 static void wait_to_fork(int errnum, struct timespec *pause)
 {
+    struct pollfd supervisor = {.fd = gate.control};
+
     gate.board->fork_errnum = errnum;
     __atomic_fetch_add(&gate.board->failed_forks, 1, __ATOMIC_RELEASE);
-    child_call(__NR_nanosleep, (long)pause, 0, 0, 0);
+    /* The order stays in the queue, also where nobody is left who had sent it. */
+    if (child_call5(__NR_ppoll, (long)&supervisor, 1, (long)pause, 0, 0) > 0)
+        child_exit(0);
     if (pause->tv_nsec < RETRY_MAX_NS)
         pause->tv_nsec *= 2;
 }
 
-/* Until the supervisor closes its end. Returns in workers only, with a canary. */
+/*
+ * Until the supervisor closes its end. Returns in workers only, with a canary. Where the program has set itself a limit, executed
+ * processes would not have it: nobody waits for it.
+ */
 static uint64_t serve_orders(bool before_main)
 {
     struct timespec pause = {.tv_nsec = RETRY_NS};
@@ -318,8 +342,10 @@ static uint64_t serve_orders(bool before_main)
         if (pid > 0) {
             forget_order();
             pause.tv_nsec = RETRY_NS;
-        } else {
+        } else if (is_short(pid) && process_limit() == gate.processes) {
             wait_to_fork((int)-pid, &pause);
+        } else {
+            leave(TEMPLATE_REFUSAL_FORK);
         }
     }
     child_exit(0);
@@ -334,7 +360,7 @@ static enum template_refusal look_at_files(void)
         return TEMPLATE_REFUSAL_CLOSED;
     if (child_call5(__NR_recvfrom, gate.peer, (long)&byte, 1, MSG_PEEK | MSG_DONTWAIT, 0) != -EAGAIN)
         return TEMPLATE_REFUSAL_WROTE;
-    return files_note();
+    return files_note(gate.is_worker);
 }
 
 /* What a program has set for the probe's signal itself stays. */
@@ -418,19 +444,10 @@ static bool can_continue(void)
     return child_call(__NR_getpid, 0, 0, 0, 0) != 1;
 }
 
-/* What fork(2) returned: processes or memory are short. */
-static bool is_short(long result)
-{
-    return result == -EAGAIN || result == -ENOMEM;
-}
-
 /* Where its user may have this process and no other one, it will be so later, too. */
 static bool may_have_two(void)
 {
-    struct rlimit limit = {.rlim_cur = RLIM_INFINITY};
-
-    child_call(__NR_prlimit64, 0, RLIMIT_NPROC, 0, (long)&limit);
-    return limit.rlim_cur > 1;
+    return process_limit() > 1;
 }
 
 /* A filter of system calls, or a limit of its user's processes, would keep it from that for each connection. */

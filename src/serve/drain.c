@@ -57,6 +57,7 @@ static void hurry(struct supervisor *supervisor, enum supervisor_phase phase, in
 
     supervisor->phase = phase;
     acceptor_give_up(supervisor);
+    engine_hurry(&supervisor->engine);
     warm_collect(supervisor);
     drain_held(supervisor);
     reaper_lost(supervisor);

@@ -80,7 +80,15 @@ void engine_end(struct engine *engine)
 void engine_done(struct engine *engine)
 {
     int64_t end_ns = clock_monotonic_ns() + END_NS;
+    struct spawn_outcome outcome;
 
+    /* Of those that were still to wait the templates alone know. */
+    if (engine->templates != NULL)
+        templates_stop(engine->templates, end_ns);
+    while (engine->templates != NULL && templates_outcome(engine->templates, end_ns, &outcome)) {
+        if (engine->pool == NULL || !pool_forked(engine->pool, &outcome, end_ns))
+            fd_close(outcome.fd);
+    }
     if (engine->pool != NULL) {
         pool_end(engine->pool, end_ns);
         memory_unmap(engine->pool, sizeof(*engine->pool));
@@ -169,6 +177,12 @@ bool engine_news(struct engine *engine, struct spawn_news *ret_news)
 {
     return (engine->templates != NULL && news_take(&engine->templates->news, ret_news)) ||
            (engine->pool != NULL && news_take(&engine->pool->news, ret_news));
+}
+
+void engine_hurry(struct engine *engine)
+{
+    if (engine->templates != NULL)
+        templates_hurry(engine->templates);
 }
 
 void engine_close(struct engine *engine)

@@ -72,6 +72,8 @@ void engine_worker_signalled(struct engine *engine, int number, int64_t now_ns);
 /* Looks after what the engine keeps; to be called again at engine_due_ns(), INT64_MAX: need not be. */
 void engine_turn(struct engine *engine, int64_t now_ns);
 int64_t engine_due_ns(const struct engine *engine);
+/* Connections for which no process can be made for now come back. */
+void engine_hurry(struct engine *engine);
 /* No more connections will come, but those held: what was started ahead of them may go. */
 void engine_close(struct engine *engine);
 /* What happened meanwhile that is worth an event. */

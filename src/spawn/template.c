@@ -25,6 +25,8 @@
 #define STILLBORN_MAX 2
 /* How often one that starts is asked whether it waits for input. */
 #define PROBE_NS INT64_C(5000000)
+/* For how long it may try to fork, before its connections are given to others. */
+#define SHORT_NS INT64_C(60000000000)
 
 /* With our library in it, musl looks for the auxiliary vector behind what keeps room, two words at a time. */
 _Static_assert(ENVIRONMENT_CONNECTION_COUNT % 2 == 0, "musl finds the auxiliary vector");
@@ -373,8 +375,11 @@ bool template_is_refused(struct template *template, int64_t now_ns)
     if (template_open_orders(template) == 0 || failed == template->failed_forks)
         return false;
     template->failed_forks = failed;
+    if (!template->is_short)
+        template->short_ns = now_ns;
     template->is_short = true;
-    template->moved_ns = now_ns;
+    if (now_ns - template->short_ns < SHORT_NS)
+        template->moved_ns = now_ns;
     return true;
 }
 
@@ -450,6 +455,10 @@ void template_done(struct template *template)
 
 bool template_was_short(const struct template *template)
 {
+    const volatile struct child_report *report = template->pad->report;
+
+    if (report->step != CHILD_STEP_NONE)
+        return (report->errnum == EAGAIN || report->errnum == ENOMEM) && process_limit() > 1;
     return template->board->stand == TEMPLATE_REFUSES && template->board->refusal == TEMPLATE_REFUSAL_SHORT;
 }
 

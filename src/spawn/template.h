@@ -38,7 +38,8 @@ struct template
     int64_t moved_ns; /* when it last did something, or had nothing to do */
     uint64_t keys[TEMPLATE_ORDERS];
     uint32_t failed_forks; /* that are known */
-    bool is_short;         /* of what a fork takes: some have failed since its last answer */
+    bool is_short;         /* of what a fork takes: some have failed since its last answer ... */
+    int64_t short_ns;      /* ... and this was the first */
     bool broken;           /* says what cannot be */
 };
 
@@ -60,7 +61,7 @@ bool template_has_room(const struct template *template);
 uint32_t template_open_orders(const struct template *template);
 /* Is there an order that it has no worker for yet, answers included that nobody has asked for? */
 bool template_is_behind(const struct template *template);
-/* Has a fork failed that was not known? Then it is not stuck: it tries again. */
+/* Has a fork failed that was not known? For a minute it is not stuck then: it tries again. */
 bool template_is_refused(struct template *template, int64_t now_ns);
 /* The next answer: false, there is none now. */
 bool template_answer(struct template *template, int64_t now_ns, uint64_t *ret_key, pid_t *ret_pid);

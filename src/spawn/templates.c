@@ -195,8 +195,28 @@ static void look_at_ready(struct templates *templates, struct template *template
     if (is_stuck || template->broken) {
         if (template->state == TEMPLATE_READY)
             tell(templates, template, "killed: it %s",
-                 template->broken ? "says what cannot be" : "does not answer");
+                 template->broken     ? "says what cannot be"
+                 : template->is_short ? "could not fork for a while"
+                                      : "does not answer");
         kill_and_retire(template);
+    }
+}
+
+void templates_stop(struct templates *templates, int64_t end_ns)
+{
+    for (size_t i = 0; i < TEMPLATES_MAX; i++) {
+        struct template *template = &templates->items[i];
+        if (template->pid > 0 && (!process_kill(template->pid) || process_wait_until(template->pid, end_ns)))
+            template->pid = -1;
+    }
+}
+
+void templates_hurry(struct templates *templates)
+{
+    for (size_t i = 0; i < TEMPLATES_MAX; i++) {
+        struct template *template = &templates->items[i];
+        if (template->state != TEMPLATE_FREE && template->is_short && template_open_orders(template) != 0)
+            kill_and_retire(template);
     }
 }
 
@@ -250,7 +270,7 @@ static void set_due(struct templates *templates, int64_t now_ns)
         if (template->state == TEMPLATE_UNREADY)
             at_ns = now_ns + look_after_ns(now_ns - template->started_ns);
         else if (template->state != TEMPLATE_FREE && template_open_orders(template) != 0)
-            at_ns = now_ns + (template->pid > 0 ? ANSWER_NS : LOOK_LATE_NS);
+            at_ns = now_ns + (template->pid > 0 && !template->is_short ? ANSWER_NS : LOOK_LATE_NS);
         else if (is_fresh(templates, template, now_ns))
             at_ns = template->started_ns + templates->plan->template_age_ns;
         if (at_ns < due_ns)

@@ -43,6 +43,10 @@ struct templates {
 void templates_init(struct templates *templates, const struct spawn_plan *plan);
 /* Ends the templates, and waits for them until then. */
 void templates_end(struct templates *templates, int64_t end_ns);
+/* At the server's end: no process is forked any more once this returns; what was is in the outcomes. Waits until then. */
+void templates_stop(struct templates *templates, int64_t end_ns);
+/* Ends those that have connections and can make no process for them now: these come back. */
+void templates_hurry(struct templates *templates);
 /* Starts, replaces and gives up what it is time for. Before templates_due_ns() nothing is; INT64_MAX: never. */
 void templates_turn(struct templates *templates, int64_t now_ns);
 int64_t templates_due_ns(const struct templates *templates);

@@ -75,7 +75,7 @@ enum template_gate { TEMPLATE_GATE_MAIN, TEMPLATE_GATE_READ };
     REFUSAL(CALLS, "its copies may not make the system calls that begin them")                  \
     REFUSAL(CLOSED, "it has closed descriptors that are not its own")                           \
     REFUSAL(EXECUTES, "it executes another program before it reads")                            \
-    REFUSAL(FILES, "it has more files and epoll instances open than can be kept apart")         \
+    REFUSAL(FILES, "it has more files, pipes and epoll instances open than can be kept apart")  \
     REFUSAL(HANDLERS, "it has more functions for its forks than can be kept (pthread_atfork(3))")
 
 #define REFUSAL(id, text) TEMPLATE_REFUSAL_##id,

@@ -133,6 +133,14 @@ EARLY = {
         "import os, sys; output, entry = os.pipe(); os.write(entry, b'lock')\n"
         "sys.stdin.readline(); print(os.read(output, 9), os.get_blocking(output), flush=True)\n",
         "b'lock' True\n"),
+    "an eventfd with more in it than it is made with": (
+        "import os, sys; event = os.eventfd(7); os.eventfd_write(event, 2 ** 34)\n"
+        "sys.stdin.readline(); print(os.eventfd_read(event) - 2 ** 34, flush=True)\n",
+        "7\n"),
+    "a pipe that is larger": (
+        "import fcntl, os, sys; output, entry = os.pipe(); fcntl.fcntl(entry, 1031, 2 ** 20)\n"
+        "sys.stdin.readline(); print(os.write(entry, bytes(200000)), flush=True)\n",
+        "200000\n"),
     "a pipe that was written to its end": (
         "import os, sys; output, entry = os.pipe(); os.write(entry, b'text'); os.close(entry)\n"
         "sys.stdin.readline(); print(os.read(output, 9), os.read(output, 9), flush=True)\n",
@@ -265,7 +273,13 @@ def is_executed(serve, program, reason):
 def test_files_that_cannot_be_opened_again_all_at_once(serve):
     """Descriptors are short: that is found at the gate, not by each connection."""
     is_executed(serve, "import resource, sys; files = [open('/etc/passwd') for _ in range(10)]; "
-                       "resource.setrlimit(resource.RLIMIT_NOFILE, (18, 18))", "more files and epoll instances open than can be kept apart")
+                       "resource.setrlimit(resource.RLIMIT_NOFILE, (18, 18))", "more files, pipes and epoll instances open than can be kept apart")
+
+
+def test_a_third_end_of_a_pipe(serve):
+    """It would be another pipe's than the two that were made anew."""
+    is_executed(serve, "import os, sys; output, entry = os.pipe(); third = os.open(f'/proc/self/fd/{entry}', os.O_WRONLY)",
+                "more files, pipes and epoll instances open than can be kept apart")
 
 
 def test_more_fork_handlers_than_can_be_kept(serve):
@@ -284,11 +298,11 @@ def test_the_errors_of_the_dynamic_loader_are_the_programs_own(serve):
     assert b"/no/such.so" in server.ask(b"\n")
 
 
-@pytest.mark.parametrize("what", ["files = [open('/etc/passwd') for _ in range(17)]",
+@pytest.mark.parametrize("what", ["files = [open('/etc/passwd') for _ in range(33)]",
                                   "one = select.epoll(); [one.register(os.pipe()[0]) for _ in range(33)]"], ids=["files", "in epoll"])
 def test_more_files_than_can_be_kept_apart(serve, what):
     """Copies would share the places in those that are too many."""
-    is_executed(serve, f"import os, select, sys; {what}", "more files and epoll instances open than can be kept apart")
+    is_executed(serve, f"import os, select, sys; {what}", "more files, pipes and epoll instances open than can be kept apart")
 
 
 @pytest.mark.parametrize("options", [READ, ["--engine", "fork"]], ids=["read", "main"])

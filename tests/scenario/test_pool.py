@@ -396,7 +396,8 @@ def test_a_burst_is_answered_without_a_second_try(serve, network, ahead):
 
 
 @pytest.mark.parametrize("what, answer", [("file", b"root:\n"), ("epoll", b"woken 1\n"), ("events", b"3\n"),
-                                          ("reply", b"first hello\n"), ("copy", b"hello\n"), ("closed", b"root:\n")])
+                                          ("reply", b"first hello\n"), ("copy", b"hello\n"), ("closed", b"root:\n"),
+                                          ("thread", b"heard\n")])
 @pytest.mark.parametrize("options", [[], ["--engine", "fork"], ["--engine", "pool", "--pool-min", 3],
                                      ["--engine", "pool", "--pool-min", 3, "--pool-start", "exec"]],
                          ids=["exec", "fork", "pool", "pool of programs"])

@@ -224,11 +224,11 @@ def test_a_user_that_has_no_processes_left(serve, root):
 used_users = []
 
 
-def bounded(serve, processes, *options):
+def bounded(serve, processes, *options, worker=("cat",)):
     """A server whose worker's user may have so many processes, its template included, and has no other ones."""
     user = 100000 + 100 * os.getpid() + len(used_users)
     used_users.append(user)
-    return serve(HERE, "--user", user, "--group", "nogroup", *options, worker=["cat"],
+    return serve(HERE, "--user", user, "--group", "nogroup", *options, worker=worker,
                  preexec=lambda: resource.setrlimit(resource.RLIMIT_NPROC, (processes, processes)))
 
 
@@ -298,6 +298,45 @@ def test_those_that_wait_give_way_where_processes_are_short(serve, root):
     # Before one would be taken for stuck.
     assert max(event["duration_ms"] for event in server.log.find("end")) < 2500
     assert len({event["pid"] for event in server.log.find("template")}) == 1, server.log.find("template")
+
+
+@pytest.mark.no_program
+def test_a_server_that_is_short_at_its_end(serve, root):
+    """Who waits for a process of its template is refused then, as who waits for one of the server's own."""
+    server = bounded(serve, 3, "--engine", "fork", "--drain", 0)
+    with contextlib.ExitStack() as others:
+        for _ in range(2):
+            others.callback(others.enter_context(subprocess.Popen(["sleep", "100"], user=used_users[-1])).kill)
+        with server.connect():
+            forkport.until(lambda: template_events(server, "cannot fork"), "processes to be short")
+            began = time.monotonic()
+            assert server.stop() == 0
+            assert time.monotonic() - began < 2
+    assert server.log.wait("refuse")["reason"] == "server ends"
+
+
+@pytest.mark.no_program
+def test_a_program_that_limits_itself(serve, root):
+    """Each that is executed would have the limit for itself: nobody waits for a process of the template."""
+    server = bounded(serve, 100, "--engine", "fork", "--gate", "read", worker=["bash", "-c", "ulimit -u 2; read line; echo $line; read line"])
+    with server.connect() as first, server.connect() as second:
+        for client in first, second:
+            client.sendall(b"x\n")
+            assert client.recv(2) == b"x\n"
+    forkport.until(lambda: template_events(server, "it cannot fork"), "its template to give up")
+
+
+@pytest.mark.no_program
+def test_a_program_of_a_user_that_has_no_processes_left_for_a_while(serve, root):
+    """At the server's start: its template is tried again."""
+    user = 100000 + 100 * os.getpid() + len(used_users)
+    with contextlib.ExitStack() as others:
+        for _ in range(3):
+            others.callback(others.enter_context(subprocess.Popen(["sleep", "100"], user=user)).kill)
+        server = bounded(serve, 2, "--engine", "fork")
+        forkport.until(lambda: template_events(server, "cannot run the program"), "the program not to be run")
+    forkport.until(lambda: template_events(server, "at its gate"), "a template")
+    assert server.log.find("notice") == []
 
 
 @pytest.mark.no_program

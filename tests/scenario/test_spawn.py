@@ -197,6 +197,18 @@ def test_what_a_program_keeps_open_is_one_for_all(serve, root, tmp_path, kind, o
         os.close(kept)
 
 
+@pytest.mark.parametrize("gate", ["main", "read"])
+def test_an_eventfd_that_a_program_keeps_open_is_one_for_all(serve, gate):
+    kept = fcntl.fcntl(os.eventfd(0, os.EFD_NONBLOCK), fcntl.F_DUPFD, 20)
+    try:
+        server = serve(HERE, "--engine", "fork", "--gate", gate, handler=f"share:{kept}", pass_fds=[kept])
+        server.log.wait("template")
+        server.ask(b"10\n")
+        assert os.eventfd_read(kept) == int.from_bytes(b"kept 10\n", "little")
+    finally:
+        os.close(kept)
+
+
 @pytest.mark.parametrize("pid", [-1, 0], ids=["no pid", "its own"])
 def test_a_template_that_names_who_cannot_be_a_worker(serve, pid):
     """It is killed, and its connections are another's."""
