@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "pairs/owner.h"
 
+#include "sys/steering.h"
+
 #include <errno.h>
 
 static bool can_wait(const struct diag_socket *socket)
@@ -10,21 +12,34 @@ static bool can_wait(const struct diag_socket *socket)
             socket->state == DIAG_SYN_RECEIVED || socket->state == DIAG_NEW_SYN_RECEIVED);
 }
 
-/* Listening rows at a port stand together. */
-void owner_find_listening(const struct pairs_table *table, struct pairs_row *row)
+/* Listening rows at a port stand together. False: none may have it. */
+static bool find_queues(const struct pairs_table *table, struct pairs_row *row)
 {
-    const struct diag_socket *waiting = &row->socket;
+    const uint16_t port = row->socket.pair.local.port;
 
-    for (size_t i = pairs_find_port(table, waiting->pair.local.port); i < table->count; i++) {
+    row->listening_count = 0;
+    for (size_t i = pairs_find_port(table, port); i < table->count; i++) {
         const struct diag_socket *socket = &table->rows[i].socket;
-        if (socket->state != DIAG_LISTEN || socket->pair.local.port != waiting->pair.local.port)
+        if (socket->state != DIAG_LISTEN || socket->pair.local.port != port)
             break;
-        if (!pairs_may_wait(waiting, socket))
+        if (!pairs_may_wait(row, socket))
             continue;
         if (row->listening_count == 0)
             row->listening = (uint32_t)i;
         row->listening_count = (uint32_t)i - row->listening + 1;
     }
+    return row->listening_count != 0;
+}
+
+/* The kernel lists those that listen at another moment than what waits, so their queues may all have been empty then. */
+void owner_find_listening(const struct pairs_table *table, struct pairs_row *row)
+{
+    row->queued = true;
+    if (find_queues(table, row))
+        return;
+    row->queued = false;
+    if (find_queues(table, row) && steering_programs() > 0)
+        row->listening_count = 0;
 }
 
 static void find_owner(struct pairs_table *table, struct pairs_row *row)

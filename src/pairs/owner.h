@@ -15,8 +15,9 @@
 #include "pairs/pairs.h"
 
 /*
- * For a row that waits: the listening rows whose queue it may be in. No connection says which, but in an empty queue there is
- * none, whoever would receive a new one now. None: a program has sent it to another port (sk_lookup), or that is closed.
+ * For a row that waits: the listening rows whose queue it may be in. No connection says which, but it is in no empty queue
+ * where another has something in it, whoever would receive a new one now. Where all are empty, it came or went while the
+ * table was read, and may be of each; of none where there are programs that send it to another port (sk_lookup).
  */
 void owner_find_listening(const struct pairs_table *table, struct pairs_row *row);
 /* `pid` 0: all processes. */

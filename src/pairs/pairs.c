@@ -189,13 +189,14 @@ static bool is_child(const struct diag_socket *waiting, const struct diag_socket
 }
 
 /* Half open connections are not counted in the queue; of a saved table, which has no backlog either, it is not known. */
-bool pairs_may_wait(const struct diag_socket *waiting, const struct diag_socket *listening)
+bool pairs_may_wait(const struct pairs_row *waiting, const struct diag_socket *listening)
 {
-    bool is_counted = waiting->state == DIAG_ESTABLISHED || waiting->state == DIAG_CLOSE_WAIT;
+    const struct diag_socket *socket = &waiting->socket;
+    bool is_counted = socket->state == DIAG_ESTABLISHED || socket->state == DIAG_CLOSE_WAIT;
 
-    if (is_counted && listening->receive_queue == 0 && listening->send_queue != 0)
+    if (waiting->queued && is_counted && listening->receive_queue == 0 && listening->send_queue != 0)
         return false;
-    return is_child(waiting, listening);
+    return is_child(socket, listening);
 }
 
 const struct descriptor *pairs_next_holder(const struct pairs_table *table, struct pairs_cursor *cursor)
@@ -209,7 +210,7 @@ const struct descriptor *pairs_next_holder(const struct pairs_table *table, stru
     }
     for (; cursor->listening < row->listening_count; cursor->listening++, cursor->at = 0) {
         const struct pairs_row *queue = &table->rows[row->listening + cursor->listening];
-        if (cursor->at < queue->descriptors && pairs_may_wait(&row->socket, &queue->socket))
+        if (cursor->at < queue->descriptors && pairs_may_wait(row, &queue->socket))
             return &table->descriptors.items[queue->descriptor + cursor->at++];
     }
     return NULL;

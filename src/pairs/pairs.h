@@ -37,6 +37,7 @@ struct pairs_row {
     uint32_t descriptors;     /* how many of them */
     uint32_t listening;       /* OWNER_WAITING: the first row whose queue it may be in */
     uint32_t listening_count; /* to the last one; which between them may have it: pairs_may_wait() */
+    bool queued;              /* one of these queues has something in it, so an empty one does not have it */
     uint64_t connection;      /* of the service: its number; 0: unknown or none */
     const char
         *service; /* of a forkport, as its command line says; NULL: none. Owned by the process's entry */
@@ -71,7 +72,7 @@ bool pairs_list_processes(struct pairs_table *table);
 const struct pairs_process *pairs_process(const struct pairs_table *table, pid_t pid);
 size_t pairs_shown(const struct pairs_table *table);
 /* May this connection, which nobody has accepted yet, be in the queue of that listening socket at its port? */
-bool pairs_may_wait(const struct diag_socket *waiting, const struct diag_socket *listening);
+bool pairs_may_wait(const struct pairs_row *waiting, const struct diag_socket *listening);
 void pairs_done(struct pairs_table *table);
 
 /* Walks over who holds a row, or, while it waits, over who will: by process, then descriptor, for each socket. */
