@@ -174,19 +174,26 @@ static void put_path(char path[PATH_SIZE], pid_t pid, const char *tid)
     text_end(&text);
 }
 
-/* Where the kernel does not say, they do not, and are read twice at worst. */
+/*
+ * Where the kernel does not say (a sandbox, or it has no kcmp(2)), they do: to read the same for each thread would take
+ * longer than all the rest. Where one has gone they do not, since the others were not compared with it.
+ */
 static bool share_descriptors(pid_t one, pid_t other)
 {
-    return syscall(SYS_kcmp, one, other, KCMP_FILES, 0, 0) == 0;
+    long order = syscall(SYS_kcmp, one, other, KCMP_FILES, 0, 0);
+
+    return order == 0 || (order < 0 && errno != ESRCH);
 }
 
-/* What threads have open that the task before, at first the main thread, has not: few have descriptors of their own. */
-static int read_threads(struct descriptors *descriptors, int proc, pid_t pid)
+/*
+ * What threads have open that the task before has not: few have descriptors of their own. `last`: the first such task, which
+ * has been read; 0: none that has something open.
+ */
+static int read_others(struct descriptors *descriptors, int proc, pid_t pid, pid_t last)
 {
     char path[PATH_SIZE];
     struct stat about;
     struct text text;
-    pid_t last = pid;
 
     text_init(&text, path, sizeof(path));
     text_unsigned(&text, (uint64_t)pid);
@@ -199,14 +206,20 @@ static int read_threads(struct descriptors *descriptors, int proc, pid_t pid)
         return error_is_shortage(errno) ? -1 : 0;
     for (const struct dirent *entry; (entry = readdir(threads)) != NULL;) {
         pid_t tid = (pid_t)strtol(entry->d_name, NULL, 10);
-        if (tid == 0 || tid == pid || share_descriptors(last, tid))
+        if (tid == 0 || tid == pid || (last != 0 && share_descriptors(last, tid)))
             continue;
         put_path(path, pid, entry->d_name);
-        if (read_task(descriptors, proc, path, pid) < 0)
+        int result = read_task(descriptors, proc, path, pid);
+        if (result < 0)
             return error_is_shortage(errno) ? -1 : 0;
-        last = tid;
+        last = result != 0 ? tid : last;
     }
     return 0;
+}
+
+static int read_threads(struct descriptors *descriptors, int proc, pid_t pid)
+{
+    return read_others(descriptors, proc, pid, pid);
 }
 
 /* A main thread that has ended has nothing open, as a thread of the kernel, but the others go on. */
@@ -217,7 +230,7 @@ static int read_process(struct descriptors *descriptors, int proc, pid_t pid)
     put_path(path, pid, NULL);
     int result = read_task(descriptors, proc, path, pid);
     if (result == 0)
-        return read_threads(descriptors, proc, pid);
+        return read_others(descriptors, proc, pid, 0);
     return result < 0 && error_is_shortage(errno) ? -1 : 0;
 }
 

@@ -17,7 +17,8 @@
  *
  * What a process has open is what its main thread has, or, where that has ended, the others. A thread may also have
  * descriptors of its own (unshare(2), CLONE_FILES): few do, and to find out takes a look at each thread, so it is for
- * a socket that nobody has else. They are listed as the process's, each number once.
+ * a socket that nobody has else, and only the kernel's word (kcmp(2)): where it gives none, a sandbox say, threads have
+ * what the others have. They are listed as the process's, each number once.
  */
 #ifndef SYS_DESCRIPTORS_H
 #define SYS_DESCRIPTORS_H

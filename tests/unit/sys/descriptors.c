@@ -3,15 +3,22 @@
 
 #include "sys/task_files.h"
 
+#include "../../fixtures/filter.h"
+
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -203,6 +210,92 @@ static void test_what_a_thread_has_for_itself(void **state)
     descriptors_done(&descriptors);
 }
 
+#ifdef SECCOMP_RET_ERRNO
+struct untold {
+    struct descriptors descriptors;
+    pid_t pid;
+    bool is_filtered;
+    int result;
+};
+
+/* For this thread kcmp(2) is refused, as Docker does. */
+static void *read_untold(void *data)
+{
+    struct untold *untold = data;
+
+    untold->is_filtered = filter_one_call(SYS_kcmp, SECCOMP_RET_ERRNO | EPERM);
+    untold->result = descriptors_read(&untold->descriptors, untold->pid);
+    return NULL;
+}
+
+static struct untold untold_of(pid_t pid)
+{
+    struct untold untold = {.pid = pid};
+    pthread_t thread;
+
+    assert_int_equal(pthread_create(&thread, NULL, read_untold, &untold), 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(untold.result, 0);
+    return untold;
+}
+
+static void *stay(void *data)
+{
+    for (;;)
+        pause();
+    return data;
+}
+
+/* A process whose main thread has ended, and so has nothing open; the other goes on. */
+static pid_t start_headless(void)
+{
+    char path[64];
+    char line[256] = "";
+    pthread_t thread;
+
+    pid_t pid = fork();
+    if (pid == 0) {
+        if (pthread_create(&thread, NULL, stay, NULL) == 0)
+            pthread_exit(NULL);
+        _exit(1);
+    }
+    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+    while (strstr(line, ") Z ") == NULL) {
+        int fd = open(path, O_RDONLY | O_CLOEXEC);
+        assert_true(read(fd, line, sizeof(line) - 1) > 0);
+        close(fd);
+    }
+    return pid;
+}
+
+/* Where the kernel does not say who shares descriptors, all are taken to, and what is shared is read once. */
+static void test_threads_of_which_the_kernel_does_not_tell(void **state)
+{
+    size_t count;
+
+    (void)state;
+    struct untold untold = untold_of(getpid());
+    if (!untold.is_filtered)
+        skip();
+    const size_t before = untold.descriptors.count;
+    descriptors_done(&untold.descriptors);
+    int made = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    untold = untold_of(getpid());
+    assert_int_equal(untold.descriptors.count, before + 1);
+    descriptors_done(&untold.descriptors);
+    pid_t pid = start_headless();
+    untold = untold_of(pid);
+    kill(pid, SIGKILL);
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    assert_int_equal(untold.descriptors.count, before + 1);
+    descriptors_sort(&untold.descriptors);
+    assert_non_null(descriptors_find(&untold.descriptors, inode_of(made), &count));
+    assert_int_equal(count, 1);
+    descriptors_done(&untold.descriptors);
+    close(made);
+}
+#endif
+
 static void test_what_is_there_twice_is_sorted_into_one(void **state)
 {
     const struct descriptor items[] = {{.inode = 2, .pid = 1, .fd = 3},
@@ -230,6 +323,9 @@ int main(void)
         cmocka_unit_test(test_one_that_has_gone_holds_nothing),
         cmocka_unit_test(test_the_kernel_s_pass),
         cmocka_unit_test(test_what_a_thread_has_for_itself),
+#ifdef SECCOMP_RET_ERRNO
+        cmocka_unit_test(test_threads_of_which_the_kernel_does_not_tell),
+#endif
         cmocka_unit_test(test_what_is_there_twice_is_sorted_into_one),
     };
 
