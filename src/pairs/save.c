@@ -224,7 +224,10 @@ static enum fp_status fail_row(const struct save_reader *reader, struct fp_error
     return fail(reader, err, "it is no socket as forkport pairs --json shows one");
 }
 
-/* A row's holders stand one after another in the list; those that wait for it are the listening row's. */
+/*
+ * A row's holders stand one after another in the list; those that wait for it are the listening row's. A table that is passed
+ * on may have been rid of them: then they are not known.
+ */
 static enum fp_status append_holders(const struct save_reader *reader, struct pairs_row *row,
                                      const json_t *object, struct fp_error *err)
 {
@@ -232,9 +235,15 @@ static enum fp_status append_holders(const struct save_reader *reader, struct pa
     const json_t *processes = json_object_get(object, "processes");
 
     row->descriptor = (uint32_t)descriptors->count;
-    if (row->owner == OWNER_HELD && json_array_size(processes) == 0)
+    if (row->owner != OWNER_HELD)
+        return FP_OK;
+    if (processes == NULL) {
+        row->owner = OWNER_UNKNOWN;
+        return FP_OK;
+    }
+    if (json_array_size(processes) == 0)
         return fail_row(reader, err);
-    for (size_t i = 0; i < json_array_size(processes) && row->owner == OWNER_HELD; i++) {
+    for (size_t i = 0; i < json_array_size(processes); i++) {
         struct descriptor descriptor;
         if (!parse_holder(json_array_get(processes, i), &descriptor))
             return fail_row(reader, err);

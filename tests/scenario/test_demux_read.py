@@ -653,6 +653,20 @@ def test_table(capture, table):
     assert found[5]["pair"] == "{*:21, *:*}"
 
 
+def test_table_that_was_rid_of_its_processes(capture, table):
+    """Whoever passes it on may not want to tell them: they are not known then, and all else is as it was."""
+    talk = packets.Talk(CLIENT, SERVER)
+    kept = [row("tcp4", "LISTEN", "{10.0.0.2:21, *:*}", 3), row("tcp4", "ESTABLISHED", PAIR, 4)]
+    rid = [{key: value for key, value in each.items() if key != "processes"} for each in kept]
+    path = capture([talk.send(0, PSH | ACK, b"x"), *packets.Talk(("10.0.0.3", 9), SERVER).open()])
+    found, expected = lines(path, "--table", table(*rid)), lines(path, "--table", table(*kept))
+    assert expected[0]["processes"] and expected[1]["processes"]
+    for line in expected:
+        line["processes"] = []
+        line.pop("senders", None)
+    assert found == expected
+
+
 def test_table_of_a_group(capture, table):
     """The first of those that share an end stands for them, and which of them it is is said not to be known."""
     def told(*names):
