@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define OPTIONS_MAX 64
+
 enum fp_status command_line_usage(const struct command_line *line, const char *what, const char *reason,
                                   struct fp_error *err)
 {
@@ -34,11 +36,11 @@ static enum fp_status bad_number(const struct command_option *option, const char
 }
 
 /*
- * "--name", "--name=value" or "--name" "value"; *at is the argument's place and is moved to the last one used. *given has a bit
- * for each that has a value: of two, one would be lost.
+ * "--name", "--name=value" or "--name" "value"; *at is the argument's place and is moved to the last one used. `given` has the
+ * value of each that has had one: of two that differ, one would be lost.
  */
 static enum fp_status parse_option(const struct command_line *line, int argc, char **argv, int *at,
-                                   void *arguments, uint64_t *given, struct fp_error *err)
+                                   void *arguments, const char *given[OPTIONS_MAX], struct fp_error *err)
 {
     const char *argument = argv[*at];
     size_t length = strcspn(argument, "=");
@@ -64,10 +66,10 @@ static enum fp_status parse_option(const struct command_line *line, int argc, ch
     if (value == NULL || value[0] == '\0')
         return error_reason(err, error_set(err, FP_USAGE, 0, line->doing, "%s", argument),
                             "%s is expected behind it", option->placeholder);
-    uint64_t bit = UINT64_C(1) << (option - line->options);
-    if ((*given & bit) != 0)
+    const char **before = &given[option - line->options];
+    if (*before != NULL && strcmp(*before, value) != 0)
         return command_line_usage(line, argument, "it is there twice", err);
-    *given |= bit;
+    *before = value;
     if (option->kind == COMMAND_TEXT) {
         *(const char **)(void *)member = value;
         return FP_OK;
@@ -145,7 +147,7 @@ enum fp_status command_line_parse(const struct command_line *line, int argc, cha
                                   bool *ret_help, struct fp_error *err)
 {
     enum fp_status status = FP_OK;
-    uint64_t given = 0;
+    const char *given[OPTIONS_MAX] = {NULL};
 
     *ret_help = command_line_wants_help(argc, argv);
     if (*ret_help) {
@@ -156,7 +158,7 @@ enum fp_status command_line_parse(const struct command_line *line, int argc, cha
         if (strcmp(argv[at], "--") == 0)
             return parse_rest(line, argv + at + 1, arguments, err);
         if (argv[at][0] == '-' && argv[at][1] != '\0')
-            status = parse_option(line, argc, argv, &at, arguments, &given, err);
+            status = parse_option(line, argc, argv, &at, arguments, given, err);
         else
             status = line->operand(arguments, argv[at], err);
     }

@@ -1120,8 +1120,9 @@ def test_nothing_is_changed_by_asking(place):
     *[(["127.0.0.1:1500", "127.0.0.1:21", *option], 64, "they go with --read or --live")
       for option in (["--count", "3"], ["--summary"], ["--write", "x"], ["--table", "x"], ["--max-pairs", "1000000"])],
     (["--read", "a", "--read", "b"], 64, "cannot demultiplex with --read: it is there twice"),
-    (["--read", "a", "--read=a"], 64, "cannot demultiplex with --read=a: it is there twice"),
-    (["--read", "a", "--count", "3", "--count", "3"], 64, "--count: it is there twice"),
+    (["--read", "a", "--read=b"], 64, "cannot demultiplex with --read=b: it is there twice"),
+    (["--read", "a", "--count", "3", "--count", "4"], 64, "--count: it is there twice"),
+    (["--read", "/there/is/none", "--count", "3", "--read=/there/is/none", "--count=3"], 66, "/there/is/none"),
     (["--read", "x", "--live", "lo"], 64, "--read and --live do not go together"),
     (["--read", "x", "--namespace", "1"], 64, "a file is read, and no namespace is asked"),
     (["--live", "lo", "--table", "x"], 64, "it goes with --read"),
