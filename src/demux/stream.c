@@ -257,6 +257,9 @@ static enum reset weigh_reset(const struct stream *stream, unsigned sender, cons
         if (!anew)
             return RESET_IGNORED;
     }
+    /* Its number is that of the ACK it answers, which was of a connection older than the capture. */
+    if (is_asking(stream, sender))
+        return RESET_COUNTS;
     if ((stream->flags[sender] & KNOWN) == 0 || was_reset(stream) || is_awaited(stream, sender, sequence))
         return RESET_COUNTS;
     return sequence - end->next + WINDOW_MAX <= 2 * WINDOW_MAX ? RESET_IN_DOUBT : RESET_IGNORED;

@@ -209,6 +209,7 @@ C, S = 0, 1
 LISTENS, CONNECTED, HALF_OPEN = ("listening", "exact"), ("connected", "exact"), ("syn-received", "exact")
 PERHAPS, GONE, RESTS = ("connected", "depends"), ("nobody", "exact"), ("time-wait", "exact")
 FAR = 101 + 2**31
+TCP_REPAIR = 19
 
 
 @pytest.mark.parametrize("frames", [
@@ -281,6 +282,40 @@ def test_what_a_real_connection_does_not_heed(network, serve, capture):
     listening = [line["segment"]["flags"] for line in found if line["answer"] in ("listening", "nobody")]
     assert listening == ["SYN"]
     assert [line["certainty"] for line in found if line["segment"]["flags"] == "SYN"] == ["unknown", "depends", "depends"]
+
+
+@pytest.mark.parametrize("old", [777777, FAR, 1000 + 2**30, 3 * 2**30])
+def test_a_connection_that_is_older_than_the_capture(capture, old):
+    """Who asks has forgotten it, and resets it wherever its numbers are; then the same SYN finds who listens."""
+    talk = packets.Talk(CLIENT, SERVER, (1000, 900000))
+    frames = [talk.send(0, SYN)]
+    talk.next[0] = old
+    frames += [talk.send(1), talk.send(0, RST)]
+    talk.next = [1000, 5000]
+    found = lines(capture(frames + talk.open() + [talk.send(0, PSH | ACK, b"x")]))
+    assert [(line["answer"], line["certainty"]) for line in found] == [
+        ("listening", "unknown"), CONNECTED, CONNECTED, ("listening", "unknown"), CONNECTED, HALF_OPEN, CONNECTED]
+
+
+def test_a_real_connection_that_is_older_than_the_capture(network, serve, capture):
+    host = network.host("server")
+    server = serve("127.0.0.1:0", worker=["cat"], prefix=host.prefix)
+    with host.connect("127.0.0.1", server.port) as forgetful:
+        own = forgetful.getsockname()
+        forgetful.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, 1)  # gone without a word
+    tap = host.socket(socket.AF_PACKET, socket.SOCK_RAW)
+    tap.bind(("lo", 3))
+    with host.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        client.settimeout(DEADLINE)
+        client.bind(own)
+        client.connect(("127.0.0.1", server.port))
+        client.sendall(b"a line\n")
+        assert forkport.read_line(client) == "a line\n"
+    found = lines(capture(captured(tap)))
+    assert [line["segment"]["flags"] for line in found][:5] == ["SYN", "ACK", "RST", "SYN", "SYN,ACK"]
+    assert [line["answer"] for line in found][:6] == [
+        "listening", "connected", "connected", "listening", "connected", "syn-received"]
 
 
 def test_what_is_mapped_is_of_no_connection_of_ipv4(capture):
