@@ -128,9 +128,9 @@ static struct replay_end end_key(const struct stream *stream, unsigned end)
                     : (struct replay_end){.address = stream->key.foreign, .port = stream->key.foreign_port};
 }
 
-/* Counts a SYN; and what is known of the end that it went to. */
-static void ask_end(struct replay *replay, const struct stream *stream, unsigned receiver, int64_t time_ns,
-                    struct replay_result *result)
+/* Counts a SYN to an end that may listen. NULL: no memory. */
+static const struct replay_end *ask_end(struct replay *replay, const struct stream *stream, unsigned receiver,
+                                        int64_t time_ns, struct replay_result *result)
 {
     union {
         struct replay_end end;
@@ -143,15 +143,22 @@ static void ask_end(struct replay *replay, const struct stream *stream, unsigned
     if (end == NULL) {
         end = recent_add(&replay->ends, &key.address, &old, &gave_up);
         if (end == NULL)
-            return;
-        end->first_ns = time_ns;
+            return NULL;
+        end->first_ns = end->head.used_ns = time_ns;
     }
     if (gave_up) {
         result->has_dropped = true;
         result->dropped = old.end;
     }
-    end->head.used_ns = time_ns;
+    if (end->head.used_ns < time_ns)
+        end->head.used_ns = time_ns;
     end->head.number++;
+    return end;
+}
+
+/* Of a SYN: what is known of the end that it went to. */
+static void tell_end(const struct replay_end *end, struct replay_result *result)
+{
     if (end->accepted + end->refused == 0)
         result->certainty = REPLAY_UNKNOWN;
     if (end->accepted + end->refused != 0 && !end->listens) {
@@ -336,6 +343,9 @@ static bool receive_segment(struct replay *replay, int64_t time_ns, struct repla
 
     if (stream == NULL)
         return false;
+    /* The SYN of which this is only known now came when the connection began. */
+    if (stream_is_anew(stream, sender, segment))
+        ask_end(replay, stream, !stream_opener(stream), stream->first_ns, result);
     enum stream_outcome before = stream_outcome(stream);
     result->answer = stream_receive(stream, sender, segment, time_ns, &sure);
     tell_stream(stream, result);
@@ -343,9 +353,10 @@ static bool receive_segment(struct replay *replay, int64_t time_ns, struct repla
     sure &= stream_handshake(stream) != STREAM_NOT_SEEN;
     result->certainty = sure ? REPLAY_EXACT : REPLAY_DEPENDS;
     bool is_new = result->answer == STREAM_LISTENING;
-    if (is_new)
-        ask_end(replay, stream, !sender, time_ns, result);
-    else
+    const struct replay_end *end = is_new ? ask_end(replay, stream, !sender, time_ns, result) : NULL;
+    if (end != NULL)
+        tell_end(end, result);
+    if (!is_new)
         hear_end(replay, stream, sender, segment, before);
     if (segment->more)
         remember_first(replay, stream, sender, segment, time_ns);

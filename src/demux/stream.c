@@ -86,7 +86,7 @@ void stream_count_another(struct stream *stream, unsigned sender, const struct s
     stream->ends[sender].first = segment->sequence;
     stream->flags[sender] |= ANEW;
     /* Where the other end of another connection begins is not known. */
-    stream->flags[!sender] &= (uint16_t)~KNOWN;
+    stream->flags[!sender] &= (uint16_t) ~(KNOWN | ANEW);
 }
 
 static bool was_reset(const struct stream *stream)
@@ -139,20 +139,26 @@ static void begin_again(struct stream *stream, unsigned sender)
     stream->flags[!sender] &= kept;
 }
 
-/* The SYN that seemed to come to the old connection was answered as a new one, or its sender goes on as if it had been. */
-static void see_whether_anew(struct stream *stream, unsigned sender, const struct segment *segment)
+/* The SYN ACK, or the reset, that is sent for this SYN. */
+static bool answers(const struct stream_end *asks, const struct segment *segment)
+{
+    return (segment->flags & SEGMENT_ACK) != 0 && (segment->flags & (SEGMENT_SYN | SEGMENT_RST)) != 0 &&
+           segment->acknowledgement == asks->first + 1;
+}
+
+bool stream_is_anew(struct stream *stream, unsigned sender, const struct segment *segment)
 {
     unsigned asked = (stream->flags[sender] & ANEW) != 0 ? sender : !sender;
     struct stream_end *end = &stream->ends[asked];
-    bool answers = (segment->flags & (SEGMENT_SYN | SEGMENT_ACK)) == (SEGMENT_SYN | SEGMENT_ACK) &&
-                   segment->acknowledgement == end->first + 1;
     bool goes_on = (segment->flags & (SEGMENT_SYN | SEGMENT_RST)) == 0 && segment->sequence == end->first + 1;
 
-    if ((stream->flags[asked] & ANEW) == 0 || (asked == sender ? !goes_on : !answers))
-        return;
+    if ((stream->flags[asked] & ANEW) == 0 || (asked == sender ? !goes_on : !answers(end, segment)))
+        return false;
     begin_again(stream, asked);
     stream->flags[asked] |= SYN;
     end->next = end->gap = end->gap_end = end->first + 1;
+    end->segments--;
+    return true;
 }
 
 /* As tshark does: an end that has not been heard yet has begun where the other acknowledges. */
@@ -219,12 +225,10 @@ static bool is_asking(const struct stream *stream, unsigned end)
     return (stream->flags[end] & (SYN | HEARD)) == SYN && (stream->flags[!end] & (SYN | SYN_ACK)) == 0;
 }
 
-static bool refuses(const struct stream_end *asks, bool anew, const struct segment *segment)
+static bool refuses(const struct stream_end *asks, const struct segment *segment)
 {
-    uint32_t last = anew ? asks->first + 1 : asks->next;
-
     return (segment->flags & SEGMENT_ACK) != 0 && is_before(asks->first, segment->acknowledgement) &&
-           !is_before(last, segment->acknowledgement);
+           !is_before(asks->next, segment->acknowledgement);
 }
 
 enum reset { RESET_IGNORED, RESET_IN_DOUBT, RESET_COUNTS };
@@ -247,16 +251,10 @@ static bool is_awaited(const struct stream *stream, unsigned sender, uint32_t se
 static enum reset weigh_reset(const struct stream *stream, unsigned sender, const struct segment *segment)
 {
     const struct stream_end *end = &stream->ends[sender];
-    const struct stream_end *other = &stream->ends[!sender];
-    bool anew = (stream->flags[!sender] & ANEW) != 0;
     uint32_t sequence = segment->sequence;
 
-    if (is_asking(stream, !sender) || anew) {
-        if (refuses(other, anew, segment))
-            return RESET_COUNTS;
-        if (!anew)
-            return RESET_IGNORED;
-    }
+    if (is_asking(stream, !sender))
+        return refuses(&stream->ends[!sender], segment) ? RESET_COUNTS : RESET_IGNORED;
     /* Its number is that of the ACK it answers, which was of a connection older than the capture. */
     if (is_asking(stream, sender))
         return RESET_COUNTS;
@@ -328,7 +326,6 @@ enum stream_answer stream_receive(struct stream *stream, unsigned sender, const 
     struct stream_end *end = &stream->ends[sender];
     enum stream_answer result;
 
-    see_whether_anew(stream, sender, segment);
     if (is_syn(segment)) {
         result = state_before(stream, sender, segment, time_ns);
         if (result == STREAM_NOBODY) {

@@ -67,6 +67,12 @@ unsigned stream_key(const struct pair *pair, struct fp_pair6 *ret_key);
 bool stream_is_another(const struct stream *stream, unsigned sender, const struct segment *segment);
 /* Counts from this SYN on; what the ends have of the connection before they keep. */
 void stream_count_another(struct stream *stream, unsigned sender, const struct segment *segment);
+/*
+ * Does this segment show that the SYN which seemed to come to the old connection was for a listening socket? It was
+ * answered as a new one, by SYN ACK or by a reset, or its sender goes on as if it had been; the connection is then counted
+ * as one that was asked for. To be asked before the segment is taken in.
+ */
+bool stream_is_anew(struct stream *stream, unsigned sender, const struct segment *segment);
 /* Takes a segment in, and says as what the other end receives it; head.used_ns is of the segment before. */
 enum stream_answer stream_receive(struct stream *stream, unsigned sender, const struct segment *segment,
                                   int64_t time_ns, bool *ret_sure);

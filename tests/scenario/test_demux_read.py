@@ -1,5 +1,6 @@
 """forkport demux --read: who received each segment of a capture."""
 import contextlib
+import errno
 import json
 import os
 import random
@@ -208,6 +209,7 @@ def test_a_syn_that_is_sent_again_after_a_refusal(capture, client, server):
 C, S = 0, 1
 LISTENS, CONNECTED, HALF_OPEN = ("listening", "exact"), ("connected", "exact"), ("syn-received", "exact")
 PERHAPS, GONE, RESTS = ("connected", "depends"), ("nobody", "exact"), ("time-wait", "exact")
+REFUSES = ("nobody", "depends")
 FAR = 101 + 2**31
 TCP_REPAIR = 19
 
@@ -220,7 +222,7 @@ TCP_REPAIR = 19
     # A client that has forgotten it resets it, and its next SYN finds who listens.
     [(C, SYN, FAR, 0, PERHAPS), (S, ACK, 501, 101, CONNECTED), (C, RST, 101, 0, CONNECTED), (C, SYN, FAR, 0, LISTENS),
      (S, SYN | ACK, 9, FAR + 1, CONNECTED), (C, ACK, FAR + 1, 10, HALF_OPEN), (C, PSH | ACK, FAR + 1, 10, CONNECTED)],
-    [(C, SYN, FAR, 0, PERHAPS), (S, RST | ACK, 0, FAR + 1, CONNECTED), (C, SYN, 5, 0, LISTENS)],
+    [(C, SYN, FAR, 0, PERHAPS), (S, RST | ACK, 0, FAR + 1, CONNECTED), (C, SYN, 5, 0, REFUSES)],
     # To one whose server has closed it, and rests until a later SYN comes, or a minute has passed.
     [(S, FIN | ACK, 501, 101, CONNECTED), (C, SYN, 50, 0, PERHAPS), (C, FIN | ACK, 101, 502, CONNECTED),
      (S, ACK, 502, 102, CONNECTED), (C, SYN, 101, 0, ("time-wait", "depends")), (C, SYN, 100, 0, ("time-wait", "depends")),
@@ -282,6 +284,52 @@ def test_what_a_real_connection_does_not_heed(network, serve, capture):
     listening = [line["segment"]["flags"] for line in found if line["answer"] in ("listening", "nobody")]
     assert listening == ["SYN"]
     assert [line["certainty"] for line in found if line["segment"]["flags"] == "SYN"] == ["unknown", "depends", "depends"]
+
+
+@pytest.mark.parametrize("answer, acknowledges, told", [
+    (SYN | ACK, 0, ["listening", 1, 0, 1]), (RST | ACK, 0, ["nobody", 0, 1, 1]), (RST | ACK, -1, None), (ACK, 0, None)])
+def test_a_syn_after_an_end_that_was_missed(capture, answer, acknowledges, told):
+    """Its answer says that it was for who listens, or for nobody, and then it counts there and not for the connection."""
+    old, new = packets.Talk(CLIENT, SERVER), packets.Talk(CLIENT, SERVER, (90000, 700))
+    old.open()
+    frames = [old.send(0, PSH | ACK, b"x"), old.send(1), new.send(0, SYN)]
+    new.next[0] += acknowledges
+    end = summary(capture([*frames, new.send(1, answer)]))[0].get("{10.0.0.2:21, *:*}")
+    assert (end and [end[key] for key in ("endpoint", "accepted", "refused", "segments")]) == told
+
+
+def test_syns_of_both_ends_of_an_open_connection(capture):
+    """Each begins another to count, and the first is forgotten by then."""
+    talk = packets.Talk(CLIENT, SERVER)
+    frames = talk.open() + [talk.send(0, SYN, sequence=9000), talk.send(1), talk.send(1, SYN, sequence=9000)]
+    found, counts, _ = summary(capture([*frames, talk.send(0, sequence=9001)]))
+    assert (found[PAIR]["connection"], found[PAIR]["segments"], counts["connections"]) == (2, 1, 3)
+
+
+def test_real_connections_whose_ends_were_missed(network, capture):
+    """From one port, all reset by the client, which the capture has not; at last nobody listens any more."""
+    host = network.host("server")
+    tap = host.socket(socket.AF_PACKET, socket.SOCK_RAW)
+    tap.bind(("lo", 3))
+    listening, own = host.socket(), ("127.0.0.1", 0)
+    listening.bind(own)
+    listening.listen()
+    to = listening.getsockname()
+    for refused in False, False, True, True:
+        if refused:
+            listening.close()
+        with host.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.bind(own)
+            assert client.connect_ex(to) == (errno.ECONNREFUSED if refused else 0)
+            own = own if refused else client.getsockname()
+    path = capture([frame for frame in captured(tap) if frame[47] != RST | ACK or frame[34:36] == struct.pack(">H", to[1])])
+    assert [(line["answer"], line["certainty"]) for line in lines(path)] == [
+        ("listening", "unknown"), CONNECTED, HALF_OPEN, PERHAPS, CONNECTED, HALF_OPEN, PERHAPS, CONNECTED, REFUSES, CONNECTED]
+    endpoints, _, _ = summary(path)
+    end, pair = endpoints[f"{{127.0.0.1:{to[1]}, *:*}}"], endpoints[f"{{127.0.0.1:{to[1]}, 127.0.0.1:{own[1]}}}"]
+    assert [end[key] for key in ("endpoint", "accepted", "refused", "segments")] == ["nobody", 2, 2, 4]
+    assert [pair[key] for key in ("connection", "segments")] == [1, 1]
 
 
 @pytest.mark.parametrize("old", [777777, FAR, 1000 + 2**30, 3 * 2**30])
