@@ -118,50 +118,84 @@ static bool is_bound(const struct address *local)
     return local->device[0] != '\0' || address_needs_scope(local);
 }
 
-/*
- * 0: it does not take the segment. The address goes first, then IPv4, whose sockets stand before those of IPv6 (a group is a
- * chain, and IPv6 goes to its tail); what is left is for the device and the order of listen(2), neither of which is known.
- */
-static unsigned rank_of(const struct diag_socket *socket, const struct address *to)
+/* Where the rows that listen at this end begin, or would. */
+static size_t find_listening(const struct pairs_table *table, const struct address *end)
 {
-    const struct address *local = &socket->pair.local;
-    unsigned rank = socket->family == AF_INET ? 2 : 1;
+    const struct pairs_row least = {.socket = {.state = DIAG_LISTEN, .pair.local = *end}};
+    size_t low = 0;
+    size_t high = table->count;
 
-    if (local->family != AF_UNSPEC && local->family != to->family)
-        return 0;
-    if (address_is_wildcard(local))
-        return rank;
-    return memcmp(local->bytes, to->bytes, sizeof(local->bytes)) == 0 ? 2 + rank : 0;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (pairs_compare(&table->rows[middle], &least) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
 }
 
-/* Rows that listen at a port stand before the others there. Of equals those without a device go first. */
+static bool listens_at(const struct diag_socket *socket, const struct address *end)
+{
+    const struct address *local = &socket->pair.local;
+
+    return socket->state == DIAG_LISTEN && local->port == end->port && local->family == end->family &&
+           memcmp(local->bytes, end->bytes, sizeof(local->bytes)) == 0;
+}
+
+/* The best row so far; NULL: none. */
+struct choice {
+    const struct pairs_row *row;
+    enum known_choice sure;
+};
+
+/*
+ * IPv4 goes first, whose sockets stand before those of IPv6 (a group is a chain, and IPv6 goes to its tail); what is left is
+ * for the device and the order of listen(2), neither of which is known. Of equals those without a device go first.
+ */
+static void weigh(struct choice *choice, const struct pairs_row *row)
+{
+    const struct diag_socket *best = choice->row != NULL ? &choice->row->socket : NULL;
+    bool bound = is_bound(&row->socket.pair.local);
+    int order = best == NULL ? 1 : (row->socket.family == AF_INET) - (best->family == AF_INET);
+
+    if (order < 0)
+        return;
+    if (order > 0)
+        choice->sure = bound ? KNOWN_DEPENDS : KNOWN_EXACT;
+    else
+        choice->sure = choice->sure == KNOWN_DEPENDS || bound ? KNOWN_DEPENDS : KNOWN_GROUP;
+    if (order > 0 || (is_bound(&best->pair.local) && !bound))
+        choice->row = row;
+}
+
+/* A table may have thousands at one port: only those of this end are looked at, which stand together. */
+static void weigh_end(const struct pairs_table *table, const struct address *end, struct choice *choice)
+{
+    for (size_t i = find_listening(table, end); i < table->count && listens_at(&table->rows[i].socket, end);
+         i++)
+        weigh(choice, &table->rows[i]);
+}
+
+/* The address goes first, then the wildcards. */
 const struct pairs_row *known_listening(const struct known *known, const struct pair *pair,
                                         enum known_choice *ret_choice)
 {
-    const struct pairs_table *table = known->table;
-    const struct pairs_row *best = NULL;
-    unsigned best_rank = 0;
+    struct address end = {.family = pair->local.family, .port = pair->local.port};
+    struct address wildcard = end;
+    struct address any = {.port = end.port};
+    struct choice choice = {0};
 
-    for (size_t i = pairs_find_port(table, pair->local.port); i < table->count; i++) {
-        const struct pairs_row *row = &table->rows[i];
-        const struct address *local = &row->socket.pair.local;
-        if (local->port != pair->local.port || row->socket.state != DIAG_LISTEN)
-            break;
-        unsigned rank = rank_of(&row->socket, &pair->local);
-        if (rank == 0 || rank < best_rank)
-            continue;
-        if (rank > best_rank) {
-            *ret_choice = is_bound(local) ? KNOWN_DEPENDS : KNOWN_EXACT;
-        } else if (*ret_choice == KNOWN_DEPENDS || is_bound(local)) {
-            *ret_choice = KNOWN_DEPENDS;
-        } else {
-            *ret_choice = KNOWN_GROUP;
-        }
-        if (rank > best_rank || (is_bound(&best->socket.pair.local) && !is_bound(local)))
-            best = row;
-        best_rank = rank;
+    memcpy(end.bytes, pair->local.bytes, sizeof(end.bytes));
+    if (!address_is_wildcard(&end))
+        weigh_end(known->table, &end, &choice);
+    if (choice.row == NULL) {
+        weigh_end(known->table, &any, &choice);
+        weigh_end(known->table, &wildcard, &choice);
     }
-    return best;
+    if (choice.row != NULL)
+        *ret_choice = choice.sure;
+    return choice.row;
 }
 
 bool known_is_local(const struct known *known, const struct address *address)

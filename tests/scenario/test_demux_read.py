@@ -5,6 +5,7 @@ import json
 import os
 import random
 import re
+import resource
 import select
 import shutil
 import socket
@@ -781,6 +782,18 @@ def test_table_of_many_processes(capture, table, tmp_path, count):
     assert all(line.endswith(f"\xe9 {10000 + count} (fd 3)") for line in text)
     endpoints, counts, _ = summary(path, "--table", sockets)
     assert (endpoints["{*:21, *:*}"]["processes"], counts["segments"]) == (held, 6)
+
+
+def test_table_of_many_addresses_at_one_port(capture, table):
+    """Whoever listens there at another address costs nothing."""
+    def took_seconds(ports):
+        sockets = table(*(row("tcp4", "LISTEN", f"{{10.1.{i // 250}.{i % 250 + 1}:{ports[i]}, *:*}}", i + 1) for i in range(4000)))
+        before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+        status, out, _ = forkport.run("demux", "--read", path, "--table", sockets)
+        assert (status, out.count("listening {10.1.15.250:3999, *:*}: x 4000 (fd 3)\n")) == (0, 40_000)
+        return resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
+    path = capture([packets.Talk((CLIENT[0], port), ("10.1.15.250", 3999)).send(0, SYN) for port in range(1024, 41_024)])
+    assert min(took_seconds([3999] * 4000) for _ in range(3)) < 3 * min(took_seconds(range(4000)) for _ in range(3))
 
 
 @pytest.mark.parametrize("length", range(1, 8))
