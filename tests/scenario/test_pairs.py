@@ -390,10 +390,13 @@ def test_filters(listening, port, terms, expected):
 @pytest.mark.parametrize("address, wildcard", [("127.0.0.1", "0.0.0.0"), ("::1", "::")])
 def test_the_wildcard_is_no_address(address, wildcard):
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.create_server((wildcard, 0), family=family) as made, socket.create_connection((address, made.getsockname()[1])):
+    with socket.create_server((wildcard, 0), family=family) as made, \
+            socket.create_connection((address, made.getsockname()[1])) as client:
         port = made.getsockname()[1]
-        assert notation((wildcard, port)).replace(wildcard, "*").replace("[*]", "*") in rows(f":{port}", "listening")
-        assert len(rows(f":{port}", f"{wildcard}/0")) == 2
+        listening = notation((wildcard, port)).replace(wildcard, "*").replace("[*]", "*")
+        assert listening in rows(f":{port}", "listening")
+        found = rows(f":{port}", f"{wildcard}/0")
+        assert pair_of(client) in found and listening not in found
         for term in wildcard, f"[{wildcard}]:{port}" if ":" in wildcard else f"{wildcard}:{port}":
             assert not rows(f":{port}", term, code=1)
 
