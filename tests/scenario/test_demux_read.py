@@ -324,6 +324,10 @@ def test_real_connections_whose_ends_were_missed(network, capture):
             client.bind(own)
             assert client.connect_ex(to) == (errno.ECONNREFUSED if refused else 0)
             own = own if refused else client.getsockname()
+        if not refused:
+            # The reset has come, or there would be another one, of the listening socket's end.
+            with listening.accept()[0] as accepted, pytest.raises(ConnectionResetError):
+                accepted.recv(1)
     path = capture([frame for frame in captured(tap) if frame[47] != RST | ACK or frame[34:36] == struct.pack(">H", to[1])])
     assert [(line["answer"], line["certainty"]) for line in lines(path)] == [
         ("listening", "unknown"), CONNECTED, HALF_OPEN, PERHAPS, CONNECTED, HALF_OPEN, PERHAPS, CONNECTED, REFUSES, CONNECTED]
