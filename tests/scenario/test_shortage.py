@@ -475,7 +475,9 @@ def test_those_that_wait_at_the_end_are_served_where_descriptors_are_short(serve
     server.signal(signal.SIGCONT)
     assert [forkport.read_to_end(client) for client in clients] == [b"%d\n" % number for number in range(len(clients))]
     assert server.wait() == 0
-    assert server.log.find("pause") and server.log.find("stop")[0]["served"] == 301
+    # A slow server may have given each its process before so many were accepted.
+    assert server.log.find("pause") or forkport.SANITIZED
+    assert server.log.find("stop")[0]["served"] == 301
 
 
 @pytest.mark.skipif(forkport.SANITIZED, reason="a sanitizer needs descriptors at the end")
