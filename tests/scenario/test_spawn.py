@@ -358,7 +358,7 @@ def test_without_a_file_for_nothing(serve, mounted, options):
 @pytest.mark.parametrize("gate, library", [("main", "libforkport-preload.so"), ("read", "libforkport-preload-read.so")])
 def test_a_library_that_is_not_found_is_named_with_where(serve, mounted, gate, library):
     """Without /proc a program does not know where it is itself."""
-    server = serve(HERE, "--engine", "fork", "--gate", gate, worker=["cat"], prefix=mounted("umount --lazy /proc"))
+    server = serve(HERE, "--engine", "fork", "--gate", gate, "--stderr", "inherit", worker=["cat"], prefix=mounted("umount --lazy /proc"))
     notice = server.log.wait("notice")["error"]
     assert re.search(rf"since {re.escape(library)} is neither beside forkport, as /proc/self/exe has it, nor in /\S+/forkport\b", notice), notice
     assert server.ask(b"x") == b"x"
