@@ -5,7 +5,7 @@
  * Within the room only, behind spawn/engine.h. Keeps as many templates ready as are in demand, within what the plan says, and starts each one's
  * successor before it is worn out: after so many connections or so much time. After a worker's fault, all are retired at
  * once, since their workers share a layout that may have been guessed. A template that dies is started anew, more slowly each
- * time; where the first does not come to its gate, the service goes on without, for good. While there is none, the engine
+ * time; where the first does not come to its gate, but for want of processes, the service goes on without, for good. While there is none, the engine
  * executes. Orders that a dead template left open are given back, each once. Time is given in; nothing waits, logs or
  * fails: what happened is told in its news.
  */

@@ -86,6 +86,18 @@ def network():
 
 
 @pytest.fixture
+def wires(network):
+    """Two hosts and the two wires between them, eth0 and eth1, with the addresses that they have there."""
+    one, two = network.host("one"), network.host("two")
+    for i in (0, 1):
+        network.wire(one, two, f"eth{i}")
+        for number, host in ((1, one), (2, two)):
+            host.run("ip", "addr", "add", f"10.0.{i}.{number}/24", "dev", f"eth{i}")
+            host.run("ip", "addr", "add", f"fd00:{i}::{number}/64", "dev", f"eth{i}", "nodad")
+    return one, two
+
+
+@pytest.fixture
 def root():
     if os.geteuid() != 0:
         pytest.skip("only root may change users")

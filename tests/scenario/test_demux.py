@@ -99,14 +99,9 @@ def place(network):
 
 
 @pytest.fixture
-def wired(network):
-    """Two hosts and two wires; (place of the one, host of the other)."""
-    one, two = network.host("one"), network.host("two")
-    for i in (0, 1):
-        network.wire(one, two, f"eth{i}")
-        for number, host in ((1, one), (2, two)):
-            host.run("ip", "addr", "add", f"10.0.{i}.{number}/24", "dev", f"eth{i}")
-            host.run("ip", "-6", "addr", "add", f"fd00:{i}::{number}/64", "dev", f"eth{i}", "nodad")
+def wired(wires):
+    """(place of the one, host of the other)."""
+    one, two = wires
     with contextlib.ExitStack() as stack:
         yield Place(one, stack), two
 
