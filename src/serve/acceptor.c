@@ -261,20 +261,13 @@ static void retry_held(void *data)
     acceptor_update(supervisor);
 }
 
-/* A template may say what is not so: it is not believed that one process serves two. */
-static bool may_be_new(struct connections *connections, pid_t pid)
-{
-    const struct connection *other = connections_find(connections, pid);
-
-    return other == NULL || other->was_reaped;
-}
-
 void acceptor_started(struct supervisor *supervisor, struct connection *connection, pid_t pid, int take_fd)
 {
     struct connections *connections = &supervisor->connections;
 
     CHECK(connection != NULL && connection->state == CONNECTION_STARTING);
-    if (pid > 0 && may_be_new(connections, pid)) {
+    /* A template may say what is not so: it is not believed that one process serves two. */
+    if (pid > 0 && connections_living(connections, pid) == NULL) {
         connection_enter_running(connections, connection, pid);
         say_started(supervisor, connection);
         /* It was not there when the others were told. */

@@ -169,13 +169,19 @@ struct connection *connections_find(struct connections *connections, pid_t pid)
     return NULL;
 }
 
-struct connection *connections_reap(struct connections *connections, pid_t pid)
+struct connection *connections_living(struct connections *connections, pid_t pid)
 {
     struct connection *connection = connections_find(connections, pid);
 
-    if (connection == NULL || connection->was_reaped)
-        return NULL;
-    connection->was_reaped = true;
+    return connection != NULL && !connection->was_reaped ? connection : NULL;
+}
+
+struct connection *connections_reap(struct connections *connections, pid_t pid)
+{
+    struct connection *connection = connections_living(connections, pid);
+
+    if (connection != NULL)
+        connection->was_reaped = true;
     return connection;
 }
 

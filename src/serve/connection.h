@@ -75,7 +75,9 @@ void connection_enter_held(struct connections *connections, struct connection *c
 
 /* The running connection whose process has this pid, or NULL; one that was reaped only where no other has it. */
 struct connection *connections_find(struct connections *connections, pid_t pid);
-/* The same of a process that was just reaped, or NULL: from now on another one may have the pid as well. */
+/* The one whose process has this pid and was not reaped, or NULL. */
+struct connection *connections_living(struct connections *connections, pid_t pid);
+/* The same of a process that was just reaped: from now on another one may have the pid as well. */
 struct connection *connections_reap(struct connections *connections, pid_t pid);
 /* Makes it known by the cookie of its socket (0: not), until it is removed. */
 void connections_set_cookie(struct connections *connections, struct connection *connection, uint64_t cookie);

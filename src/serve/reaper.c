@@ -17,7 +17,7 @@
 
 struct reaped {
     struct process_end end;
-    struct connection *connection; /* NULL: nobody's, or of one whose pid a template has not told yet */
+    struct connection *connection; /* NULL: nobody's */
 };
 
 /* Said once, not for each connection that meets it; how often it happened meanwhile is said with the next other one. */
@@ -107,26 +107,28 @@ void reaper_init(struct supervisor *supervisor)
     supervisor->lost.data = supervisor;
 }
 
-/* As process_reap(). Whose it was is asked at once: what is read next may tell of a new process with its pid. */
+/*
+ * As process_reap(). Whose it was is asked at once, and what templates have said of it is heard before: once it was reaped they may
+ * tell of a new process with its pid.
+ */
 static int reap(struct supervisor *supervisor, struct reaped *ret_reaped)
 {
-    int result = process_reap(&ret_reaped->end);
+    pid_t pid = -1;
 
-    if (result == 1)
-        ret_reaped->connection = connections_reap(&supervisor->connections, ret_reaped->end.pid);
+    if (engine_is_warm(&supervisor->engine)) {
+        pid = process_ended();
+        if (pid <= 0)
+            return pid;
+        if (connections_living(&supervisor->connections, pid) == NULL)
+            warm_collect(supervisor);
+    }
+    int result = process_reap(pid, &ret_reaped->end);
+    if (result != 1)
+        return result;
+    ret_reaped->connection = connections_reap(&supervisor->connections, ret_reaped->end.pid);
+    if (ret_reaped->connection == NULL)
+        engine_child_ended(&supervisor->engine, &ret_reaped->end, loop_now_ns(&supervisor->loop));
     return result;
-}
-
-static void look_after(struct supervisor *supervisor, const struct reaped *reaped)
-{
-    struct connection *connection = reaped->connection;
-
-    if (connection == NULL)
-        connection = connections_reap(&supervisor->connections, reaped->end.pid);
-    if (connection != NULL)
-        finish(supervisor, connection, &reaped->end);
-    else
-        engine_child_ended(&supervisor->engine, &reaped->end, loop_now_ns(&supervisor->loop));
 }
 
 void reaper_run(struct supervisor *supervisor)
@@ -137,15 +139,13 @@ void reaper_run(struct supervisor *supervisor)
 
     do {
         size_t count = 0;
-        while (count < ENDS_AT_ONCE && (result = reap(supervisor, &ends[count])) == 1)
-            count++;
+        for (; count < ENDS_AT_ONCE && (result = reap(supervisor, &ends[count])) == 1; found++)
+            count += ends[count].connection != NULL;
         /* Now that they have ended all that they wrote is there, and the connections know their pids still. */
-        warm_collect(supervisor);
         worker_log_read(supervisor);
         account_read(supervisor);
         for (size_t i = 0; i < count; i++)
-            look_after(supervisor, &ends[i]);
-        found += count;
+            finish(supervisor, ends[i].connection, &ends[i].end);
     } while (result == 1);
     if (supervisor->connections.running == 0)
         loop_timer_clear(&supervisor->loop, &supervisor->lost);

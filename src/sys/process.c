@@ -59,12 +59,21 @@ static int64_t microseconds(const struct timeval *time)
     return (int64_t)time->tv_sec * 1000000 + time->tv_usec;
 }
 
-int process_reap(struct process_end *ret_end)
+pid_t process_ended(void)
+{
+    siginfo_t info = {0};
+
+    if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT | __WNOTHREAD | __WALL) < 0)
+        return -1;
+    return info.si_pid;
+}
+
+int process_reap(pid_t pid, struct process_end *ret_end)
 {
     struct rusage used;
     int status;
-    pid_t pid = wait4(-1, &status, WNOHANG | __WNOTHREAD | __WALL, &used);
 
+    pid = wait4(pid, &status, WNOHANG | __WNOTHREAD | __WALL, &used);
     if (pid <= 0)
         return (int)pid;
     *ret_end = (struct process_end){

@@ -41,8 +41,10 @@ struct process_end {
 #define PROCESS_END_TEXT_SIZE 32
 const char *process_end_text(const struct process_end *end, char text[PROCESS_END_TEXT_SIZE]);
 
-/* Reaps one ended child of this thread: 1 and *ret_end, 0: none has ended, -1: there is none (ECHILD). */
-int process_reap(struct process_end *ret_end);
+/* A child of this thread that has ended, and keeps its pid until it is reaped. 0: none has ended, -1: there is none (ECHILD). */
+pid_t process_ended(void);
+/* Reaps an ended child of this thread, `pid` or any (-1): 1 and *ret_end, 0: none has ended, -1: there is none (ECHILD). */
+int process_reap(pid_t pid, struct process_end *ret_end);
 
 /* Sends a signal to every process of the group that `pid` leads, and to `pid` where it leads none yet. */
 void process_signal(pid_t pid, int number);

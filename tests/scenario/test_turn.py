@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import resource
+import select
 import shutil
 import signal
 import socket
@@ -321,6 +322,12 @@ def inside(pid):
     return int(forkport.status(pid, "NSpid").split()[-1])
 
 
+def give_pid(supervisor, pid):
+    """The next process beside the supervisor gets this pid."""
+    subprocess.run(["nsenter", "--pid", "--mount", "--target", str(supervisor), "sh", "-c",
+                    f"echo {pid - 1} >/proc/sys/kernel/ns_last_pid"], check=True)
+
+
 def test_a_worker_with_the_pid_of_one_that_was_just_reaped(serve, strace, root):
     """The end of the first is not looked after yet when the second is known: they are two."""
     if forkport.why_no_network():
@@ -337,8 +344,7 @@ def test_a_worker_with_the_pid_of_one_that_was_just_reaped(serve, strace, root):
         with server.connect() as second:
             server.log.wait("accept", count=2)
             with test_shortage.injected(server, "wait4:delay_exit=1000000:when=1", supervisor):
-                subprocess.run(["nsenter", "--pid", "--mount", "--target", str(supervisor), "sh", "-c",
-                                f"echo {pid - 1} >/proc/sys/kernel/ns_last_pid"], check=True)
+                give_pid(supervisor, pid)
                 first.shutdown(socket.SHUT_WR)
                 forkport.until(lambda: forkport.state(worker) is None, "the first worker to be reaped")
                 os.kill(template, signal.SIGCONT)
@@ -350,3 +356,42 @@ def test_a_worker_with_the_pid_of_one_that_was_just_reaped(serve, strace, root):
     stop = server.log.wait("stop")
     assert (stop["served"], stop["failed"]) == (2, 0) and server.log.find("notice") == []
     assert [event["connection"] for event in server.log.find("end", pid=pid)] == [1, 2]
+
+
+def test_a_worker_with_the_pid_of_one_that_ended_unheard_of(serve, strace, root):
+    """A worker is known before it is reaped, though nobody had asked its template yet: another one may have its pid then."""
+    if forkport.why_no_network():
+        pytest.skip(forkport.why_no_network())
+    server = serve(HERE, "--engine", "fork", "--templates", "2", worker=["cat"], env=forkport.TRACED,
+                   prefix=["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"])
+    [supervisor] = forkport.all_children(server.pid)
+    server.log.wait("template", count=2)
+    templates = forkport.all_children(supervisor)
+    for template in templates:
+        os.kill(template, signal.SIGSTOP)
+        forkport.until(lambda pid=template: forkport.state(pid) == "T", "the template to be stopped")
+    with server.connect() as one, server.connect() as two:
+        server.log.wait("accept", count=2)
+        os.kill(supervisor, signal.SIGSTOP)
+        forkport.until(lambda: forkport.state(supervisor) == "T", "the supervisor to be stopped")
+        for client in (one, two):
+            client.sendall(b"x\n")
+        os.kill(templates[0], signal.SIGCONT)
+        [first], _, _ = select.select([one, two], [], [], forkport.DEADLINE)
+        second = two if first is one else one
+        [worker] = set(forkport.all_children(supervisor)) - set(templates)
+        pid = inside(worker)
+        first.shutdown(socket.SHUT_WR)
+        forkport.until(lambda: forkport.state(worker) == "Z", "the first worker to end")
+        with test_shortage.injected(server, "wait4:delay_exit=1000000:when=1", supervisor):
+            os.kill(supervisor, signal.SIGCONT)
+            forkport.until(lambda: forkport.state(worker) is None, "the first worker to be reaped")
+            give_pid(supervisor, pid)
+            os.kill(templates[1], signal.SIGCONT)
+            assert forkport.read_line(second) == "x\n"
+        assert server.log.wait("start", count=2)["pid"] == pid
+    server.log.wait("end", count=2)
+    os.kill(supervisor, signal.SIGTERM)
+    stop = server.log.wait("stop")
+    assert (stop["served"], stop["failed"]) == (2, 0) and server.log.find("notice") == []
+    assert {event["connection"] for event in server.log.find("end", pid=pid)} == {1, 2}
