@@ -176,7 +176,7 @@ static bool start(struct supervisor *supervisor, struct connection *connection)
     };
     pid_t pid;
 
-    if (engine_start(&supervisor->engine, &request, loop_now_ns(&supervisor->loop), &pid,
+    if (engine_start(&supervisor->engine, &request, loop_awake_ns(&supervisor->loop), &pid,
                      &supervisor->start_error) != FP_OK)
         return false;
     fd_close(fd_take(&connection->fd));

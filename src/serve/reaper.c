@@ -70,7 +70,7 @@ static void finish(struct supervisor *supervisor, struct connection *connection,
     }
     account_end(supervisor, connection, end);
     if (end->signalled)
-        engine_worker_signalled(&supervisor->engine, end->code, loop_now_ns(&supervisor->loop));
+        engine_worker_signalled(&supervisor->engine, end->code, loop_awake_ns(&supervisor->loop));
     connections_remove(&supervisor->connections, connection);
 }
 
@@ -127,7 +127,7 @@ static int reap(struct supervisor *supervisor, struct reaped *ret_reaped)
         return result;
     ret_reaped->connection = connections_reap(&supervisor->connections, ret_reaped->end.pid);
     if (ret_reaped->connection == NULL)
-        engine_child_ended(&supervisor->engine, &ret_reaped->end, loop_now_ns(&supervisor->loop));
+        engine_child_ended(&supervisor->engine, &ret_reaped->end, loop_awake_ns(&supervisor->loop));
     return result;
 }
 

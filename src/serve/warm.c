@@ -25,7 +25,7 @@ void warm_collect(struct supervisor *supervisor)
 {
     struct spawn_outcome outcome;
 
-    while (engine_outcome(&supervisor->engine, loop_now_ns(&supervisor->loop), &outcome)) {
+    while (engine_outcome(&supervisor->engine, loop_awake_ns(&supervisor->loop), &outcome)) {
         struct connection *connection = connections_find_key(&supervisor->connections, outcome.key);
         acceptor_started(supervisor, connection, outcome.pid, outcome.fd);
     }
@@ -36,9 +36,15 @@ static void look(struct supervisor *supervisor)
     struct loop *loop = &supervisor->loop;
     struct spawn_news news;
 
-    engine_turn(&supervisor->engine, loop_now_ns(loop));
+    engine_turn(&supervisor->engine, loop_awake_ns(loop));
     while (engine_news(&supervisor->engine, &news))
         say(supervisor, &news);
+}
+
+static void set_timer(struct supervisor *supervisor, int64_t at_ns)
+{
+    if (!supervisor->warm.set || supervisor->warm.at_ns != at_ns)
+        loop_timer_set(&supervisor->loop, &supervisor->warm, at_ns);
 }
 
 void warm_turn(struct supervisor *supervisor)
@@ -48,13 +54,13 @@ void warm_turn(struct supervisor *supervisor)
     if (!engine_is_warm(&supervisor->engine))
         return;
     warm_collect(supervisor);
-    if (engine_due_ns(&supervisor->engine) <= loop_now_ns(loop))
+    if (engine_due_ns(&supervisor->engine) <= loop_awake_ns(loop))
         look(supervisor);
     int64_t due_ns = engine_due_ns(&supervisor->engine);
     if (due_ns == INT64_MAX)
         loop_timer_clear(loop, &supervisor->warm);
-    else if (!supervisor->warm.set || supervisor->warm.at_ns != due_ns)
-        loop_timer_set(loop, &supervisor->warm, due_ns);
+    else
+        set_timer(supervisor, due_ns + loop_now_ns(loop) - loop_awake_ns(loop));
 }
 
 /* What is due is done in the turn that this makes. */

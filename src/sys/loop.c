@@ -8,6 +8,8 @@
 #include <unistd.h>
 
 #define NS_PER_MS 1000000
+/* No turn takes so long by itself. */
+#define STOPPED_NS (500 * NS_PER_MS)
 
 int64_t clock_monotonic_ns(void)
 {
@@ -107,11 +109,23 @@ static void run_timers(struct loop *loop)
     }
 }
 
+/* When the turn that begins is to end at the latest, but for what it does. */
+static int64_t due_ns(const struct loop *loop)
+{
+    int64_t at_ns = loop->timers != NULL ? loop->timers->at_ns : INT64_MAX;
+
+    return at_ns > loop->now_ns ? at_ns : loop->now_ns;
+}
+
 int loop_turn(struct loop *loop)
 {
+    int64_t late_ns = -due_ns(loop);
     int count = epoll_wait(loop->fd, loop->pending, LOOP_EVENTS, wait_ms(loop));
 
     loop->now_ns = clock_monotonic_ns();
+    late_ns += loop->now_ns;
+    if (late_ns >= STOPPED_NS)
+        loop->stopped_ns += late_ns;
     if (count < 0) {
         if (errno != EINTR)
             return -1;
@@ -131,4 +145,9 @@ int loop_turn(struct loop *loop)
 int64_t loop_now_ns(const struct loop *loop)
 {
     return loop->now_ns;
+}
+
+int64_t loop_awake_ns(const struct loop *loop)
+{
+    return loop->now_ns - loop->stopped_ns;
 }

@@ -37,6 +37,7 @@ struct loop_timer {
 struct loop {
     int fd;
     int64_t now_ns;
+    int64_t stopped_ns; /* in all */
     struct loop_timer *timers;               /* set ones, soonest first */
     struct epoll_event pending[LOOP_EVENTS]; /* of the turn under way */
     int pending_count;
@@ -55,6 +56,11 @@ void loop_timer_clear(struct loop *loop, struct loop_timer *timer);
 int loop_turn(struct loop *loop);
 /* CLOCK_MONOTONIC at the start of the turn, or now where no turn has been. */
 int64_t loop_now_ns(const struct loop *loop);
+/*
+ * The same without the time in which this process was stopped or had no processor, which is seen by how late it comes to its timers. It
+ * is for who waits for processes that may have been stopped with it (a frozen cgroup, a virtual machine).
+ */
+int64_t loop_awake_ns(const struct loop *loop);
 
 /* CLOCK_MONOTONIC and CLOCK_REALTIME now. */
 int64_t clock_monotonic_ns(void);

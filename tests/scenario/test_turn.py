@@ -322,6 +322,31 @@ def inside(pid):
     return int(forkport.status(pid, "NSpid").split()[-1])
 
 
+@pytest.mark.parametrize("options", [["--engine", "fork"], ["--engine", "pool", "--pool-min", "1", "--pool-max", "1"]])
+def test_who_was_stopped_with_the_server_is_given_time(serve, options):
+    """As all are when their cgroup is frozen: who has not answered then is not taken for stuck, and killed with its connection."""
+    server = serve(HERE, *options, worker=["cat"])
+    server.log.wait("pool" if "pool" in options else "template")
+    *_, process = forkport.all_children(server.pid)
+    os.kill(process, signal.SIGSTOP)
+    forkport.until(lambda: forkport.state(process) == "T", "the process to be stopped")
+    with server.connect() as client:
+        server.log.wait("accept")
+        server.signal(signal.SIGSTOP)
+        end = time.monotonic() + 3.5  # three seconds without an answer are too long
+        forkport.until(lambda: time.monotonic() > end)
+        server.signal(signal.SIGCONT)
+        server.signal(signal.SIGHUP)
+        server.log.wait("notice")
+        os.kill(process, signal.SIGCONT)
+        client.sendall(b"x\n")
+        assert forkport.read_line(client) == "x\n"
+        assert "pool" not in options or server.log.wait("start")["pid"] == process
+    server.log.wait("end")
+    assert [event for event in server.log.find("template") if "killed" in event["reason"]] == []
+    assert server.stop() == 0
+
+
 def give_pid(supervisor, pid):
     """The next process beside the supervisor gets this pid."""
     subprocess.run(["nsenter", "--pid", "--mount", "--target", str(supervisor), "sh", "-c",
