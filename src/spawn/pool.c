@@ -410,7 +410,7 @@ enum fp_status pool_order(struct pool *pool, const struct spawn_request *request
     return FP_OK;
 }
 
-/* The connected socket of an order that nobody took; -1: there is none. False: not now, for want of a descriptor. */
+/* The connected socket of an order that nobody took; -1: there is none. False: not now, for want of a descriptor, say. */
 static bool take_back(int claim_fd, int *ret_fd)
 {
     char bytes[sizeof(struct template_order)];
@@ -418,7 +418,7 @@ static bool take_back(int claim_fd, int *ret_fd)
 
     *ret_fd = -1;
     if (passing_receive(claim_fd, bytes, sizeof(bytes), fds) < 0)
-        return errno != EMFILE;
+        return errno == EAGAIN;
     for (size_t i = 1; i < PASSING_FDS_MAX; i++)
         fd_close(fds[i]);
     *ret_fd = fds[0];

@@ -412,7 +412,7 @@ int template_take_back(struct template *template, uint64_t *ret_key, int *ret_fd
     for (;;) {
         ssize_t got = passing_receive(template->claim_fd, &order, sizeof(order), fds);
         if (got <= 0)
-            return got < 0 && errno == EMFILE ? -1 : 0;
+            return got < 0 && errno != EAGAIN ? -1 : 0;
         for (size_t i = 1; i < PASSING_FDS_MAX; i++)
             fd_close(fds[i]);
         /* Order N of those that are open: one before them has its worker, and was only not taken out of the queue yet. */

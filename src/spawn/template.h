@@ -67,7 +67,7 @@ bool template_is_refused(struct template *template, int64_t now_ns);
 bool template_answer(struct template *template, int64_t now_ns, uint64_t *ret_key, pid_t *ret_pid);
 /*
  * After the process was reaped and its answers were taken: an order that has no worker, and its connected socket, the
- * caller's. 1: one was taken back, 0: there is none, -1: not now, for want of a descriptor.
+ * caller's. 1: one was taken back, 0: there is none, -1: not now, for want of a descriptor, say.
  */
 int template_take_back(struct template *template, uint64_t *ret_key, int *ret_fd);
 /* Lets it end by itself. */

@@ -230,6 +230,25 @@ def test_orders_are_had_back_when_there_are_descriptors_again(serve, kind, count
     assert (stop["served"], stop["refused"], stop["failed"]) == (3, 0, 0)
 
 
+@pytest.mark.parametrize("kind", ["fork", "pool"])
+def test_an_order_that_cannot_be_had_back_is_tried_again(serve, strace, kind):  # pylint: disable=unused-argument
+    """Whatever the kernel lacks for a moment."""
+    ahead = [*POOL, "--pool-start", "exec", "--pool-min", 1, "--pool-max", 1] if kind == "pool" else ["--engine", kind]
+    server = serve(HERE, *ahead, "--stderr", "inherit", worker=["cat"], env=forkport.TRACED)
+    server.log.wait("pool" if kind == "pool" else "template")
+    [stopped] = forkport.all_children(server.pid)
+    os.kill(stopped, signal.SIGSTOP)
+    forkport.until(lambda: forkport.state(stopped) == "T", "it to be stopped")
+    with server.connect() as client:
+        server.log.wait("accept")
+        with injected(server, "recvmsg:error=ENOMEM:when=1..3"):
+            os.kill(stopped, signal.SIGKILL)
+            client.sendall(b"x\n")
+            assert forkport.read_line(client) == "x\n"
+    assert server.stop() == 0
+    assert server.log.wait("stop")["failed"] == 0
+
+
 def test_one_that_does_not_answer_is_killed(start):
     server = start("--pool-min", 1, "--pool-max", 1, worker=["cat"])
     wait_for(server, 1)
