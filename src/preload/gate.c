@@ -23,7 +23,6 @@
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <time.h>
@@ -88,14 +87,6 @@ void gate_give_up(void)
         leave(TEMPLATE_REFUSAL_EXECUTES);
 }
 
-static uint64_t process_limit(void)
-{
-    struct rlimit limit = {.rlim_cur = RLIM_INFINITY};
-
-    child_call(__NR_prlimit64, 0, RLIMIT_NPROC, 0, (long)&limit);
-    return limit.rlim_cur;
-}
-
 static bool map_board(int fd)
 {
     void *memory = mmap(NULL, sizeof(*gate.board), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
@@ -138,7 +129,7 @@ void gate_open(void)
         leave(TEMPLATE_REFUSAL_LAYOUT);
     standard_begin();
     files_begin(gate.board);
-    gate.processes = process_limit();
+    gate.processes = child_process_limit();
     gate.pid = (int)child_call(__NR_getpid, 0, 0, 0, 0);
     gate.ahead = true;
 }
@@ -342,7 +333,7 @@ static uint64_t serve_orders(bool before_main)
         if (pid > 0) {
             forget_order();
             pause.tv_nsec = RETRY_NS;
-        } else if (is_short(pid) && process_limit() == gate.processes) {
+        } else if (is_short(pid) && child_process_limit() == gate.processes) {
             wait_to_fork((int)-pid, &pause);
         } else {
             leave(TEMPLATE_REFUSAL_FORK);
@@ -447,7 +438,7 @@ static bool can_continue(void)
 /* Where its user may have this process and no other one, it will be so later, too. */
 static bool may_have_two(void)
 {
-    return process_limit() > 1;
+    return child_process_limit() > 1;
 }
 
 /* A filter of system calls, or a limit of its user's processes, would keep it from that for each connection. */

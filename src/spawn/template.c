@@ -458,7 +458,7 @@ bool template_was_short(const struct template *template)
     const volatile struct child_report *report = template->pad->report;
 
     if (report->step != CHILD_STEP_NONE)
-        return (report->errnum == EAGAIN || report->errnum == ENOMEM) && process_limit() > 1;
+        return (report->errnum == EAGAIN || report->errnum == ENOMEM) && child_process_limit() > 1;
     return template->board->stand == TEMPLATE_REFUSES && template->board->refusal == TEMPLATE_REFUSAL_SHORT;
 }
 

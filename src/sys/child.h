@@ -106,6 +106,15 @@ static inline long child_set_mask(uint64_t blocked)
     return child_call(__NR_rt_sigprocmask, 2 /* SIG_SETMASK */, (long)&blocked, 0, sizeof(blocked));
 }
 
+/* How many processes one user may have, ours included; no limit where that cannot be known. */
+static inline uint64_t child_process_limit(void)
+{
+    uint64_t limit[2] = {UINT64_MAX};
+
+    child_call(__NR_prlimit64, 0, 6 /* RLIMIT_NPROC */, 0, (long)limit);
+    return limit[0];
+}
+
 static inline long child_setgroups(size_t count, const unsigned *groups)
 {
     return child_call(__NR_setgroups, (long)count, (long)groups, 0, 0);

@@ -128,13 +128,6 @@ bool process_kill(pid_t pid)
     return true;
 }
 
-uint64_t process_limit(void)
-{
-    struct rlimit limit;
-
-    return getrlimit(RLIMIT_NPROC, &limit) == 0 ? limit.rlim_cur : RLIM_INFINITY;
-}
-
 pid_t process_self(void)
 {
     return getpid();

@@ -24,8 +24,6 @@ pid_t process_fork(void);
 bool process_has_one_thread(void);
 /* By a filter of system calls (seccomp(2)), which may kill for one that it does not know; by nothing but reading. True where it cannot be known. */
 bool process_is_filtered(void);
-/* How many one user may have (RLIMIT_NPROC), which holds for children of others, too. */
-uint64_t process_limit(void);
 
 /* How a child ended and what it used. */
 struct process_end {
