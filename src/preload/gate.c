@@ -214,8 +214,9 @@ static void take_order(void)
         child_exit(0);
     variables_point(&order, &used);
     standard_restore();
+    /* It has no board any more to say why. */
     if (!files_open(&anew))
-        child_exit(0);
+        child_exit(TEMPLATE_REFUSAL_REOPEN);
     files_take(&anew);
     gate.ahead = false;
     if (gate.probe != 0)

@@ -303,6 +303,14 @@ static void start_missing(struct pool *pool, int64_t now_ns)
     }
 }
 
+/* What one that waited ends with by itself says why: the program, which has not gone on, has ended with nothing. */
+static const char *death_text(const struct process_end *end, char how[PROCESS_END_TEXT_SIZE])
+{
+    if (!end->signalled && end->code == TEMPLATE_REFUSAL_REOPEN)
+        return template_refusal_text(TEMPLATE_REFUSAL_REOPEN);
+    return process_end_text(end, how);
+}
+
 static void tell(struct pool *pool)
 {
     uint32_t waiting = count(pool, POOL_WAITING);
@@ -312,7 +320,7 @@ static void tell(struct pool *pool)
         pool->short_ns = 0;
     if (pool->died > 0) {
         news_add(&pool->news, SPAWN_NEWS_POOL, "%u that waited ended (the last: %s)", pool->died,
-                 process_end_text(&pool->death, how))
+                 death_text(&pool->death, how))
             ->count = waiting;
         pool->died = 0;
     }

@@ -37,7 +37,7 @@ struct loop_timer {
 struct loop {
     int fd;
     int64_t now_ns;
-    int64_t stopped_ns; /* in all */
+    int64_t stopped_ns;                      /* in all */
     struct loop_timer *timers;               /* set ones, soonest first */
     struct epoll_event pending[LOOP_EVENTS]; /* of the turn under way */
     int pending_count;
