@@ -19,7 +19,20 @@ static void signal_worker(struct connection *connection, void *data)
 
 static void set_timer(struct supervisor *supervisor, int64_t delay_ns)
 {
-    loop_timer_set(&supervisor->loop, &supervisor->drain, loop_now_ns(&supervisor->loop) + delay_ns);
+    supervisor->drain_ns = loop_awake_ns(&supervisor->loop) + delay_ns;
+    loop_timer_set(&supervisor->loop, &supervisor->drain, loop_now_ns(&supervisor->loop));
+}
+
+/* A second at a time: for how long the server was stopped, and workers with it, is seen by how late it comes. */
+static bool waits(struct supervisor *supervisor)
+{
+    struct loop *loop = &supervisor->loop;
+    int64_t left_ns = supervisor->drain_ns - loop_awake_ns(loop);
+
+    if (left_ns <= 0)
+        return false;
+    loop_timer_set(loop, &supervisor->drain, loop_now_ns(loop) + (left_ns < SECOND_NS ? left_ns : SECOND_NS));
+    return true;
 }
 
 static void begin(struct supervisor *supervisor)
@@ -97,6 +110,8 @@ static void time_over(void *data)
 {
     struct supervisor *supervisor = data;
 
+    if (waits(supervisor))
+        return;
     if (supervisor->phase != PHASE_KILLING) {
         drain_step(supervisor);
         return;

@@ -58,6 +58,7 @@ struct supervisor {
     struct engine engine;
     enum supervisor_phase phase;
     struct loop_timer drain;
+    int64_t drain_ns; /* when its next step is due, of loop_awake_ns() */
     struct loop_timer flush;
     int64_t flushed_ns;
     struct loop_timer rest;  /* set: signals are left unread, until then at the latest */

@@ -347,6 +347,29 @@ def test_who_was_stopped_with_the_server_is_given_time(serve, options):
     assert server.stop() == 0
 
 
+def test_a_worker_that_was_stopped_with_the_server_has_time_to_end(serve, tmp_path):
+    """Between SIGTERM and SIGKILL."""
+    (tmp_path / "worker").write_text("trap 'echo bye; exit 0' TERM; echo ready; while :; do sleep 0.01; done\n")
+    server = serve(HERE, "--drain", "0", worker=["sh", tmp_path / "worker"])
+    with server.connect() as client:
+        assert forkport.read_line(client) == "ready\n"
+        worker = server.log.wait("start")["pid"]
+        os.kill(worker, signal.SIGSTOP)
+        forkport.until(lambda: forkport.state(worker) == "T", "the worker to be stopped")
+        server.signal(signal.SIGTERM)
+        server.log.wait("hurry")
+        server.signal(signal.SIGSTOP)
+        end = time.monotonic() + 5.5  # after five seconds it is killed
+        forkport.until(lambda: time.monotonic() > end)
+        server.signal(signal.SIGCONT)
+        server.signal(signal.SIGHUP)
+        server.log.wait("notice")
+        os.kill(worker, signal.SIGCONT)
+        assert forkport.read_to_end(client) == b"bye\n"
+    assert server.wait() == 0
+    assert server.log.wait("end")["exit"] == 0
+
+
 def give_pid(supervisor, pid):
     """The next process beside the supervisor gets this pid."""
     subprocess.run(["nsenter", "--pid", "--mount", "--target", str(supervisor), "sh", "-c",
