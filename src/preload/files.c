@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "preload/files.h"
 
+#include "preload/channel.h"
 #include "preload/identity.h"
 #include "preload/lines.h"
 #include "preload/standard.h"
@@ -8,17 +9,11 @@
 
 #include <fcntl.h>
 #include <linux/kcmp.h>
-#include <poll.h>
 #include <string.h>
 #include <sys/epoll.h>
 
-#define MEMBERS_MAX    32
-#define EPOLL_DEPTH    5 /* the kernel nests no deeper */
-#define FIONREAD_      0x541b
-#define EFD_SEMAPHORE_ 1
-#define F_SETPIPE_SZ_  1031
-#define F_GETPIPE_SZ_  1032
-#define PIPE_BYTES     65536 /* where nothing else was asked for */
+#define MEMBERS_MAX 32
+#define EPOLL_DEPTH 5 /* the kernel nests no deeper */
 
 struct member {
     int fd;
@@ -31,7 +26,7 @@ struct file {
     int fd;
     int original; /* another one that is the same open file, and was noted before it; -1: none */
     enum file_kind kind;
-    int flags;             /* of open(2); of an eventfd(2) with EFD_SEMAPHORE */
+    int flags;             /* of open(2); of an eventfd(2) channel_event_note() adds to them */
     int close_flag;        /* O_CLOEXEC or 0 */
     int64_t offset;        /* of an eventfd(2) its count, of a pipe its size */
     unsigned first;        /* of an epoll instance's members */
@@ -55,23 +50,6 @@ static struct {
     struct identity which[TEMPLATE_KEPT_MAX];
     unsigned count;
 } kept;
-
-/* "/proc/self/fdinfo/5"; room for 32. */
-static const char *path_of(const char *folder, int fd, char *path)
-{
-    char digits[12];
-    size_t length = strlen(folder);
-    size_t count = 0;
-
-    memcpy(path, folder, length);
-    do
-        digits[count++] = (char)('0' + fd % 10);
-    while ((fd /= 10) != 0);
-    while (count > 0)
-        path[length++] = digits[--count];
-    path[length] = '\0';
-    return path;
-}
 
 static int number_of(const char *digits)
 {
@@ -114,7 +92,7 @@ static void note_epoll(struct file *file)
 
     file->kind = FILE_EPOLL;
     file->first = files.member_count;
-    lines_read(path_of("/proc/self/fdinfo/", file->fd, path), note_member, NULL);
+    lines_read(lines_path("/proc/self/fdinfo/", file->fd, path), note_member, NULL);
     file->count = files.member_count - file->first;
 }
 
@@ -138,7 +116,7 @@ static bool is_locked(int fd)
     bool found = false;
     char path[40];
 
-    lines_read(path_of("/proc/self/fdinfo/", fd, path), find_lock, &found);
+    lines_read(lines_path("/proc/self/fdinfo/", fd, path), find_lock, &found);
     return found;
 }
 
@@ -205,7 +183,7 @@ static long open_file(const struct file *file)
     /* It has no name, but can be opened by its descriptor as any other file. */
     if ((flags & O_TMPFILE) == O_TMPFILE)
         flags &= ~O_TMPFILE;
-    long fd = child_call(__NR_openat, AT_FDCWD, (long)path_of("/proc/self/fd/", file->fd, path), flags, 0);
+    long fd = child_call(__NR_openat, AT_FDCWD, (long)lines_path("/proc/self/fd/", file->fd, path), flags, 0);
 
     if (fd >= 0)
         child_call(__NR_lseek, fd, file->offset, 0 /* SEEK_SET */, 0);
@@ -222,56 +200,6 @@ static bool can_be_renewed(const struct file *file)
     return fd >= 0;
 }
 
-struct event {
-    uint64_t count;
-    bool is_semaphore;
-    bool is_told; /* which of both it is */
-};
-
-static void find_event(const char *line, void *data)
-{
-    struct event *event = data;
-    const char *at = line;
-
-    if (lines_skip(&at, "eventfd-count:"))
-        event->count = lines_hexadecimal(&at);
-    at = line;
-    if (lines_skip(&at, "eventfd-semaphore:")) {
-        event->is_told = true;
-        event->is_semaphore = lines_hexadecimal(&at) != 0;
-    }
-}
-
-/* By what is added to it, which comes back by ones. */
-static bool is_semaphore(int fd, uint64_t count)
-{
-    uint64_t moved = 2;
-
-    if (child_call(__NR_write, fd, (long)&moved, sizeof(moved), 0) < 0)
-        return false;
-    child_call(__NR_read, fd, (long)&moved, sizeof(moved), 0);
-    bool is_one_less = moved == 1;
-    if (is_one_less)
-        child_call(__NR_read, fd, (long)&moved, sizeof(moved), 0);
-    else if (count > 0)
-        child_call(__NR_write, fd, (long)&count, sizeof(count), 0);
-    return is_one_less;
-}
-
-static void note_event(struct file *file)
-{
-    struct event event = {0};
-    char path[40];
-
-    lines_read(path_of("/proc/self/fdinfo/", file->fd, path), find_event, &event);
-    file->offset = (int64_t)event.count;
-    /* Before Linux 6.5. One that is nearly full would wait. */
-    if (!event.is_told && event.count < UINT32_MAX)
-        event.is_semaphore = is_semaphore(file->fd, event.count);
-    if (event.is_semaphore)
-        file->flags |= EFD_SEMAPHORE_;
-}
-
 static enum template_refusal keep(struct file *file)
 {
     file->original = original_of(file->fd);
@@ -283,9 +211,9 @@ static enum template_refusal keep(struct file *file)
     if (file->original < 0 && file->kind == FILE_PLACE && !can_be_renewed(file))
         return TEMPLATE_REFUSAL_REOPEN;
     if (file->original < 0 && file->kind == FILE_EVENT)
-        note_event(file);
+        file->offset = (int64_t)channel_event_note(file->fd, &file->flags);
     if (file->kind == FILE_PIPE)
-        file->offset = child_call(__NR_fcntl, file->fd, F_GETPIPE_SZ_, 0, 0);
+        file->offset = channel_pipe_size(file->fd);
     files.items[files.count++] = *file;
     return TEMPLATE_REFUSAL_NONE;
 }
@@ -299,23 +227,10 @@ static bool is_noted(int fd)
     return false;
 }
 
-static bool is_read_end(int fd)
-{
-    return (child_call(__NR_fcntl, fd, F_GETFL, 0, 0) & O_ACCMODE) == O_RDONLY;
-}
-
-static bool has_no_writer(int fd)
-{
-    const struct timespec none = {0};
-    struct pollfd ask = {.fd = fd};
-
-    return child_call5(__NR_ppoll, (long)&ask, 1, (long)&none, 0, 0) == 1 && (ask.revents & POLLHUP) != 0;
-}
-
 static enum template_refusal keep_end(int fd, const struct identity *which)
 {
     struct file end = {
-        .fd = fd, .kind = FILE_PIPE, .which = *which, .other = -1, .is_ended = has_no_writer(fd)};
+        .fd = fd, .kind = FILE_PIPE, .which = *which, .other = -1, .is_ended = channel_pipe_is_ended(fd)};
     enum template_refusal refusal = keep(&end);
 
     for (unsigned i = 0; refusal == TEMPLATE_REFUSAL_NONE && end.original < 0 && i < files.count; i++) {
@@ -338,17 +253,17 @@ static enum template_refusal note_pipe(int fd)
 {
     enum template_refusal refusal = TEMPLATE_REFUSAL_NONE;
     struct identity which = identity_of(fd);
-    bool reads = is_read_end(fd);
+    bool reads = channel_pipe_reads(fd);
     bool has_both = false;
 
-    if (reads && has_no_writer(fd))
+    if (reads && channel_pipe_is_ended(fd))
         return keep_end(fd, &which);
     for (int pass = 0; pass < 2; pass++) {
         for (int at = STANDARD_COUNT; at < fd && refusal == TEMPLATE_REFUSAL_NONE; at++) {
             struct identity of = identity_of(at);
             if (!identity_is_same(&of, &which))
                 continue;
-            has_both |= is_read_end(at) != reads;
+            has_both |= channel_pipe_reads(at) != reads;
             if (pass > 0 && has_both && !is_noted(at))
                 refusal = keep_end(at, &which);
         }
@@ -401,40 +316,18 @@ static enum template_refusal note(int folder, const char *name, bool is_alone)
     return note_own(fd, target);
 }
 
-/* With what is in the old one; from there it is not taken. */
 static bool open_pipe(unsigned item, int *fds)
 {
     const struct file *file = &files.items[item];
     unsigned read_item = (file->flags & O_ACCMODE) == O_RDONLY ? item : (unsigned)file->other;
     const struct file *from = &files.items[read_item];
-    int unread = 0;
-    int ends[2];
+    const struct file *to = from->other >= 0 ? &files.items[from->other] : NULL;
 
-    if (child_call(__NR_pipe2, (long)ends, O_CLOEXEC | (file->flags & O_DIRECT), 0, 0) != 0)
-        return false;
-    if (file->offset != PIPE_BYTES)
-        child_call(__NR_fcntl, ends[1], F_SETPIPE_SZ_, file->offset, 0);
-    child_call(__NR_ioctl, from->fd, FIONREAD_, (long)&unread, 0);
-    bool is_whole = unread == 0 || child_call(__NR_tee, from->fd, ends[1], unread, 0) == unread;
-    fds[read_item] = ends[0];
-    child_call(__NR_fcntl, ends[0], F_SETFL, from->flags & (O_NONBLOCK | O_DIRECT), 0);
-    if (from->other >= 0) {
-        fds[from->other] = ends[1];
-        child_call(__NR_fcntl, ends[1], F_SETFL, files.items[from->other].flags & (O_NONBLOCK | O_DIRECT), 0);
-    } else {
-        child_call(__NR_close, ends[1], 0, 0, 0);
-    }
-    return is_whole;
-}
-
-static long open_event(const struct file *file)
-{
-    uint64_t count = (uint64_t)file->offset;
-    long fd = child_call(__NR_eventfd2, 0, O_CLOEXEC | (file->flags & (O_NONBLOCK | EFD_SEMAPHORE_)), 0, 0);
-
-    if (fd >= 0 && count > 0)
-        child_call(__NR_write, fd, (long)&count, sizeof(count), 0);
-    return fd;
+    return channel_pipe_open(&(struct channel_pipe){.from = from->fd,
+                                                    .size = file->offset,
+                                                    .read_flags = from->flags,
+                                                    .write_flags = to ? to->flags : 0},
+                             &fds[read_item], to ? &fds[from->other] : NULL);
 }
 
 static bool open_anew(unsigned item, int *fds)
@@ -449,7 +342,7 @@ static bool open_anew(unsigned item, int *fds)
     else if (file->kind == FILE_EPOLL)
         fd = child_call(__NR_epoll_create1, O_CLOEXEC, 0, 0, 0);
     else
-        fd = open_event(file);
+        fd = channel_event_open((uint64_t)file->offset, file->flags);
     fds[item] = (int)fd;
     return fd >= 0;
 }
@@ -576,7 +469,7 @@ static bool has_input(int fd, unsigned depth)
     bool has = false;
     char path[40];
 
-    lines_read(path_of("/proc/self/fdinfo/", fd, path), find_member, &found);
+    lines_read(lines_path("/proc/self/fdinfo/", fd, path), find_member, &found);
     for (unsigned i = 0; i < found.count && !has; i++)
         has = found.fds[i] == 0 || (depth < EPOLL_DEPTH && has_input(found.fds[i], depth + 1));
     return has;

@@ -59,3 +59,19 @@ bool lines_skip(const char **at, const char *word)
         ++*at;
     return true;
 }
+
+const char *lines_path(const char *folder, int fd, char *path)
+{
+    char digits[12];
+    size_t length = strlen(folder);
+    size_t count = 0;
+
+    memcpy(path, folder, length);
+    do
+        digits[count++] = (char)('0' + fd % 10);
+    while ((fd /= 10) != 0);
+    while (count > 0)
+        path[length++] = digits[--count];
+    path[length] = '\0';
+    return path;
+}

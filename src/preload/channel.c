@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: MIT */
+#include "preload/channel.h"
+
+#include "preload/lines.h"
+#include "sys/child.h"
+
+#include <fcntl.h>
+#include <poll.h>
+
+#define FIONREAD_      0x541b
+#define EFD_SEMAPHORE_ 1
+#define F_SETPIPE_SZ_  1031
+#define F_GETPIPE_SZ_  1032
+#define PIPE_BYTES     65536 /* where nothing else was asked for */
+
+struct event {
+    uint64_t count;
+    bool is_semaphore;
+    bool is_told; /* which of both it is */
+};
+
+static void find_event(const char *line, void *data)
+{
+    struct event *event = data;
+    const char *at = line;
+
+    if (lines_skip(&at, "eventfd-count:"))
+        event->count = lines_hexadecimal(&at);
+    at = line;
+    if (lines_skip(&at, "eventfd-semaphore:")) {
+        event->is_told = true;
+        event->is_semaphore = lines_hexadecimal(&at) != 0;
+    }
+}
+
+/* By what is added to it, which comes back by ones. */
+static bool is_semaphore(int fd, uint64_t count)
+{
+    uint64_t moved = 2;
+
+    if (child_call(__NR_write, fd, (long)&moved, sizeof(moved), 0) < 0)
+        return false;
+    child_call(__NR_read, fd, (long)&moved, sizeof(moved), 0);
+    bool is_one_less = moved == 1;
+    if (is_one_less)
+        child_call(__NR_read, fd, (long)&moved, sizeof(moved), 0);
+    else if (count > 0)
+        child_call(__NR_write, fd, (long)&count, sizeof(count), 0);
+    return is_one_less;
+}
+
+uint64_t channel_event_note(int fd, int *flags)
+{
+    struct event event = {0};
+    char path[40];
+
+    lines_read(lines_path("/proc/self/fdinfo/", fd, path), find_event, &event);
+    /* Before Linux 6.5. One that is nearly full would wait. */
+    if (!event.is_told && event.count < UINT32_MAX)
+        event.is_semaphore = is_semaphore(fd, event.count);
+    if (event.is_semaphore)
+        *flags |= EFD_SEMAPHORE_;
+    return event.count;
+}
+
+long channel_event_open(uint64_t count, int flags)
+{
+    long fd = child_call(__NR_eventfd2, 0, O_CLOEXEC | (flags & (O_NONBLOCK | EFD_SEMAPHORE_)), 0, 0);
+
+    if (fd >= 0 && count > 0)
+        child_call(__NR_write, fd, (long)&count, sizeof(count), 0);
+    return fd;
+}
+
+bool channel_pipe_reads(int fd)
+{
+    return (child_call(__NR_fcntl, fd, F_GETFL, 0, 0) & O_ACCMODE) == O_RDONLY;
+}
+
+bool channel_pipe_is_ended(int fd)
+{
+    const struct timespec none = {0};
+    struct pollfd ask = {.fd = fd};
+
+    return child_call5(__NR_ppoll, (long)&ask, 1, (long)&none, 0, 0) == 1 && (ask.revents & POLLHUP) != 0;
+}
+
+int64_t channel_pipe_size(int fd)
+{
+    return child_call(__NR_fcntl, fd, F_GETPIPE_SZ_, 0, 0);
+}
+
+/* With what is in the old one; from there it is not taken. */
+bool channel_pipe_open(const struct channel_pipe *pipe, int *ret_read, int *ret_write)
+{
+    int unread = 0;
+    int ends[2];
+
+    if (child_call(__NR_pipe2, (long)ends, O_CLOEXEC | (pipe->read_flags & O_DIRECT), 0, 0) != 0)
+        return false;
+    if (pipe->size != PIPE_BYTES)
+        child_call(__NR_fcntl, ends[1], F_SETPIPE_SZ_, pipe->size, 0);
+    child_call(__NR_ioctl, pipe->from, FIONREAD_, (long)&unread, 0);
+    bool is_whole = unread == 0 || child_call(__NR_tee, pipe->from, ends[1], unread, 0) == unread;
+    *ret_read = ends[0];
+    child_call(__NR_fcntl, ends[0], F_SETFL, pipe->read_flags & (O_NONBLOCK | O_DIRECT), 0);
+    if (ret_write) {
+        *ret_write = ends[1];
+        child_call(__NR_fcntl, ends[1], F_SETFL, pipe->write_flags & (O_NONBLOCK | O_DIRECT), 0);
+    } else {
+        child_call(__NR_close, ends[1], 0, 0, 0);
+    }
+    return is_whole;
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * preload/channel.h - pipes and eventfds, which have no name to be opened by: what is in one, and another that is like it.
+ *
+ * A program wakes itself by one, or a shell has a text in it. A worker gets its own, with the same in it; from the one that
+ * is copied nothing is taken. Which of a template's descriptors are such ones, and where a worker has its own, files.h knows. Bare system
+ * calls.
+ */
+#ifndef PRELOAD_CHANNEL_H
+#define PRELOAD_CHANNEL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Its count; what it was made with is added to its flags. */
+uint64_t channel_event_note(int fd, int *flags);
+/* A descriptor, or less than 0. */
+long channel_event_open(uint64_t count, int flags);
+
+/* Of one end of a pipe: is it the one that is read? */
+bool channel_pipe_reads(int fd);
+/* Nobody writes to it any more. */
+bool channel_pipe_is_ended(int fd);
+int64_t channel_pipe_size(int fd);
+
+struct channel_pipe {
+    int from; /* the end of the old one that is read */
+    int64_t size;
+    int read_flags; /* of open(2), of the old one's ends */
+    int write_flags;
+};
+
+/* `ret_write` NULL: there is to be no writer. False where not all could be copied; what is in *ret_read and *ret_write is open even then. */
+bool channel_pipe_open(const struct channel_pipe *pipe, int *ret_read, int *ret_write);
+
+#endif
