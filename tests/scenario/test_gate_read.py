@@ -9,6 +9,7 @@ import time
 import pytest
 
 import forkport
+import programs
 
 READ = ["--engine", "fork", "--gate", "read"]
 POOL = ["--engine", "pool", "--gate", "read", "--pool-start", "fork", "--pool-min", "2"]
@@ -457,3 +458,16 @@ def test_a_child_that_a_program_has_before_it_reads(ready, options):
     server = ready(options, "(sleep 0.2; echo late) & read line; echo got $line; wait", "notice")
     for _ in range(3):
         assert server.ask(b"hello\n") == b"got hello\nlate\n"
+
+
+def test_lua_is_seeded_by_numbers_of_the_kernel(serve):
+    """By what it seeds itself with, its workers are alike: as the manual has it, they are not."""
+    if reason := programs.why_missing("lua5.4"):
+        pytest.skip(reason)
+    seed = 'math.randomseed(string.unpack("jj", io.open("/dev/urandom"):read(16)))'
+    script = f"io.read() local first = math.random(1 << 53) {seed} print(first, math.random(1 << 53))"
+    server = serve("127.0.0.1:0", *READ, worker=["lua5.4", "-e", script])
+    server.log.wait("template")
+    answers = [server.ask(b"hello\n").split() for _ in range(8)]
+    assert len({first for first, _ in answers}) == 1
+    assert len({second for _, second in answers}) == 8
