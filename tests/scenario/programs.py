@@ -25,11 +25,20 @@ LINE_SCRIPTS = {
     "bash": ["bash", SCRIPTS / "line.sh"],
     "busybox-ash": ["busybox", "ash", SCRIPTS / "line.sh"],
     "perl": ["perl", SCRIPTS / "line.pl"],
+    "ruby": ["ruby", SCRIPTS / "line.rb"],
+    "lua": ["lua5.4", SCRIPTS / "line.lua"],
+    "php": ["php", SCRIPTS / "line.php"],
+    "tcl": ["tclsh", SCRIPTS / "line.tcl"],
+    "guile": ["guile", "--no-auto-compile", SCRIPTS / "line.scm"],
+    "node": ["node", SCRIPTS / "line.js"],
     "python": ["/usr/bin/python3", SCRIPTS / "line.py"],
     "python-imports": ["/usr/bin/python3", SCRIPTS / "imports.py"],
     "python-runner": [forkport.BUILD / "forkport-python", SCRIPTS / "imports.py"],
     "by-its-first-line": [SCRIPTS / "line.sh"],
 }
+
+# Ruby has a timer by then (timer_create(2)), which it would use against the races of its threads with signals.
+UNFIT_AT_READ = {"ruby"}
 
 # Of the same program: static; dynamic, but not entered by way of the C library; linked as a C program is.
 GoBuild = collections.namedtuple("GoBuild", "fits env flags")

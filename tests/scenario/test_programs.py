@@ -28,8 +28,9 @@ def serve_and_look(serve, engine):
     """serve(), and no server gives up its engine for exec; with `fits` false, each does, and says so once."""
     servers = []
 
-    def start(*arguments, fits=True, **more):
-        servers.append((serve(*arguments, **more), fits))
+    def start(*arguments, worker, fits=True, **more):
+        fits = fits and not ("read" in engine and worker[0] in programs.UNFIT_AT_READ)
+        servers.append((serve(*arguments, worker=worker, **more), fits))
         return servers[-1][0]
 
     yield start
