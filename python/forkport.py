@@ -335,8 +335,8 @@ def _parse(words):
 def _leading_imports(tree, ast):
     """The import statements that come before all else and ask for modules of the standard library alone."""
     library = set(getattr(sys, "stdlib_module_names", ()))
-    # At their import they say something, make what workers should not share, or are somebody's tests.
-    library -= {"antigravity", "this", "multiprocessing", "idlelib", "turtledemo", "test"}
+    # At their import they say something, or are somebody's tests.
+    library -= {"antigravity", "this", "idlelib", "turtledemo", "test"}
     body = tree.body[1:] if ast.get_docstring(tree, False) is not None else tree.body
     for statement in body:
         if isinstance(statement, ast.Import):
@@ -373,7 +373,11 @@ def _load_early(statements, warnings, finder):
     if library not in path:
         return
     first, sys.path[:] = path[:path.index(library)], path[path.index(library):]
+    # It draws a key, and notes what __main__ is: not to be had, also by what needs it (concurrent.futures).
+    withheld = sys.modules.setdefault("multiprocessing", None) is None
     _load(statements, warnings)
+    if withheld:
+        del sys.modules["multiprocessing"]
     sys.path[:] = path
     # A file beside the script may have the name of a module that is loaded by now: then the script is to get that.
     names = set(sys.modules) - STARTED_WITH - {__name__}
@@ -492,6 +496,8 @@ def _run(code, names):
     # Not made before: the collector would not see any more what it leads to.
     main = sys.modules["__main__"] = type(sys)("__main__")
     vars(main).update(names)
+    if "__mp_main__" in sys.modules:  # what multiprocessing calls it, where it was asked for
+        sys.modules["__mp_main__"] = main
     del main
     try:
         exec(code, vars(sys.modules["__main__"]))  # pylint: disable=exec-used

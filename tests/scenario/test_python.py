@@ -54,6 +54,18 @@ def way(request):
     return request.param
 
 
+ANEW = """
+from concurrent.futures import ProcessPoolExecutor
+import multiprocessing
+class Made:
+    pass
+def make(number):
+    return Made()
+if __name__ == "__main__":
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        print(type(pool.submit(make, 1).result()) is Made)
+"""
+
 # Each is run by python3, and by forkport-python, and does the same: the answer, the status, standard error.
 SAME = {
     "text": "print(input().upper())",
@@ -119,6 +131,7 @@ SAME = {
     "fork": "import os\nif os.fork():\n    print(os.wait()[1])\nelse:\n    print('child')",
     "processes": "import multiprocessing as m\nm.set_start_method('fork')\nif __name__ == '__main__':\n"
                  "    with m.Pool(1) as p: print(p.map(abs, [-3]))",
+    "processes that run the script anew": ANEW,
     "asyncio": "import asyncio\nasync def f():\n    await asyncio.sleep(0)\n    return 7\nprint(asyncio.run(f()))",
     "names": "import sys\nprint(__name__, __file__, __doc__, __spec__, __package__, sorted(globals()), sys.argv,"
              " sys.path, sys.orig_argv[1:], sys.flags, type(__loader__), __loader__.path, __builtins__)",
@@ -215,6 +228,8 @@ UNIQUE = {
     "tempfile": "import tempfile\nprint(next(tempfile._get_candidate_names()))",
     "ssl": "import ssl\nprint(ssl.RAND_bytes(16))",
     "multiprocessing": "import multiprocessing\nprint(bytes(multiprocessing.current_process().authkey))",
+    "multiprocessing, by another": "from concurrent.futures import ProcessPoolExecutor\nimport multiprocessing\n"
+                                   "print(bytes(multiprocessing.current_process().authkey))",
     "pid": "import os\nprint(os.getpid())",
     "the start of logging": "import logging\nprint(logging._startTime)",
     "connection": "import os\nprint(os.environ['FORKPORT_CONNECTION'])",
@@ -263,6 +278,10 @@ def test_modules_that_are_asked_for_are_loaded_before(script):
     assert script.run(text, way="fork")[0] == b"True\n"
     assert script.run(text, way="fork", options=["--import", "heavy"])[0] == b"False\n"
     assert script.run(text, way="fork", options=["--import=json,heavy", "--"])[0] == b"False\n"
+
+
+def test_multiprocessing_knows_the_script_also_where_it_is_asked_for(script, way):
+    assert script.run(ANEW, way=way, options=["--import", "multiprocessing"]) == (b"True\n", 0, None, [])
 
 
 def test_functions_around_a_fork_are_called(script):
