@@ -45,6 +45,7 @@ class _State:
     library = None  # what the process has loaded, the C library with it
     fflush = None
     early_files = ()  # that were open at the gate
+    calling = 0  # by us, the functions of atexit
 
 
 def connection():
@@ -179,14 +180,16 @@ def _forget_called(atexit):
     noting = _Picking()
     atexit.unregister(noting)
     found, turn = noting.functions, 1 if noting.functions[0] is _forget_called else -1
-    latest = next((at for at, function in enumerate(found[::turn]) if _code_of(function) in running), 0)
+    # Where it cannot be told which one we are in, and that is called for the second time, one goes at least: it has to end.
+    latest = next((at for at, function in enumerate(found[::turn]) if _leads_to(running, function)), _State.calling)
     atexit.unregister(_Picking([at <= latest for at in range(len(found))][::turn]))
 
 
-def _code_of(function):
-    """Of what Python has code of: a function or method, one with arguments (functools.partial), an object that can be called."""
-    function = getattr(function, "func", function)
-    return getattr(function, "__code__", None) or getattr(function.__call__, "__code__", None)
+def _leads_to(codes, thing, steps=4):
+    """Is it a function or method of that code, or an object that calls one (functools.partial, a class, what C makes of a function)?"""
+    if type(thing) in (type(_leads_to), type(_Picking().__eq__)):
+        return thing.__code__ in codes
+    return steps > 0 and any(_leads_to(codes, other, steps - 1) for other in gc.get_referents(thing))
 
 
 def _leave(status, names=None):
@@ -195,6 +198,7 @@ def _leave(status, names=None):
     if _thread._count() and "threading" in loaded:
         _try(loaded["threading"]._shutdown, _complain)
     if "atexit" in loaded:
+        _State.calling = 1
         _try(loaded["atexit"]._run_exitfuncs, _complain)
     whole = _flush_standard()
     files = [*(known() for known in _State.early_files), *_open_files()]

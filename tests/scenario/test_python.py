@@ -328,7 +328,7 @@ def test_the_end_has_the_statuses_of_sys_exit(status, code, said):
 
 
 AT_EXIT = """
-import atexit, functools, sys, forkport
+import atexit, ctypes, functools, operator, sys, forkport
 def say(text, status=None):
     print(text)
     if status is not None:
@@ -336,13 +336,17 @@ def say(text, status=None):
 class Ending:
     def __call__(self):
         say("an object", 3)
+class Begun:
+    def __init__(self):
+        say("a class", 3)
 atexit.register(print, "last")
 atexit.register({function})
 atexit.register(print, "first")
 {end}
 """
 ENDING = {"say, 'a function', 3": "a function\n", "functools.partial(say, 'a function', 3)": "a function\n", "Ending()": "an object\n",
-          "forkport.end, 3": ""}
+          "functools.lru_cache(say), 'a function', 3": "a function\n", "ctypes.PYFUNCTYPE(None)(Ending())": "an object\n",
+          "Begun": "a class\n", "forkport.end, 3": ""}
 
 
 @pytest.mark.parametrize("end", ["", "forkport.end(4)", "say('by hand', 4)"])
@@ -355,6 +359,15 @@ def test_an_end_in_a_function_of_atexit(tmp_path, program, function, end):
                                    check=False, env={"PYTHONPATH": str(MODULE)})
     by_hand = "by hand\n" if "by hand" in end else ""
     assert (done.stdout, done.stderr, done.returncode) == (f"{by_hand}first\n{ENDING[function]}last\n", "", 3)
+
+
+@pytest.mark.parametrize("program", [PYTHON, RUNNER], ids=["python", "runner"])
+def test_an_end_where_the_function_of_atexit_cannot_be_told(tmp_path, program):
+    """It has it from its arguments. The end comes, and nobody is left out."""
+    (tmp_path / "script").write_text(AT_EXIT.format(function="operator.methodcaller('end', 3), forkport", end=""))
+    done = forkport.subprocess.run([program, tmp_path / "script"], capture_output=True, text=True, timeout=forkport.DEADLINE,
+                                   check=False, env={"PYTHONPATH": str(MODULE)})
+    assert done.stdout in ("first\nlast\n", "first\nfirst\nlast\n") and (done.stderr, done.returncode) == ("", 3)
 
 
 def test_an_end_in_a_worker_s_function_of_atexit(script):
