@@ -264,13 +264,23 @@ def _forget_main(names):
     _collect()
     if names is None and main() is not None:
         names = vars(main())
-    if names is None:
+    if names is None or _is_in_use(names):
         return
     for private in (True, False):
         for name in list(names):
             if (name[:1] == "_" and name[1:2] != "_") == private and name != "__builtins__":
                 names[name] = None
     _collect()
+
+
+def _is_in_use(names):
+    """By a thread that goes on, for which nobody waits (daemon): the interpreter stops it first, which nobody else can."""
+    for thread, frame in sys._current_frames().items() if _thread._count() else ():
+        while frame and thread != _thread.get_ident():
+            if frame.f_globals is names:
+                return True
+            frame = frame.f_back
+    return False
 
 
 def _collect():

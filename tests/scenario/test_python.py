@@ -394,6 +394,37 @@ def test_an_end_beside_a_thread_that_threading_does_not_know():
     assert (done.returncode, done.stderr) == (5, "")
 
 
+DAEMON = """
+import forkport, threading
+class State:
+    turns = 0
+    def __del__(self, wait=threading.Event().wait):
+        print("released")
+        wait(0.05)
+def run(wait=threading.Event().wait):
+    while True:
+        wait(0.0001)
+        state.turns += 1
+another, state = State(), State()
+threading.Thread(target={target}, daemon=True).start()
+while not {turns}:
+    pass
+forkport.end(5)
+"""
+
+
+@pytest.mark.parametrize("program", [PYTHON, RUNNER], ids=["python", "runner"])
+def test_an_end_beside_a_daemon_thread(tmp_path, program):
+    """It keeps the names that it looks at. Where it looks at none of the program's, they are released."""
+    for of_program in (True, False):
+        target, turns = ("run", "state.turns") if of_program else ("threading.Event().wait", "1")
+        (tmp_path / "script").write_text(DAEMON.format(target=target, turns=turns))
+        done = forkport.subprocess.run([program, tmp_path / "script"], capture_output=True, text=True, timeout=forkport.DEADLINE,
+                                       check=False, env={"PYTHONPATH": str(MODULE)})
+        assert (done.returncode, done.stderr) == (5, "")
+        assert done.stdout == ("" if of_program else "released\nreleased\n")
+
+
 @pytest.mark.parametrize("word", ["-h", "--help"])
 def test_help(word):
     done = forkport.subprocess.run([RUNNER, word], capture_output=True, text=True, timeout=forkport.DEADLINE, check=False)
