@@ -400,12 +400,16 @@ def _load_early(statements, warnings, finder):
             del sys.modules[name]
 
 
-def _compile(script):
-    """The script's text and code. Where it has none, the process ends as the interpreter does."""
+def _compile(script, ast):
+    """The script's syntax and code. Where it has none, the process ends as the interpreter does."""
     try:
         with open(script, "rb") as file:
             source = file.read()
-        return source, compile(source, script, "exec", dont_inherit=True)
+        if b"\0" in source:
+            print(f"forkport-python: {script} is not a source file of Python", file=sys.stderr)
+            sys.exit(2)
+        tree = compile(source, script, "exec", ast.PyCF_ONLY_AST, dont_inherit=True)
+        return tree, compile(tree, script, "exec", dont_inherit=True)
     except OSError as error:
         print(f"forkport-python: cannot open {script}: {error.strerror}", file=sys.stderr)
         sys.exit(2)
@@ -433,12 +437,14 @@ def _prepare(modules, words):
     import warnings
     _load_library()
     script = os.path.join(os.getcwd(), words[0])
-    source, code = _compile(script)
-    sys.orig_argv[-len(sys.argv):] = words
+    tree, code = _compile(script, ast)
+    given = getattr(sys, "orig_argv", [])  # of Python 3.10 or newer
+    start = max(len(given) - len(sys.argv), 0)
+    given[start - (given[start - 1:start] == ["-m"]):] = words
     sys.argv[:] = words
     if not getattr(sys.flags, "safe_path", sys.flags.isolated):
         sys.path[0] = os.path.dirname(os.path.realpath(script))
-    _load_early(_leading_imports(ast.parse(source), ast), warnings, importlib.machinery.PathFinder)
+    _load_early(_leading_imports(tree, ast), warnings, importlib.machinery.PathFinder)
     for name in modules:
         _import(name, importlib.import_module)
     # Should the script know of us after all: it is to find this module, which knows that the gate is behind it.

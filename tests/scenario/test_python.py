@@ -6,6 +6,7 @@ import gzip
 import os
 import re
 import signal
+import zipfile
 
 import pytest
 
@@ -423,6 +424,39 @@ def test_an_end_beside_a_daemon_thread(tmp_path, program):
                                        check=False, env={"PYTHONPATH": str(MODULE)})
         assert (done.returncode, done.stderr) == (5, "")
         assert done.stdout == ("" if of_program else "released\nreleased\n")
+
+
+def by_hand(program, script, *arguments, **env):
+    done = forkport.subprocess.run([*program, script, *arguments], capture_output=True, text=True, timeout=forkport.DEADLINE,
+                                   check=False, env={"PYTHONPATH": str(MODULE), **env})
+    return done.stdout, done.stderr, done.returncode
+
+
+def test_what_the_compiler_warns_of_is_said_once(script):
+    script.path.write_text("x = '\\d'\nprint(1 is 1)")
+    expected = by_hand([PYTHON], script.path, PYTHONWARNINGS="always")
+    assert "invalid escape" in expected[1] and "SyntaxWarning" in expected[1]
+    assert by_hand([RUNNER], script.path, PYTHONWARNINGS="always") == expected
+
+
+def test_the_command_line_is_the_script_s_also_by_the_module(script):
+    """A program may execute itself anew by it."""
+    script.path.write_text("import os, sys\nif len(sys.argv) < 3: os.execv(sys.executable, [*sys.orig_argv, 'more'])\nprint(sys.orig_argv)")
+    expected = by_hand([PYTHON, "-u"], script.path, "one")
+    assert "more" in expected[0]
+    assert by_hand([PYTHON, "-u", "-m", "forkport"], script.path, "one") == expected
+
+
+def test_an_older_python_that_knows_less_of_itself(script):
+    (script.folder / "sitecustomize.py").write_text("import sys\ndel sys.orig_argv, sys.stdlib_module_names")
+    script.path.write_text("import json, sys\nprint(sys.argv[1:])")
+    assert by_hand([RUNNER], script.path, "one", PYTHONPATH=str(script.folder)) == ("['one']\n", "", 0)
+
+
+def test_an_archive_is_not_a_script(script):
+    with zipfile.ZipFile(script.path, "w") as archive:
+        archive.writestr("__main__.py", "print('never')")
+    assert by_hand([RUNNER], script.path) == ("", f"forkport-python: {script.path} is not a source file of Python\n", 2)
 
 
 @pytest.mark.parametrize("word", ["-h", "--help"])
