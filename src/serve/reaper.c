@@ -14,6 +14,8 @@
 #define ENDS_AT_ONCE 16
 /* After a SIGCHLD of which no child is there: it was looked after already, or somebody else has waited for it. */
 #define LOST_NS (1000 * INT64_C(1000000))
+/* How late an end may be seen whose SIGCHLD another thread has taken. */
+#define UNTOLD_NS (1000 * INT64_C(1000000))
 
 struct reaped {
     struct process_end end;
@@ -101,12 +103,6 @@ static void look_for_lost(void *data)
     acceptor_update(data);
 }
 
-void reaper_init(struct supervisor *supervisor)
-{
-    supervisor->lost.expired = look_for_lost;
-    supervisor->lost.data = supervisor;
-}
-
 /*
  * As process_reap(). Whose it was is asked at once, and what templates have said of it is heard before: once it was reaped they may
  * tell of a new process with its pid.
@@ -131,15 +127,16 @@ static int reap(struct supervisor *supervisor, struct reaped *ret_reaped)
     return result;
 }
 
-void reaper_run(struct supervisor *supervisor)
+/* All that have ended. -1: there is no child at all; *ret_found: how many ends there were. */
+static int reap_all(struct supervisor *supervisor, size_t *ret_found)
 {
     struct reaped ends[ENDS_AT_ONCE];
-    size_t found = 0;
     int result;
 
+    *ret_found = 0;
     do {
         size_t count = 0;
-        for (; count < ENDS_AT_ONCE && (result = reap(supervisor, &ends[count])) == 1; found++)
+        for (; count < ENDS_AT_ONCE && (result = reap(supervisor, &ends[count])) == 1; ++*ret_found)
             count += ends[count].connection != NULL;
         /* Now that they have ended all that they wrote is there, and the connections know their pids still. */
         worker_log_read(supervisor);
@@ -147,6 +144,14 @@ void reaper_run(struct supervisor *supervisor)
         for (size_t i = 0; i < count; i++)
             finish(supervisor, ends[i].connection, &ends[i].end);
     } while (result == 1);
+    return result;
+}
+
+void reaper_run(struct supervisor *supervisor)
+{
+    size_t found;
+    int result = reap_all(supervisor, &found);
+
     if (supervisor->connections.running == 0)
         loop_timer_clear(&supervisor->loop, &supervisor->lost);
     else if (result < 0)
@@ -154,4 +159,26 @@ void reaper_run(struct supervisor *supervisor)
     else if (found == 0 && !supervisor->lost.set)
         loop_timer_set(&supervisor->loop, &supervisor->lost, loop_now_ns(&supervisor->loop) + LOST_NS);
     acceptor_update(supervisor);
+}
+
+static void look_for_untold(void *data)
+{
+    size_t found;
+
+    if (reap_all(data, &found) < 0)
+        reaper_lost(data);
+    acceptor_update(data);
+}
+
+/* A signal is the process's: a thread that waits for it in sigwait(3), or does not block it, takes it from the server. */
+void reaper_turn(struct supervisor *supervisor)
+{
+    if (supervisor->connections.running != 0 && !supervisor->untold.set && !process_has_one_thread())
+        loop_timer_set(&supervisor->loop, &supervisor->untold, loop_now_ns(&supervisor->loop) + UNTOLD_NS);
+}
+
+void reaper_init(struct supervisor *supervisor)
+{
+    supervisor->lost = (struct loop_timer){.expired = look_for_lost, .data = supervisor};
+    supervisor->untold = (struct loop_timer){.expired = look_for_untold, .data = supervisor};
 }

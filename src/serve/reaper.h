@@ -14,6 +14,8 @@
 
 void reaper_init(struct supervisor *supervisor);
 void reaper_run(struct supervisor *supervisor);
+/* After each turn: in a program with threads, where the signal may not come, it is also looked without one, a second later. */
+void reaper_turn(struct supervisor *supervisor);
 /*
  * Gives back the slots of running connections whose processes are none that the server could reap: a program with a server in it
  * may have waited for them, or a template have named them.

@@ -337,6 +337,7 @@ __attribute__((noinline)) static enum fp_status run(struct supervisor *superviso
         if (loop_turn(&supervisor->loop) < 0)
             return error_set(err, FP_SYSTEM, errno, "wait for", "events");
         rest_turn(supervisor);
+        reaper_turn(supervisor);
         warm_turn(supervisor);
         CHECK(admit_live(&supervisor->admit) == supervisor->connections.slots.live);
         if (supervisor->phase == PHASE_SERVING && !has_doors(supervisor)) {
