@@ -100,11 +100,15 @@ static void empty_streams(const struct copy *copy)
 IN_COPY static int call_handler(struct copy *copy)
 {
     empty_streams(copy);
+    long worker = child_self();
     int status = copy->plan.handler(&copy->connection, copy->plan.handler_data);
 
     /* Asked first, since flushing would write to pages that are still shared with the supervisor. */
     if (output_pending() != 0)
         fflush(stdout);
+    /* A process that the handler forked may return from it, too, when the report is another connection's already. */
+    if (child_self() != worker)
+        return status;
     /* The handler may have closed the socket: then nobody knows any more, and the report says so. */
     struct socket_bytes bytes = socket_bytes(0);
     copy->report->bytes_in = bytes.in;

@@ -71,6 +71,11 @@ static inline int child_call_reads(long number)
     return number == __NR_read || number == __NR_readv || number == __NR_recvfrom || number == __NR_recvmsg;
 }
 
+static inline long child_self(void)
+{
+    return child_call(__NR_getpid, 0, 0, 0, 0);
+}
+
 static inline long child_setsid(void)
 {
     return child_call(__NR_setsid, 0, 0, 0, 0);

@@ -5,6 +5,7 @@
 #include "visit.h"
 
 #include <semaphore.h>
+#include <stdbool.h>
 #include <stdio.h>
 
 static int hello(struct fp_connection *connection, void *data)
@@ -56,10 +57,83 @@ static void test_a_thread_that_waits_for_signals(void **state)
     assert_string_equal(visit.heard, "hello\nhello\n");
 }
 
+/* Of the first connection's a second process goes on, and returns as the handler does. */
+static int leave_it_to_a_child(struct fp_connection *connection, void *data)
+{
+    (void)data;
+    if (fp_connection_number(connection) == 1 && fork() != 0)
+        return 0;
+    while (getchar() != EOF)
+        ;
+    if (fp_connection_number(connection) == 2)
+        _exit(0);
+    return 0;
+}
+
+struct steps {
+    struct visit visit;
+    sem_t ended;
+    sem_t started;
+    bool has_bytes;
+};
+
+static void *visit_in_turn(void *data)
+{
+    struct steps *steps = data;
+    int first = connect_to(steps->visit.server);
+    int second;
+    char byte;
+
+    sem_wait(&steps->started);
+    sem_wait(&steps->ended);
+    second = connect_to(steps->visit.server);
+    sem_wait(&steps->started);
+    assert_int_equal(write(first, "words", 5), 5);
+    shutdown(first, SHUT_WR);
+    /* Its process has returned. */
+    assert_int_equal(read(first, &byte, 1), 0);
+    close(first);
+    close(second);
+    sem_wait(&steps->ended);
+    fp_server_stop(steps->visit.server);
+    return NULL;
+}
+
+static void step(const char *line, size_t length, void *data)
+{
+    struct steps *steps = data;
+
+    (void)length;
+    if (strstr(line, " start ") != NULL)
+        sem_post(&steps->started);
+    if (strstr(line, " end ") == NULL)
+        return;
+    steps->has_bytes = strstr(line, " in ") != NULL;
+    sem_post(&steps->ended);
+}
+
+static void test_a_child_of_a_handler_that_returns(void **state)
+{
+    struct steps steps = {.visit.server = make(leave_it_to_a_child)};
+
+    (void)state;
+    sem_init(&steps.ended, 0, 0);
+    sem_init(&steps.started, 0, 0);
+    assert_int_equal(fp_server_set(steps.visit.server, "max", "1", NULL), FP_OK);
+    fp_server_log(steps.visit.server, step, &steps);
+    assert_int_equal(run_for(&steps.visit, visit_in_turn), FP_OK);
+    fp_server_free(steps.visit.server);
+    sem_destroy(&steps.ended);
+    sem_destroy(&steps.started);
+    /* Of the second one nobody has counted them. */
+    assert_false(steps.has_bytes);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_thread_that_waits_for_signals),
+        cmocka_unit_test(test_a_child_of_a_handler_that_returns),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
