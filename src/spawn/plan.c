@@ -3,6 +3,7 @@
 
 #include "config/options.h"
 #include "spawn/report.h"
+#include "sys/child.h"
 #include "sys/fd.h"
 #include "sys/process.h"
 #include "sys/program.h"
@@ -112,6 +113,19 @@ static enum fp_status try_identity(const struct spawn_plan *plan, struct fp_erro
     return status;
 }
 
+/* The one call of each child that older containers refuse, since their filters do not know it: every connection would fail by it. */
+static enum fp_status try_close_range(struct fp_error *err)
+{
+    long result = child_close_range(~0U, ~0U);
+
+    if (result >= 0)
+        return FP_OK;
+    enum fp_status status = error_set(err, error_class((int)-result), (int)-result, "keep",
+                                      "the server's descriptors from workers");
+    error_hint(err, "close_range(2) is refused, as the seccomp filters of older containers do");
+    return status;
+}
+
 static void set_templates(struct spawn_plan *plan, const struct config *config)
 {
     plan->forks = config->engine == ENGINE_FORK ||
@@ -158,7 +172,9 @@ enum fp_status plan_init(struct spawn_plan *plan, const struct config *config, c
     plan->setup.keep_count = keep_count;
     plan->setup.default_signals = signals_not_default();
     set_identity(&plan->setup, &config->identity);
-    enum fp_status status = environment_init(&plan->environment, environ, err);
+    enum fp_status status = try_close_range(err);
+    if (status == FP_OK)
+        status = environment_init(&plan->environment, environ, err);
     if (status == FP_OK && config->program != NULL)
         status = find_program(plan, config, err);
     if (status == FP_OK)

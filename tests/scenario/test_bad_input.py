@@ -1,4 +1,5 @@
 """What is wrong with a command line is said in one line, with what and where, and the exit code of its class."""
+import errno
 import os
 import re
 import shutil
@@ -236,6 +237,15 @@ def test_a_script_whose_interpreter_is_not_there(tmp_path, options, of_script):
     code, line = refused("serve", "127.0.0.1:0", *options, "--", program)
     assert (code, line) == (66, f"forkport: cannot run {program}: No such file or directory "
                                 "(its interpreter, /no/such/interpreter)")
+
+
+@pytest.mark.parametrize("errnum, code", [(errno.EPERM, 77), (errno.ENOSYS, 71)], ids=["EPERM", "ENOSYS"])
+@pytest.mark.parametrize("served", [["--", "cat"], ECHO], ids=["program", "builtin"])
+def test_a_filter_with_which_no_worker_could_begin(served, errnum, code):
+    """As of a container that does not know close_range(2). It is no service that resets every connection."""
+    assert refused("serve", HERE, *served, preexec_fn=forkport.refuse("close_range", forkport.ERRNO | errnum)) == (
+        code, f"forkport: cannot keep the server's descriptors from workers: {os.strerror(errnum)} "
+              "(close_range(2) is refused, as the seccomp filters of older containers do)")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may choose a user")

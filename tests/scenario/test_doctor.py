@@ -2,7 +2,6 @@
 import json
 import os
 import pathlib
-import platform
 import re
 import resource
 import shutil
@@ -12,16 +11,12 @@ import time
 
 import pytest
 
-from forkport import BUILD, DEADLINE, FORKPORT, SANITIZED, TRACED, filtering, has_kernel_pids, read_trace
+from forkport import BUILD, DEADLINE, ERRNO, FORKPORT, KILL, SANITIZED, TRACED, has_kernel_pids, read_trace, refuse
 
 NOBODY = 65534
 AS_NOBODY = ["setpriv", "--reuid", str(NOBODY), "--regid", str(NOBODY), "--clear-groups"]
 LIBRARIES = ["libforkport-preload.so", "libforkport-preload-read.so"]
 FIELDS = ["check", "group", "name", "verdict", "needed_by", "found", "use", "without", "remedy"]
-# System calls by their numbers: x86-64, arm64.
-NUMBERS = {"close_range": (436, 436), "bpf": (321, 280), "madvise": (28, 233), "clone": (56, 220), "signalfd4": (289, 74),
-           "memfd_create": (319, 279)}
-KILL, ERRNO = 0x80000000, 0x00050000
 
 
 def run(*arguments, prefix=(), code=0, program=FORKPORT, **more):
@@ -53,13 +48,6 @@ def folder_where_nobody_may_run_it():
             shutil.copy(BUILD / file, folder / file)
             (folder / file).chmod(0o755)
         yield folder
-
-
-def refuse(call, how):
-    """A preexec_fn after which a system call is refused (seccomp(2))."""
-    load, jump, give = 0x20, 0x15, 0x06
-    number = NUMBERS[call][platform.machine() == "aarch64"]
-    return filtering((load, 0, 0, 0), (jump, 0, 1, number), (give, 0, 0, how), (give, 0, 0, 0x7FFF0000))
 
 
 def test_every_check_of_the_table_in_both_forms():
