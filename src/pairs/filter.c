@@ -8,6 +8,7 @@
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #define BIT(state) DIAG_STATE_BIT(DIAG_##state)
 #define CONNECTED  (DIAG_STATES_ALL & ~(BIT(LISTEN) | BIT(BOUND) | BIT(CLOSED)))
@@ -209,7 +210,8 @@ static enum fp_status parse_side(const char *term, struct filter_term *ret_term,
 static enum fp_status parse_term(const char *string, struct filter_term *ret_term, struct fp_error *err)
 {
     for (size_t i = 0; i < COUNT(words); i++) {
-        if (strcmp(string, words[i].name) == 0) {
+        /* A state is typed as the table shows it, too: LISTEN. */
+        if (strcasecmp(string, words[i].name) == 0) {
             ret_term->kind = words[i].kind;
             ret_term->number = words[i].number;
             return FP_OK;

@@ -73,6 +73,10 @@ static void test_states(void **state)
 
     (void)state;
     assert_true(matches("listening", &listening));
+    /* As the column STATE and the JSON form have them. */
+    assert_true(matches("LISTEN", &listening));
+    assert_false(matches("TIME-WAIT", &listening));
+    assert_true(matches("SYN-RECEIVED", &request));
     assert_false(matches("connected", &listening));
     assert_true(matches("syn-received", &request));
     assert_true(matches("connected", &request));
@@ -205,7 +209,7 @@ static void test_bad_terms(void **state)
         "local:",
         "foreign:",
         "local:listening",
-        "LISTEN",
+        "LISTENS",
         "*",
         "name:0123456789012345678901234567890123456789012345678901234567890123456789",
         ":0123456789012345678901234567890123456789012345678901234567890123456789",
