@@ -140,7 +140,6 @@ static enum fp_status run(const struct arguments *arguments, struct story *story
 int cmd_figures(int argc, char **argv)
 {
     struct arguments arguments = {.svg = NULL};
-    struct story story = {.segment_count = 0};
     struct fp_error err;
     bool help;
 
@@ -149,13 +148,16 @@ int cmd_figures(int argc, char **argv)
         return cmd_fail(&err);
     if (help)
         return EX_OK;
+    struct story *story = calloc(1, sizeof(*story));
     char *output = malloc(OUTPUT_SIZE);
-    if (output == NULL)
+    if (story == NULL || output == NULL)
         status = error_set(&err, FP_SYSTEM, ENOMEM, "print", "the figures");
     else
-        status = run(&arguments, &story, output, &err);
+        status = run(&arguments, story, output, &err);
+    bool holds = status == FP_OK && claims_failed(story) == 0;
     free(output);
+    free(story);
     if (status != FP_OK)
         return cmd_fail(&err);
-    return claims_failed(&story) == 0 ? EX_OK : EXIT_CLAIM_FAILED;
+    return holds ? EX_OK : EXIT_CLAIM_FAILED;
 }

@@ -6,6 +6,7 @@
 #include "sys/procfs.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct play {
@@ -241,15 +242,17 @@ static enum fp_status play_segments(struct play *play, struct fp_error *err)
 
 enum fp_status play(const struct stage *stage, struct story *ret_story, struct fp_error *err)
 {
-    struct story story = {
-        .kind = stage->kind,
-        .tap_errnum = stage->errnum,
-        .server = {stage->server[0], stage->server[1]},
-        .client = stage->client,
-    };
-    struct play play = {.stage = stage, .story = &story};
+    /* The stack may be small (RLIMIT_STACK). */
+    struct story *story = calloc(1, sizeof(*story));
+    struct play play = {.stage = stage, .story = story};
 
-    memcpy(story.why, stage->why, sizeof(story.why));
+    if (story == NULL)
+        return error_set(err, FP_SYSTEM, errno, "note", "what is seen");
+    story->kind = stage->kind;
+    story->tap_errnum = stage->errnum;
+    memcpy(story->server, stage->server, sizeof(story->server));
+    story->client = stage->client;
+    memcpy(story->why, stage->why, sizeof(story->why));
     enum fp_status status = stage_enter(stage, STAGE_SERVER, err);
     if (status == FP_OK)
         status = play_passive_open(&play, err);
@@ -261,6 +264,7 @@ enum fp_status play(const struct stage *stage, struct story *ret_story, struct f
         status = play_segments(&play, err);
     actor_end_all(&play.actors);
     if (status == FP_OK)
-        *ret_story = story;
+        memcpy(ret_story, story, sizeof(*story));
+    free(story);
     return status;
 }

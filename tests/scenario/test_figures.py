@@ -228,6 +228,13 @@ def test_pictures_from_a_user_namespace_are_one_s_own(public_forkport, network):
     assert {path.stat().st_uid for path in folder.iterdir()} == {folder.stat().st_uid} and list(folder.iterdir())
 
 
+@pytest.mark.skipif(SANITIZED, reason="its stack is not that of the program")
+@pytest.mark.parametrize("arguments", [[], ["--json"], ["--loopback"]])
+def test_a_small_stack(own_loopback, tmp_path, arguments):
+    """Of 64 KiB, which the program's environment is in as well."""
+    run(*arguments, "--svg", tmp_path, prefix=[*own_loopback, "prlimit", "--stack=65536"])
+
+
 def test_pictures_that_cannot_be_written(network, tmp_path):
     del network
     missing = tmp_path / "missing"
