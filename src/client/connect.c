@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "client/connect.h"
 
+#include "listen/holder.h"
 #include "sys/connect.h"
 #include "sys/fd.h"
 #include "sys/loop.h"
@@ -179,13 +180,29 @@ static void explain_connect(int errnum, const struct address *server, const stru
     error_reason(err, err->status, "the socket pair with %s exists already", shown);
 }
 
+static void hint_bind(const struct race *race, int errnum, const struct address *server,
+                      const struct address *from, struct fp_error *err)
+{
+    struct address wanted = *from;
+
+    if (errnum != EADDRINUSE) {
+        address_hint_bind(errnum, err);
+        return;
+    }
+    /* A wildcard is bound in both families where the server has IPv6. */
+    if (address_is_wildcard(from))
+        wanted.family = server->family == AF_INET ? AF_INET : AF_UNSPEC;
+    address_set_device(&wanted, device_of(race, server));
+    holder_hint(&wanted, err);
+}
+
 static void keep_step_error(struct race *race, enum connect_step step, int errnum,
                             const struct address *server, const struct address *from)
 {
     switch (step) {
     case CONNECT_STEP_BIND:
         if (keep_error(race, errnum, "connect from", from))
-            address_hint_bind(errnum, &race->best);
+            hint_bind(race, errnum, server, from, &race->best);
         break;
     case CONNECT_STEP_DEVICE:
         keep_error(race, errnum, "use the device of", from->device[0] != '\0' ? from : server);

@@ -258,8 +258,12 @@ def test_from_chooses_the_port_and_has_it_again_at_once(server, listen, connect)
 
 def test_from_a_port_in_use_is_69(server, listen, connect):
     taken = listen()
-    assert finish(connect("--from", taken.address, server.address)) == (
-        69, b"", f"forkport: cannot connect from {taken.address}: Address already in use\n")
+    port = taken.address.rpartition(":")[2]
+    for origin, shown in ((taken.address, taken.address), (f":{port}", f"*:{port}")):
+        code, out, error = finish(connect("--from", origin, server.address))
+        assert (code, out) == (69, b"")
+        assert error.startswith(f"forkport: cannot connect from {shown}: Address already in use "
+                                f"(held by {{{taken.address}, *:*}} of process {os.getpid()}, "), error
 
 
 def test_from_an_address_of_nobody_is_69(server, connect):
