@@ -61,6 +61,19 @@ static void note_row(const struct pairs_table *table, const struct pairs_row *ro
     note_holders(table, row, noted);
 }
 
+/* The claims are about processes: without them they would fail, though nothing speaks against them. */
+static enum fp_status fail_hidden(const struct pair *pair, struct fp_error *err)
+{
+    char shown[PAIR_TEXT_SIZE];
+    struct text text;
+
+    text_init(&text, shown, sizeof(shown));
+    pair_format(pair, &text);
+    text_end(&text);
+    error_set(err, FP_NOT_PERMITTED, 0, "find the processes of", "%s", shown);
+    return error_reason(err, FP_NOT_PERMITTED, "/proc does not show them");
+}
+
 static enum fp_status note_host(const struct stage *stage, enum stage_host host, struct story_host *ret_seen,
                                 struct fp_error *err)
 {
@@ -75,8 +88,11 @@ static enum fp_status note_host(const struct stage *stage, enum stage_host host,
         status = owner_find(&table, 0, err);
     *ret_seen = (struct story_host){.count = 0};
     for (size_t i = 0; i < table.count && status == FP_OK; i++) {
-        if (table.rows[i].shown)
-            note_row(&table, &table.rows[i], ret_seen);
+        const struct pairs_row *row = &table.rows[i];
+        if (row->shown && row->owner == OWNER_NOT_PERMITTED)
+            status = fail_hidden(&row->socket.pair, err);
+        else if (row->shown)
+            note_row(&table, row, ret_seen);
     }
     pairs_done(&table);
     return status;

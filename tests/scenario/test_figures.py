@@ -258,6 +258,13 @@ def test_a_port_that_is_taken_is_said_with_its_holder(network):
         assert "cannot listen on 127.168.42.1:2121: Address already in use" in error
 
 
+@pytest.mark.parametrize("arguments", [[], ["--loopback"]])
+def test_processes_that_are_not_shown_are_no_claim_that_fails(network, mounted, arguments):
+    prefix = [*network.host("here").prefix, *mounted("umount --lazy /proc")]
+    assert re.search(r"^forkport: cannot find the processes of \{.*:21.*, \*:\*\}: /proc does not show them$",
+                     run(*arguments, prefix=prefix, code=77))
+
+
 def test_a_claim_that_does_not_hold_is_said_and_is_1(network):
     """Somebody else's connection with the server's local port is there before the story begins."""
     host = network.host("here")
