@@ -90,16 +90,18 @@ static const struct command {
     const char *help;
     const struct option *options;
     size_t count;
+    const char *zsh_operands;
 } commands[] = {
     {"serve", "serve a program on TCP ports, a process for each connection", serve_options,
-     COUNT(serve_options)},
-    {"connect", "connect to a TCP port", connect_options, COUNT(connect_options)},
+     COUNT(serve_options), " '1:address:_hosts'"},
+    {"connect", "connect to a TCP port", connect_options, COUNT(connect_options), " '1:address:_hosts'"},
     {"pairs", "show every TCP socket pair, and the processes that hold it", pairs_options,
-     COUNT(pairs_options)},
-    {"demux", "say which endpoint receives a segment, and why", demux_options, COUNT(demux_options)},
+     COUNT(pairs_options), " '*:filter:'"},
+    {"demux", "say which endpoint receives a segment, and why", demux_options, COUNT(demux_options),
+     " '1:foreign address:_hosts' '2:local address:_hosts'"},
     {"figures", "play section 2.10 on real sockets, and check what it says", figures_options,
-     COUNT(figures_options)},
-    {"doctor", "say what this build and this host lack", doctor_options, COUNT(doctor_options)},
+     COUNT(figures_options), ""},
+    {"doctor", "say what this build and this host lack", doctor_options, COUNT(doctor_options), ""},
 };
 
 /* Text for scdoc(5). In a help, *WORD* is bold already. */
@@ -242,9 +244,27 @@ static bool is_kind(const struct option *option, const char *kind)
     return strcmp(option->kind, kind) == 0;
 }
 
-static bool is_file(const struct option *option)
+/* How each shell completes what an option takes, where that is of a kind that it knows. */
+static const struct source {
+    const char *placeholder;
+    const char *bash;
+    const char *zsh;
+    const char *fish;
+} sources[] = {
+    {"FILE", "-f", "_files", "-r -F"},
+    {"DIR", "-d", "_files -/", "-x -a '(__fish_complete_directories)'"},
+    {"USER", "-u", "_users", "-x -a '(__fish_complete_users)'"},
+    {"GROUP[,GROUP...]", "-g", "_groups", "-x -a '(__fish_complete_groups)'"},
+};
+
+/* NULL: there are choices, or nothing to complete. */
+static const struct source *source_of(const struct option *option)
 {
-    return strcmp(option->placeholder, "FILE") == 0;
+    for (size_t i = 0; i < COUNT(sources); i++) {
+        if (strcmp(option->placeholder, sources[i].placeholder) == 0)
+            return &sources[i];
+    }
+    return NULL;
 }
 
 static void put_bash_options(const struct command *command)
@@ -255,10 +275,8 @@ static void put_bash_options(const struct command *command)
         if (is_kind(option, "FLAG"))
             continue;
         printf("        --%s) ", option->name);
-        if (is_file(option)) {
-            puts("action=-f ;;");
-        } else if (is_kind(option, "USER") || is_kind(option, "GROUP")) {
-            printf("action=%s ;;\n", is_kind(option, "USER") ? "-u" : "-g");
+        if (source_of(option) != NULL) {
+            printf("action=%s ;;\n", source_of(option)->bash);
         } else {
             fputs("words='", stdout);
             put_choices(option->placeholder, ":");
@@ -313,7 +331,7 @@ static void put_bash(void)
         put_bash_options(&commands[i]);
     puts("    esac\n"
          "    if [[ -n $action ]]; then\n"
-         "        [[ $action != -f ]] || compopt -o filenames 2>/dev/null\n"
+         "        [[ $action != -[df] ]] || compopt -o filenames 2>/dev/null\n"
          "        COMPREPLY=($(compgen \"$action\" -- \"$current\"))\n"
          "    else\n"
          "        COMPREPLY=($(compgen -W \"$words\" -- \"$current\"))\n"
@@ -333,10 +351,8 @@ static void put_zsh_options(const struct command *command)
         if (!is_kind(option, "FLAG"))
             printf(":%s:",
                    islower((unsigned char)option->placeholder[0]) ? option->name : option->placeholder);
-        if (is_file(option))
-            fputs("_files", stdout);
-        else if (is_kind(option, "USER") || is_kind(option, "GROUP"))
-            fputs(is_kind(option, "USER") ? "_users" : "_groups", stdout);
+        if (source_of(option) != NULL)
+            fputs(source_of(option)->zsh, stdout);
         else if (islower((unsigned char)option->placeholder[0])) {
             putchar('(');
             put_choices(option->placeholder, "\\:");
@@ -344,7 +360,7 @@ static void put_zsh_options(const struct command *command)
         }
         puts("' \\");
     }
-    puts("            '--help[Print the options]' \\\n            '1:address:_hosts' ;;");
+    printf("            '--help[Print the options]'%s ;;\n", command->zsh_operands);
 }
 
 static void put_zsh(void)
@@ -382,12 +398,8 @@ static void put_fish_options(const struct command *command)
     for (size_t i = 0; i < command->count; i++) {
         const struct option *option = &command->options[i];
         printf("complete -c forkport -n '__forkport_in %s' -l %s", command->name, option->name);
-        if (is_file(option))
-            fputs(" -r -F", stdout);
-        else if (is_kind(option, "USER"))
-            fputs(" -x -a '(__fish_complete_users)'", stdout);
-        else if (is_kind(option, "GROUP"))
-            fputs(" -x -a '(__fish_complete_groups)'", stdout);
+        if (source_of(option) != NULL)
+            printf(" %s", source_of(option)->fish);
         else if (!is_kind(option, "FLAG")) {
             fputs(" -x -a '", stdout);
             put_choices(option->placeholder, ":");

@@ -135,6 +135,21 @@ def test_completions_have_every_option(installed, shell):
                 assert choice in text.replace("\\", "")
 
 
+@pytest.mark.parametrize("name", ["_forkport", "forkport.fish"])
+def test_completions_say_what_an_option_does(installed, name):
+    text = next(path for path in installed.root.rglob(name) if "share" in path.parts).read_text()
+    says = re.findall(r"^ +'--[^\[]+\[(.+?)(?<!\\)\]|-d '(.+)'$", text, re.MULTILINE)
+    assert len(says) > 40
+    for said in map("".join, says):
+        assert not re.match(r"With --\S+( \w+)?$|Nothing", said), said
+
+
+def test_zsh_offers_hosts_where_an_address_is_expected(installed):
+    text = next(path for path in installed.root.rglob("_forkport") if "share" in path.parts).read_text()
+    hosts = {name: options.count("_hosts") for name, options in re.findall(r"^    (\w+)\)\n(.*?);;$", text, re.MULTILINE | re.DOTALL)}
+    assert hosts == {"serve": 1, "connect": 1, "pairs": 0, "demux": 2, "figures": 0, "doctor": 0}
+
+
 BASH = r"""
 source "$1"
 line=$2
@@ -153,6 +168,8 @@ COMPLETIONS = {
     "forkport serve 21 --log-file /etc/passw": {"/etc/passwd"},
     "forkport serve --max ": {""},
     "forkport connect localhost:21 --q": {"--quiet"},
+    "forkport figures --svg /usr/bi": {"/usr/bin"},
+    "forkport figures --svg /etc/passw": {""},
     "forkport serve 21 -- /usr/bin/printen": {"/usr/bin/printenv"},
     "forkport serve 21 -- ls --max /etc/passw": {"/etc/passwd"},
 }
@@ -172,7 +189,7 @@ def test_fish_completes(installed, tmp_path, line):
     script = installed.file("vendor_completions.d/forkport.fish")
     found = output("fish", "--no-config", "-c", f"source {script}; complete -C '{line}'",
                    env={**os.environ, "HOME": str(tmp_path)})
-    found = {word.split("\t")[0] for word in found.rstrip("\n").split("\n")}
+    found = {word.split("\t")[0].removesuffix("/") for word in found.rstrip("\n").split("\n")}
     # fish leaves options out until a dash is typed, and writes --name=value as a whole.
     wanted = {re.sub("^re", "--at-max=re", word) if "=" in line else word for word in COMPLETIONS[line]
               if line != "forkport " or not word.startswith("-")}
