@@ -75,6 +75,34 @@ static enum answer_way way_of(const struct pair *pair, const struct route *local
 }
 
 /* By which interface it comes in, as TCP sees it: from this host itself, by the one that owns the address. */
+static void find_interface(struct answer *answer, const struct route *local, const struct route *foreign,
+                           const struct route_interface *interfaces, size_t count)
+{
+    const struct pair *pair = &answer->segment.pair;
+
+    if (answer->interface_given) {
+        /* Through lo passes what the host sends to itself, and does not come in by it. */
+        if (answer->way == WAY_HERE)
+            answer->segment.interface = local->interface;
+        return;
+    }
+    uint32_t scope = pair->local.scope != 0 ? pair->local.scope : pair->foreign.scope;
+    answer->segment.interface = answer->way == WAY_HERE ? local->interface : foreign->interface;
+    if (scope != 0)
+        answer->segment.interface = scope;
+    if (answer->segment.interface == 0)
+        answer->segment.interface = any_interface(interfaces, count);
+}
+
+static bool is_down(uint32_t number, const struct route_interface *items, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (items[i].number == number)
+            return !items[i].up;
+    }
+    return false;
+}
+
 static enum fp_status find_way(struct answer *answer, const struct route_interface *interfaces, size_t count,
                                struct fp_error *err)
 {
@@ -88,18 +116,12 @@ static enum fp_status find_way(struct answer *answer, const struct route_interfa
     if (status != FP_OK)
         return status;
     answer->way = way_of(pair, &local, &foreign, is_given_outside(answer, &local, interfaces, count));
-    if (answer->interface_given) {
-        /* Through lo passes what the host sends to itself, and does not come in by it. */
-        if (answer->way == WAY_HERE)
-            answer->segment.interface = local.interface;
-        return FP_OK;
+    find_interface(answer, &local, &foreign, interfaces, count);
+    uint32_t passed = answer->way == WAY_HERE ? local.through : answer->segment.interface;
+    if (judge_comes(answer) && is_down(passed, interfaces, count)) {
+        answer->way = WAY_DOWN;
+        answer->segment.interface = passed;
     }
-    uint32_t scope = pair->local.scope != 0 ? pair->local.scope : pair->foreign.scope;
-    answer->segment.interface = answer->way == WAY_HERE ? local.interface : foreign.interface;
-    if (scope != 0)
-        answer->segment.interface = scope;
-    if (answer->segment.interface == 0)
-        answer->segment.interface = any_interface(interfaces, count);
     return FP_OK;
 }
 

@@ -45,6 +45,7 @@ enum answer_way {
     WAY_MARTIAN,    /* to a loopback address from outside */
     WAY_NO_SOURCE,  /* FOREIGN is an address that nothing may come from */
     WAY_OWN_SOURCE, /* from outside, and FOREIGN is an address of this host */
+    WAY_DOWN,       /* by segment.interface, which is down */
 };
 
 /* Who receives it where it comes in by this interface. */

@@ -371,6 +371,8 @@ static const char *obstacle(const struct answer *answer)
         return "its destination is no address of this host";
     if (answer->way == WAY_MANY)
         return "its destination is no host's address, but for many";
+    if (answer->way == WAY_DOWN)
+        return "the interface that it would pass is down";
     if (answer->way == WAY_NO_SOURCE)
         return MARTIAN "nothing may come from a multicast or broadcast address";
     if (answer->segment.pair.local.family == AF_INET)

@@ -108,7 +108,7 @@ static enum answer_certainty certainty_of_way(const struct answer *answer)
 {
     if (answer->way == WAY_FOREIGN)
         return CERTAINTY_UNKNOWN;
-    if (answer->way == WAY_MANY || answer->way == WAY_NO_SOURCE)
+    if (answer->way == WAY_MANY || answer->way == WAY_NO_SOURCE || answer->way == WAY_DOWN)
         return CERTAINTY_EXACT;
     /* route_localnet and accept_local of net.ipv4.conf.INTERFACE let them in; IPv6 has nothing of the kind. */
     return answer->segment.pair.local.family == AF_INET ? CERTAINTY_DEPENDS : CERTAINTY_EXACT;

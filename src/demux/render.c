@@ -71,7 +71,8 @@ void render_answer(const struct answer *answer, struct text *text)
     address_format(&answer->segment.pair.foreign, text);
     text_string(text, " to ");
     address_format(&answer->segment.pair.local, text);
-    if (answer->segment.interface != 0 && (answer->interface_given || answer->way == WAY_REMOTE)) {
+    if (answer->segment.interface != 0 &&
+        (answer->interface_given || answer->way == WAY_REMOTE || answer->way == WAY_DOWN)) {
         text_string(text, " by ");
         explain_interface(&answer->segment, text);
     }

@@ -100,6 +100,7 @@ int route_find(int family, const uint8_t *bytes, uint32_t scope, struct route *r
     FD_AUTO fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
     if (fd < 0 || ask(fd, family, bytes, NULL, scope, 0, &found) < 0)
         return -1;
+    found.through = found.interface;
     /* Of a local address only the entry of the table itself names the interface that owns it: else it is lo. */
     if (found.local) {
         if (ask(fd, family, bytes, NULL, scope, RTM_F_FIB_MATCH, &entry) < 0)

@@ -23,6 +23,7 @@ struct route {
      * that leads to it; 0: none, or several.
      */
     uint32_t interface;
+    uint32_t through; /* what is sent to it passes this one: of a local address lo, or its VRF; 0: none */
 };
 
 /* `scope`: the interface of an address that needs one, or 0. */

@@ -446,6 +446,28 @@ def test_where_there_is_no_interface_to_come_in_by_it_is_said(place):
     assert reasons[0].startswith("{*%lo:21, *:*} is bound to lo, and the segment comes in by none that is up"), reasons
 
 
+def connects(place, foreign, local):
+    client = place.socket()
+    client.settimeout(0.3)
+    client.bind((foreign, 0))
+    return client.connect_ex((local, 21)) == 0
+
+
+def test_what_an_interface_that_is_down_lets_through(wired):
+    """Nothing; but the host's own segments pass through lo, whoever owns the address."""
+    place, _ = wired
+    place.listen("0.0.0.0", 21)
+    down = ["the interface that it would pass is down"]
+    assert place.receiver("10.0.0.2:1500", "10.0.0.1:21", "--interface", "eth0")
+    place.host.run("ip", "link", "set", "eth0", "down")
+    assert place.nobody("10.0.0.2:1500", "10.0.0.1:21", "--interface", "eth0") == down
+    assert place.receiver("10.0.0.1:1500", "10.0.0.1:21") and connects(place, "10.0.0.1", "10.0.0.1")
+    place.host.run("ip", "link", "set", "lo", "down")
+    for own in ("10.0.0.1", "127.0.0.1"):
+        assert place.nobody(f"{own}:1500", f"{own}:21") == down
+        assert not connects(place, own, own)
+
+
 def test_a_connection_bound_to_its_device_is_found(wired):
     place, two = wired
     listening = place.listen("0.0.0.0", 21, device="eth0")
