@@ -3,6 +3,7 @@
 
 #include "base/imports.h"
 #include "preload/finish.h"
+#include "preload/learn.h"
 #include "sys/child.h"
 
 #include <dlfcn.h>
@@ -19,7 +20,8 @@ static const char *const registering[] = {
     "dlsym",        "dlvsym", NULL};
 
 static struct {
-    void *exit;                   /* the next one after ours */
+    void *exit; /* the next ones after ours */
+    void *leave;
     const struct link_map *first; /* of the objects; NULL: there may be something to do */
     const struct link_map *last;
     FILE *const *streams;
@@ -27,15 +29,26 @@ static struct {
 } ending;
 
 EXPORTED exit_function exit;
+EXPORTED exit_function _exit; /* NOLINT: the name is the C library's */
 
-exit_function *ending_exit(void)
+static exit_function *next(void **known, const char *name)
 {
     exit_function *real;
 
-    if (ending.exit == NULL)
-        ending.exit = dlsym(RTLD_NEXT, "exit");
-    memcpy(&real, &ending.exit, sizeof(real));
+    if (*known == NULL)
+        *known = dlsym(RTLD_NEXT, name);
+    memcpy(&real, known, sizeof(real));
     return real;
+}
+
+exit_function *ending_exit(void)
+{
+    return next(&ending.exit, "exit");
+}
+
+exit_function *ending_leave(void)
+{
+    return next(&ending.leave, "_exit");
 }
 
 #if defined(__GLIBC__)
@@ -94,7 +107,7 @@ void ending_note(void)
 }
 
 /* With another thread the list of the streams may change meanwhile. */
-bool ending_is_nothing(void)
+static bool ending_is_nothing(void)
 {
     return ending.first != NULL && *ending.has_one_thread && last_of(ending.first) == ending.last &&
            streams_are_idle();
@@ -106,17 +119,34 @@ void ending_note(void)
 {
 }
 
-bool ending_is_nothing(void)
+static bool ending_is_nothing(void)
 {
     return false;
 }
 
 #endif
 
+void ending_come(int status)
+{
+    bool is_nothing = ending_is_nothing();
+
+    /* Else it is called behind all that exit(3) calls. */
+    if (is_nothing || !finish_is_called())
+        learn_at_end();
+    if (is_nothing)
+        child_exit(status);
+}
+
 void exit(int status)
 {
-    if (ending_is_nothing())
-        child_exit(status);
+    ending_come(status);
     ending_exit()(status);
+    __builtin_unreachable();
+}
+
+void _exit(int status) /* NOLINT */
+{
+    learn_at_end();
+    ending_leave()(status);
     __builtin_unreachable();
 }

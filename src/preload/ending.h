@@ -9,18 +9,17 @@
 #ifndef PRELOAD_ENDING_H
 #define PRELOAD_ENDING_H
 
-#include <stdbool.h>
-
 typedef void exit_function(int status);
 
-/* That of the C library, or of whoever has put one before it. First called before main(), since it asks the loader then. */
+/* exit(3) and _exit(2) of the C library, or of whoever has put one before it. First called before main(), since they ask the loader then. */
 exit_function *ending_exit(void);
+exit_function *ending_leave(void);
 /*
  * What a template does at its gate: notes whether any of its objects could ask to be called, by itself or by what it finds through the loader.
  * What the C library opens by itself later (iconv(3), getaddrinfo(3)) could, and then there is something.
  */
 void ending_note(void);
-/* Would exit(3) do nothing? Of this process as it is now. */
-bool ending_is_nothing(void);
+/* Before exit(3), or main()'s return: where it would do nothing, of this process as it is now, it ends here. */
+void ending_come(int status);
 
 #endif

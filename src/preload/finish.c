@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "preload/finish.h"
 
+#include "preload/learn.h"
 #include "preload/variables.h"
 
 #include <dlfcn.h>
@@ -158,6 +159,12 @@ static void finish_objects(void)
 {
     if (!all_idle())
         finish.loader();
+    learn_at_end();
+}
+
+bool finish_is_called(void)
+{
+    return finish.loader != NULL;
 }
 
 const struct link_map *finish_idle_objects(void)

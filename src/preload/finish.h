@@ -10,11 +10,14 @@
 #define PRELOAD_FINISH_H
 
 #include <link.h>
+#include <stdbool.h>
 
 typedef void finish_function(void);
 
 /* What to have called at exit(3) in the place of the loader's function, which it calls where an object has something to do. */
 finish_function *finish_begin(finish_function *loader);
+/* Is it? */
+bool finish_is_called(void);
 /* The first of all objects, where none has something to do; NULL: one has, or it is not known. */
 const struct link_map *finish_idle_objects(void);
 

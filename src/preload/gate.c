@@ -7,6 +7,7 @@
 #include "preload/files.h"
 #include "preload/handlers.h"
 #include "preload/image.h"
+#include "preload/learn.h"
 #include "preload/standard.h"
 #include "preload/touch.h"
 #include "preload/variables.h"
@@ -234,7 +235,7 @@ static void take_order(void)
  * environment, and little is written: each page that the program would not come to by itself costs as much as several system
  * calls. What can be is done in the template, before.
  */
-static void become_worker(const struct template_order_head *order, bool before_main)
+static void become_worker(const struct template_order_head *order, bool before_main, bool is_learnt_from)
 {
     const struct image_thread *thread = &gate.thread;
 
@@ -246,11 +247,14 @@ static void become_worker(const struct template_order_head *order, bool before_m
     if (thread->known.cleared != thread->tid)
         child_call(__NR_set_tid_address, (long)thread->known.cleared, 0, 0, 0);
     handlers_in_worker();
+    if (is_learnt_from)
+        learn_in_worker(thread->tid);
     if (order->variables == 0) {
         /* Made ahead of its connection. */
         gate.control = move_up(0);
         child_close_range(0, 2);
-        touch_pages();
+        if (!is_learnt_from)
+            touch_pages();
         take_order();
         return;
     }
@@ -300,6 +304,16 @@ static void wait_to_fork(int errnum, struct timespec *pause)
         pause->tv_nsec *= 2;
 }
 
+/* Waits for the next one. */
+static bool look_ahead(struct template_order_head *order)
+{
+    uint32_t pages = learn_wait(gate.control);
+
+    if (pages != 0)
+        __atomic_store_n(&gate.board->learnt_pages, pages, __ATOMIC_RELEASE);
+    return look_at_order(order);
+}
+
 /*
  * Until the supervisor closes its end. Returns in workers only, with a canary. Where the program has set itself a limit, executed
  * processes would not have it: nobody waits for it.
@@ -311,7 +325,7 @@ static uint64_t serve_orders(bool before_main)
     struct files_anew anew;
     size_t used = 0;
 
-    while (look_at_order(&order)) {
+    while (look_ahead(&order)) {
         variables_point(&order, &used);
         anew.count = 0;
         if (order.variables != 0) {
@@ -322,12 +336,15 @@ static uint64_t serve_orders(bool before_main)
         }
         uint64_t canary = renew_random();
         handlers_before();
+        bool is_learnt_from = learn_before(order.sequence);
         long pid = fork_worker(&gate.board->answers[order.sequence % TEMPLATE_ORDERS]);
         if (pid == 0) {
             files_take(&anew);
-            become_worker(&order, before_main);
+            become_worker(&order, before_main, is_learnt_from);
             return canary;
         }
+        if (is_learnt_from)
+            learn_after(pid);
         files_close(&anew);
         handlers_after();
         child_close_range(0, 2);
@@ -519,6 +536,9 @@ static void arrive(void)
         leave(TEMPLATE_REFUSAL_CALLS);
     pin_written(__builtin_frame_address(0));
     gate.board->code_pages = code_keep(variables_written_end());
+    /* A filter may kill for what those do who are learnt from. */
+    if (gate.board->code_pages != 0 && child_call(__NR_prctl, PR_GET_SECCOMP, 0, 0, 0) == 0)
+        learn_begin(gate.board->mappings);
     __atomic_store_n(&gate.board->stand, TEMPLATE_AT_GATE, __ATOMIC_RELEASE);
 }
 

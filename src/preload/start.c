@@ -47,8 +47,7 @@ static int call_main(int argc, char **argv, char **envp)
 {
     int status = program_main(argc, argv, envp);
 
-    if (ending_is_nothing())
-        child_exit(status);
+    ending_come(status);
     return status;
 }
 
@@ -71,6 +70,7 @@ int __libc_start_main(main_function *main, int argc, char **argv, void (*init)(v
         child_exit(70);
     loaded();
     ending_exit();
+    ending_leave();
     memcpy(&real, &symbol, sizeof(real));
     size_t block_bytes = gate_can_fork() ? variables_block_bytes(argc, argv, __builtin_alloca(16)) : 0;
     if (block_bytes != 0)

@@ -38,6 +38,7 @@ struct template
     int64_t moved_ns; /* when it last did something, or had nothing to do */
     uint64_t keys[TEMPLATE_ORDERS];
     uint32_t failed_forks; /* that are known */
+    uint32_t learnt_pages; /* as many as was told */
     bool is_short;         /* of what a fork takes: some have failed since its last answer ... */
     int64_t short_ns;      /* ... and this was the first */
     bool broken;           /* says what cannot be */

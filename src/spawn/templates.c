@@ -187,6 +187,11 @@ static void look_at_unready(struct templates *templates, struct template *templa
 /* One that is asked for what it does not do: stopped by a signal, say. Its end gives back what it has. */
 static void look_at_ready(struct templates *templates, struct template *template, int64_t now_ns)
 {
+    uint32_t learnt = __atomic_load_n(&template->board->learnt_pages, __ATOMIC_ACQUIRE);
+
+    if (learnt != template->learnt_pages)
+        tell(templates, template, "hands down the %u pages of files that workers came to", learnt);
+    template->learnt_pages = learnt;
     if (template_is_refused(template, now_ns) && news_begins(&templates->short_ns, now_ns))
         tell(templates, template, "cannot fork: %s; its connections wait",
              strerror(template->board->fork_errnum));

@@ -96,11 +96,13 @@ struct template_board {
     uint32_t stand;   /* enum template_stand */
     uint32_t refusal; /* enum template_refusal */
     uint32_t mappings;
-    uint32_t file_kib;     /* of its memory, now in files that forks do not copy */
-    uint32_t huge_kib;     /* of its memory, now in huge pages, of files or not */
-    uint32_t moved_us;     /* what that took */
-    uint32_t is_pinned;    /* what is written to for each worker is copied by the fork (sys/pinned.h) */
-    uint32_t code_pages;   /* of the C library's code, in the page table that each fork has */
+    uint32_t file_kib;   /* of its memory, now in files that forks do not copy */
+    uint32_t huge_kib;   /* of its memory, now in huge pages, of files or not */
+    uint32_t moved_us;   /* what that took */
+    uint32_t is_pinned;  /* what is written to for each worker is copied by the fork (sys/pinned.h) */
+    uint32_t code_pages; /* of the C library's code, in the page table that each fork has */
+    uint32_t
+        learnt_pages; /* so many of all files' since some workers came to them (preload/learn.h); 0: not yet */
     uint32_t failed_forks; /* counted: each is tried again */
     int32_t fork_errnum;   /* of the last one */
     uint32_t kept_count;   /* of what the server leaves open for all workers */
