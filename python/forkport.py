@@ -35,6 +35,9 @@ pair: the socket pair, local end first, as in the log; number: from 1, as in the
 STANDARD = ("stdin", "stdout", "stderr", "__stdin__", "__stdout__", "__stderr__")
 ANY_FILE = io.IOBase.__base__  # without the machinery of abstract classes
 INNER_FILES = (io.BufferedWriter, io.BufferedRandom)
+FUNCTION, METHOD = type(namedtuple), type(os.environ.get)
+CONTAINERS = (list, dict, set, frozenset, tuple)
+STEPS_MAX, THINGS_MAX = 7, 5000  # from a function of atexit to what it calls
 LOST_OUTPUT = 120  # the interpreter's exit status where standard output could not be written
 
 
@@ -173,7 +176,7 @@ def _forget_called(atexit):
     """What atexit has called by now, where we are in one of its functions: that one, and those that were registered later."""
     frame, running = sys._getframe(1), set()
     while frame:
-        if frame.f_back is None or frame.f_back.f_code is _try.__code__:
+        if (frame.f_back is None or frame.f_back.f_code is _try.__code__) and frame.f_code.co_name != "<module>":
             running.add(frame.f_code)
         frame = frame.f_back
     atexit.register(_forget_called)  # the latest one: it depends on the version of Python at which end that is
@@ -181,15 +184,38 @@ def _forget_called(atexit):
     atexit.unregister(noting)
     found, turn = noting.functions, 1 if noting.functions[0] is _forget_called else -1
     # Where it cannot be told which one we are in, and that is called for the second time, one goes at least: it has to end.
-    latest = next((at for at, function in enumerate(found[::turn]) if _leads_to(running, function)), _State.calling)
+    latest, nearest = _State.calling, STEPS_MAX
+    for at, function in enumerate(found[::turn] if running else ()):
+        steps = _steps_to(running, function, nearest)
+        if steps < nearest:
+            latest, nearest = at, steps
     atexit.unregister(_Picking([at <= latest for at in range(len(found))][::turn]))
 
 
-def _leads_to(codes, thing, steps=4):
-    """Is it a function or method of that code, or an object that calls one (functools.partial, a class, what C makes of a function)?"""
-    if type(thing) in (type(_leads_to), type(_Picking().__eq__)):
-        return thing.__code__ in codes
-    return steps > 0 and any(_leads_to(codes, other, steps - 1) for other in gc.get_referents(thing))
+def _steps_to(codes, function, limit):
+    """How far is it to a function of that code, from one that may call it (functools.partial, a class, what C makes of a function)?
+
+    What such a one refers to is looked at, as the collector has it; `limit`: it is not found. Large things, which hold
+    the program's data rather than a function, are passed by.
+    """
+    things, seen = [function], set()
+    for steps in range(limit):
+        ring, things = things, []
+        for thing in ring:
+            while type(thing) is METHOD:
+                thing = thing.__func__
+            if type(thing) is FUNCTION:
+                if thing.__code__ in codes:
+                    return steps
+            elif id(thing) not in seen and len(seen) < THINGS_MAX and not _is_large(thing):
+                seen.add(id(thing))
+                things += gc.get_referents(thing)
+    return limit
+
+
+def _is_large(thing):
+    kind = next((kind for kind in CONTAINERS if issubclass(type(thing), kind)), None)
+    return kind is not None and kind.__len__(thing) > THINGS_MAX
 
 
 def _leave(status, names=None):

@@ -340,6 +340,12 @@ class Ending:
 class Begun:
     def __init__(self):
         say("a class", 3)
+class Later(Ending): pass
+class Latest(Later): pass
+class Cached:
+    @functools.lru_cache
+    def end(self):
+        say("a method", 3)
 atexit.register(print, "last")
 atexit.register({function})
 atexit.register(print, "first")
@@ -347,6 +353,7 @@ atexit.register(print, "first")
 """
 ENDING = {"say, 'a function', 3": "a function\n", "functools.partial(say, 'a function', 3)": "a function\n", "Ending()": "an object\n",
           "functools.lru_cache(say), 'a function', 3": "a function\n", "ctypes.PYFUNCTYPE(None)(Ending())": "an object\n",
+          "Latest()": "an object\n", "functools.partial(Latest())": "an object\n", "Cached().end": "a method\n",
           "Begun": "a class\n", "forkport.end, 3": ""}
 
 
@@ -360,6 +367,31 @@ def test_an_end_in_a_function_of_atexit(tmp_path, program, function, end):
                                    check=False, env={"PYTHONPATH": str(MODULE)})
     by_hand = "by hand\n" if "by hand" in end else ""
     assert (done.stdout, done.stderr, done.returncode) == (f"{by_hand}first\n{ENDING[function]}last\n", "", 3)
+
+
+AT_EXIT_DATA = """
+import atexit, forkport, time
+def end():
+    print("end")
+    forkport.end(3)
+started = time.process_time()
+data = [{"a": [str(i)], "b": {}} for i in range(200000)]
+data.append(end)
+took = time.process_time() - started
+atexit.register(lambda: print("in time" if time.process_time() - started < 2 * took else "late"))
+atexit.register(end)
+atexit.register(data[-1:].count, None)
+atexit.register(data.count, None)
+"""
+
+
+@pytest.mark.parametrize("program", [PYTHON, RUNNER], ids=["python", "runner"])
+def test_an_end_in_a_function_of_atexit_beside_data(tmp_path, program):
+    """A method of a list that has the function in it is not the function, and what else is in it is not looked through."""
+    (tmp_path / "script").write_text(AT_EXIT_DATA)
+    done = forkport.subprocess.run([program, tmp_path / "script"], capture_output=True, text=True, timeout=forkport.DEADLINE,
+                                   check=False, env={"PYTHONPATH": str(MODULE)})
+    assert (done.stdout, done.stderr, done.returncode) == ("end\nin time\n", "", 3)
 
 
 @pytest.mark.parametrize("program", [PYTHON, RUNNER], ids=["python", "runner"])
