@@ -426,7 +426,7 @@ def _load_early(statements, warnings, finder):
             del sys.modules[name]
 
 
-def _compile(script, ast):
+def _compile(script, ast, warnings):
     """The script's syntax and code. Where it has none, the process ends as the interpreter does."""
     try:
         with open(script, "rb") as file:
@@ -434,8 +434,10 @@ def _compile(script, ast):
         if b"\0" in source:
             print(f"forkport-python: {script} is not a source file of Python", file=sys.stderr)
             sys.exit(2)
-        tree = compile(source, script, "exec", ast.PyCF_ONLY_AST, dont_inherit=True)
-        return tree, compile(tree, script, "exec", dont_inherit=True)
+        code = compile(source, script, "exec", dont_inherit=True)  # not from the syntax, which is taken back less deep
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they have been said
+            return ast.parse(source), code
     except OSError as error:
         print(f"forkport-python: cannot open {script}: {error.strerror}", file=sys.stderr)
         sys.exit(2)
@@ -463,7 +465,7 @@ def _prepare(modules, words):
     import warnings
     _load_library()
     script = os.path.join(os.getcwd(), words[0])
-    tree, code = _compile(script, ast)
+    tree, code = _compile(script, ast, warnings)
     given = getattr(sys, "orig_argv", [])  # of Python 3.10 or newer
     start = max(len(given) - len(sys.argv), 0)
     given[start - (given[start - 1:start] == ["-m"]):] = words

@@ -111,6 +111,7 @@ SAME = {
     "output elsewhere": "import io, sys\nclass C:\n    def __del__(self): print('del')\nc, sys.stdout = C(), io.StringIO()\nprint('lost')",
     "syntax": "print('never'\nx = = 1\n",
     "return": "print('never')\nreturn 1\n",
+    "deep": f"print({' + '.join(['1'] * 1500)})",
     "encoding": "# -*- coding: latin-1 -*-\nprint('\u00e9')",
     "last": "import atexit, sys\ntry:\n    raise ValueError\nexcept ValueError as e:\n    pass\n"
             "atexit.register(lambda: print(sys.last_type, sys.last_value))\n1 / 0",
