@@ -182,6 +182,14 @@ def test_bash_completes(installed, line):
     assert {word for word in found if not re.fullmatch(r"/etc/passwd.+", word)} == COMPLETIONS[line]
 
 
+@pytest.mark.parametrize("line", ["figures --svg", "serve 21 --log-file", "serve 21 -- ls"])
+def test_bash_completes_a_name_with_spaces(installed, tmp_path, line):
+    (tmp_path / "pictures of today *").mkdir()
+    script = installed.file("bash-completion/completions/forkport")
+    found = output("bash", "-c", BASH, "bash", script, f"forkport {line} {tmp_path}/pic")
+    assert found == f"{tmp_path}/pictures of today *\n"
+
+
 @pytest.mark.parametrize("line", COMPLETIONS)
 def test_fish_completes(installed, tmp_path, line):
     if not shutil.which("fish"):
