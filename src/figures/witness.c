@@ -6,6 +6,7 @@
 #include "pairs/owner.h"
 #include "sys/fd.h"
 #include "sys/netlink.h"
+#include "sys/procfs.h"
 #include "sys/ready.h"
 #include "sys/tap.h"
 #include "wire/sock_diag.h"
@@ -62,7 +63,7 @@ static void note_row(const struct pairs_table *table, const struct pairs_row *ro
 }
 
 /* The claims are about processes: without them they would fail, though nothing speaks against them. */
-static enum fp_status fail_hidden(const struct pair *pair, struct fp_error *err)
+static enum fp_status fail_hidden(const struct pair *pair, const char *why, struct fp_error *err)
 {
     char shown[PAIR_TEXT_SIZE];
     struct text text;
@@ -71,7 +72,7 @@ static enum fp_status fail_hidden(const struct pair *pair, struct fp_error *err)
     pair_format(pair, &text);
     text_end(&text);
     error_set(err, FP_NOT_PERMITTED, 0, "find the processes of", "%s", shown);
-    return error_reason(err, FP_NOT_PERMITTED, "/proc does not show them");
+    return error_reason(err, FP_NOT_PERMITTED, "%s", why);
 }
 
 static enum fp_status note_host(const struct stage *stage, enum stage_host host, struct story_host *ret_seen,
@@ -90,7 +91,9 @@ static enum fp_status note_host(const struct stage *stage, enum stage_host host,
     for (size_t i = 0; i < table.count && status == FP_OK; i++) {
         const struct pairs_row *row = &table.rows[i];
         if (row->shown && row->owner == OWNER_NOT_PERMITTED)
-            status = fail_hidden(&row->socket.pair, err);
+            status = fail_hidden(&row->socket.pair, "/proc does not show them", err);
+        else if (row->shown && !procfs_is_own())
+            status = fail_hidden(&row->socket.pair, "/proc is that of another PID namespace", err);
         else if (row->shown)
             note_row(&table, row, ret_seen);
     }

@@ -113,6 +113,15 @@ size_t procfs_read(pid_t pid, const char *file, char *buffer, size_t size)
     return (size_t)length;
 }
 
+bool procfs_is_own(void)
+{
+    char self[LINK_SIZE];
+    ssize_t length = readlink("/proc/self", self, sizeof(self) - 1);
+
+    self[length > 0 ? length : 0] = '\0';
+    return strtol(self, NULL, 10) == getpid();
+}
+
 pid_t procfs_parent(pid_t pid)
 {
     char stat[512];

@@ -34,6 +34,8 @@ void procfs_name(pid_t pid, char ret_name[PROCFS_NAME_SIZE]);
  * may not be read. Length without that NUL.
  */
 size_t procfs_read(pid_t pid, const char *file, char *buffer, size_t size);
+/* Are the numbers there those that processes have here? A mount of /proc may be another PID namespace's. */
+bool procfs_is_own(void);
 /* The parent of a process; 0: it has gone. */
 pid_t procfs_parent(pid_t pid);
 

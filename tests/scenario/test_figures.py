@@ -265,6 +265,14 @@ def test_processes_that_are_not_shown_are_no_claim_that_fails(network, mounted, 
                      run(*arguments, prefix=prefix, code=77))
 
 
+@pytest.mark.parametrize("arguments", [[], ["--loopback"]])
+def test_processes_of_other_numbers_are_no_claim_that_fails(network, arguments):
+    """In a PID namespace with the /proc of the host."""
+    prefix = [*network.host("here").prefix, "unshare", "--pid", "--fork"]
+    assert re.search(r"^forkport: cannot find the processes of \{.*:21.*, \*:\*\}: /proc is that of another PID namespace$",
+                     run(*arguments, prefix=prefix, code=77))
+
+
 def test_a_claim_that_does_not_hold_is_said_and_is_1(network):
     """Somebody else's connection with the server's local port is there before the story begins."""
     host = network.host("here")
