@@ -36,6 +36,7 @@ STANDARD = ("stdin", "stdout", "stderr", "__stdin__", "__stdout__", "__stderr__"
 ANY_FILE = io.IOBase.__base__  # without the machinery of abstract classes
 INNER_FILES = (io.BufferedWriter, io.BufferedRandom)
 FUNCTION, METHOD = type(namedtuple), type(os.environ.get)
+PROGRAM = ("<module>", "_run_module_as_main")  # what the interpreter calls first, the second one by -m
 CONTAINERS = (list, dict, set, frozenset, tuple)
 STEPS_MAX, THINGS_MAX = 7, 5000  # from a function of atexit to what it calls
 LOST_OUTPUT = 120  # the interpreter's exit status where standard output could not be written
@@ -176,16 +177,18 @@ def _forget_called(atexit):
     """What atexit has called by now, where we are in one of its functions: that one, and those that were registered later."""
     frame, running = sys._getframe(1), set()
     while frame:
-        if (frame.f_back is None or frame.f_back.f_code is _try.__code__) and frame.f_code.co_name != "<module>":
+        if (frame.f_back is None or frame.f_back.f_code is _try.__code__) and frame.f_code.co_name not in PROGRAM:
             running.add(frame.f_code)
         frame = frame.f_back
+    if not running:
+        return
     atexit.register(_forget_called)  # the latest one: it depends on the version of Python at which end that is
     noting = _Picking()
     atexit.unregister(noting)
     found, turn = noting.functions, 1 if noting.functions[0] is _forget_called else -1
     # Where it cannot be told which one we are in, and that is called for the second time, one goes at least: it has to end.
     latest, nearest = _State.calling, STEPS_MAX
-    for at, function in enumerate(found[::turn] if running else ()):
+    for at, function in enumerate(found[::turn]):
         steps = _steps_to(running, function, nearest)
         if steps < nearest:
             latest, nearest = at, steps

@@ -370,6 +370,24 @@ def test_an_end_in_a_function_of_atexit(tmp_path, program, function, end):
     assert (done.stdout, done.stderr, done.returncode) == (f"{by_hand}first\n{ENDING[function]}last\n", "", 3)
 
 
+PARTICULAR = """
+import atexit, forkport
+class Particular:
+    def __init__(self, text): self.text = text
+    def __eq__(self, other): return self.text == other.text
+    def __call__(self): print(self.text)
+atexit.register(Particular("called"))
+forkport.end(3)
+"""
+
+
+@pytest.mark.parametrize("program", [[PYTHON], [RUNNER], [PYTHON, "-m", "forkport"]], ids=["python", "runner", "module"])
+def test_an_end_leaves_alone_what_is_registered(tmp_path, program):
+    """One that cannot be compared with anything else, say."""
+    (tmp_path / "script").write_text(PARTICULAR)
+    assert by_hand(program, tmp_path / "script") == ("called\n", "", 3)
+
+
 AT_EXIT_DATA = """
 import atexit, forkport, time
 def end():
