@@ -27,6 +27,7 @@ struct race {
     int64_t deadline_ns; /* INT64_MAX: none */
     struct fp_error best;
     int best_rank;
+    struct address taken; /* what `best` could not be bound to, in use; port 0: it failed for something else */
 };
 
 enum fp_status connect_error_class(int errnum)
@@ -88,6 +89,7 @@ static bool keep_error(struct race *race, int errnum, const char *operation, con
     if (error_rank(errnum) <= race->best_rank)
         return false;
     race->best_rank = error_rank(errnum);
+    race->taken.port = 0;
     address_show(what, shown);
     error_set(&race->best, connect_error_class(errnum), errnum, operation, "%s", shown);
     return true;
@@ -100,6 +102,7 @@ static void keep_contradiction(struct race *race, const struct address *server, 
     char shown_from[ADDRESS_TEXT_SIZE];
 
     race->best_rank = RANK_USAGE;
+    race->taken.port = 0;
     address_show(server, shown);
     if (address_is_wildcard(from) && from->device[0] == '\0') {
         error_set(&race->best, FP_USAGE, 0, "connect to", "%s", shown);
@@ -180,20 +183,19 @@ static void explain_connect(int errnum, const struct address *server, const stru
     error_reason(err, err->status, "the socket pair with %s exists already", shown);
 }
 
-static void hint_bind(const struct race *race, int errnum, const struct address *server,
-                      const struct address *from, struct fp_error *err)
+/* Who is in the way is looked for where no attempt succeeds: it takes its time, in which the next would wait. */
+static void explain_bind(struct race *race, int errnum, const struct address *server,
+                         const struct address *from)
 {
-    struct address wanted = *from;
-
     if (errnum != EADDRINUSE) {
-        address_hint_bind(errnum, err);
+        address_hint_bind(errnum, &race->best);
         return;
     }
+    race->taken = *from;
     /* A wildcard is bound in both families where the server has IPv6. */
     if (address_is_wildcard(from))
-        wanted.family = server->family == AF_INET ? AF_INET : AF_UNSPEC;
-    address_set_device(&wanted, device_of(race, server));
-    holder_hint(&wanted, err);
+        race->taken.family = server->family == AF_INET ? AF_INET : AF_UNSPEC;
+    address_set_device(&race->taken, device_of(race, server));
 }
 
 static void keep_step_error(struct race *race, enum connect_step step, int errnum,
@@ -202,7 +204,7 @@ static void keep_step_error(struct race *race, enum connect_step step, int errnu
     switch (step) {
     case CONNECT_STEP_BIND:
         if (keep_error(race, errnum, "connect from", from))
-            hint_bind(race, errnum, server, from, &race->best);
+            explain_bind(race, errnum, server, from);
         break;
     case CONNECT_STEP_DEVICE:
         keep_error(race, errnum, "use the device of", from->device[0] != '\0' ? from : server);
@@ -335,6 +337,8 @@ static enum fp_status race_fail(const struct race *race, struct fp_error *err)
     if (err == NULL)
         return race->best.status;
     *err = race->best;
+    if (race->taken.port != 0)
+        holder_hint(&race->taken, err);
     if (race->request->servers->count > 1 && err->hint[0] == '\0')
         error_hint(err, "the server has %zu addresses, this one got furthest", race->request->servers->count);
     return err->status;

@@ -887,6 +887,19 @@ def test_a_name_with_a_dead_address_connects_by_the_other(host):
     assert "exit 0" in done.stdout
 
 
+def test_who_has_a_port_is_looked_for_where_the_other_address_fails_too(host, strace):
+    """All of /proc is looked through for it. The port is taken in IPv6 alone."""
+    del strace
+    done = host("""
+        "$1" serve '[::1]:4000,127.0.0.1:21' --builtin daytime --ready-fd 3 3>&1 >/dev/null 2>&1 |
+            { read ready; strace -e trace=openat -- "$1" connect --from :4000 both.example:21; strace -e trace=openat -- "$1" connect --from :4000 [::1]:21
+              kill "$(cat /proc/$$/task/$$/children | cut -d' ' -f1)"; }
+        """, names="::1 both.example\n127.0.0.1 both.example\n")
+    first, connected, second = done.stderr.partition("connected {127.0.0.1:4000, 127.0.0.1:21}")
+    assert connected and '"/proc"' not in first, done.stderr
+    assert '"/proc"' in second and "(held by {[::1]:4000, *:*} of process " in second, done.stderr
+
+
 def test_the_most_useful_error_of_a_name_is_told(host):
     done = host('"$1" connect both.example:21', names="2001:db8::2 both.example\n127.0.0.1 both.example\n")
     assert (done.returncode, done.stderr) == (
