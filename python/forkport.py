@@ -471,7 +471,12 @@ def _prepare(modules, words):
     tree, code = _compile(script, ast, warnings)
     given = getattr(sys, "orig_argv", [])  # of Python 3.10 or newer
     start = max(len(given) - len(sys.argv), 0)
-    given[start - (given[start - 1:start] == ["-m"]):] = words
+    switches = given[start - 1] if start > 0 else ""
+    if switches[:1] == "-" and switches[-1:] == "m":  # the last of them: -Bm
+        others = [switches[:-1]] if len(switches) > 2 else []
+        given[start - 1:] = others + words
+    else:
+        given[start:] = words
     sys.argv[:] = words
     if not getattr(sys.flags, "safe_path", sys.flags.isolated):
         sys.path[0] = os.path.dirname(os.path.realpath(script))

@@ -27,7 +27,8 @@ struct race {
     int64_t deadline_ns; /* INT64_MAX: none */
     struct fp_error best;
     int best_rank;
-    struct address taken; /* what `best` could not be bound to, in use; port 0: it failed for something else */
+    struct address
+        taken; /* what `best` could not be bound to, in use; port 0: it failed for something else */
 };
 
 enum fp_status connect_error_class(int errnum)

@@ -495,7 +495,8 @@ def test_the_command_line_is_the_script_s_also_by_the_module(script):
     script.path.write_text("import os, sys\nif len(sys.argv) < 3: os.execv(sys.executable, [*sys.orig_argv, 'more'])\nprint(sys.orig_argv)")
     expected = by_hand([PYTHON, "-u"], script.path, "one")
     assert "more" in expected[0]
-    assert by_hand([PYTHON, "-u", "-m", "forkport"], script.path, "one") == expected
+    for by_module in (["-u", "-m"], ["-um"]):
+        assert by_hand([PYTHON, *by_module, "forkport"], script.path, "one") == expected
 
 
 def test_an_older_python_that_knows_less_of_itself(script):
