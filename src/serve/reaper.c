@@ -170,10 +170,13 @@ static void look_for_untold(void *data)
     acceptor_update(data);
 }
 
-/* A signal is the process's: a thread that waits for it in sigwait(3), or does not block it, takes it from the server. */
+/*
+ * A signal is the process's: a thread that waits for it in sigwait(3), or does not block it, takes it from the server. It may be that of a
+ * template, which has a connection that does not run yet.
+ */
 void reaper_turn(struct supervisor *supervisor)
 {
-    if (supervisor->connections.running != 0 && !supervisor->untold.set && !process_has_one_thread())
+    if (supervisor->connections.slots.live != 0 && !supervisor->untold.set && !process_has_one_thread())
         loop_timer_set(&supervisor->loop, &supervisor->untold, loop_now_ns(&supervisor->loop) + UNTOLD_NS);
 }
 

@@ -428,16 +428,23 @@ static void test_the_ends_of_the_servers_children(void **state)
     sigaction(SIGCHLD, &old, NULL);
 }
 
-/* Another hand that waits for children: the first template is gone, and its end is nobody's news. */
-static void wait_for_template(const char *line, size_t length, void *data)
+/* 0: the line says of no template that it is at its gate. */
+static pid_t template_at_gate(const char *line, size_t length)
 {
     const char *gate = memmem(line, length, " at its gate", strlen(" at its gate"));
     const char *said = memmem(line, length, "template pid ", strlen("template pid "));
-    struct visit *visit = data;
 
-    if (gate == NULL || said == NULL || visit->say != NULL)
+    return gate != NULL && said != NULL ? atoi(said + strlen("template pid ")) : 0;
+}
+
+/* Another hand that waits for children: the first template is gone, and its end is nobody's news. */
+static void wait_for_template(const char *line, size_t length, void *data)
+{
+    struct visit *visit = data;
+    pid_t pid = template_at_gate(line, length);
+
+    if (pid == 0 || visit->say != NULL)
         return;
-    pid_t pid = atoi(said + strlen("template pid "));
     kill(pid, SIGKILL);
     assert_int_equal(waitpid(pid, NULL, 0), pid);
     __atomic_store_n(&visit->say, "hello", __ATOMIC_RELEASE);
@@ -468,6 +475,48 @@ static void test_a_program_that_waits_for_a_template(void **state)
     assert_string_equal(visit.heard, "hellohellohello");
 }
 
+static void *take_end(void *data)
+{
+    sigset_t set;
+    int number;
+
+    (void)data;
+    sigemptyset(&set);
+    sigaddset(&set, SIGCHLD);
+    sigwait(&set, &number);
+    return NULL;
+}
+
+static void take_end_of_template(const char *line, size_t length, void *data)
+{
+    struct visit *visit = data;
+    pid_t pid = template_at_gate(line, length);
+    pthread_t thread;
+
+    if (pid == 0 || visit->say != NULL)
+        return;
+    start_thread(&thread, take_end, NULL);
+    kill(pid, SIGKILL);
+    pthread_join(thread, NULL);
+    __atomic_store_n(&visit->say, "hello", __ATOMIC_RELEASE);
+}
+
+/* The template has the connection, which has no process then that could end and be announced. */
+static void test_a_thread_that_takes_the_end_of_a_template(void **state)
+{
+    struct visit visit = {.server = make(NULL), .clients = 1};
+    char *argv[] = {(char[]){"cat"}, NULL};
+
+    (void)state;
+    link_library();
+    fp_server_log(visit.server, take_end_of_template, &visit);
+    assert_int_equal(fp_server_set(visit.server, "engine", "fork", NULL), FP_OK);
+    assert_int_equal(fp_server_program(visit.server, argv, NULL), FP_OK);
+    assert_int_equal(run_for(&visit, run_clients_then), FP_OK);
+    fp_server_free(visit.server);
+    assert_string_equal(visit.heard, "hello");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -485,6 +534,7 @@ int main(void)
         cmocka_unit_test(test_a_standard_error_that_was_closed),
         cmocka_unit_test(test_the_ends_of_the_servers_children),
         cmocka_unit_test(test_a_program_that_waits_for_a_template),
+        cmocka_unit_test(test_a_thread_that_takes_the_end_of_a_template),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
