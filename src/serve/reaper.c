@@ -105,13 +105,13 @@ static void look_for_lost(void *data)
 
 /*
  * As process_reap(). Whose it was is asked at once, and what templates have said of it is heard before: once it was reaped they may
- * tell of a new process with its pid.
+ * tell of a new process with its pid. With no start under way there is nothing to hear.
  */
 static int reap(struct supervisor *supervisor, struct reaped *ret_reaped)
 {
     pid_t pid = -1;
 
-    if (engine_is_warm(&supervisor->engine)) {
+    if (engine_is_starting(&supervisor->engine)) {
         pid = process_ended();
         if (pid <= 0)
             return pid;

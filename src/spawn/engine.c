@@ -103,6 +103,12 @@ bool engine_is_warm(const struct engine *engine)
     return engine->templates != NULL || engine->pool != NULL;
 }
 
+bool engine_is_starting(const struct engine *engine)
+{
+    return (engine->templates != NULL && templates_have_orders(engine->templates)) ||
+           (engine->pool != NULL && pool_has_orders(engine->pool));
+}
+
 bool engine_has_room(const struct engine *engine)
 {
     if (engine->pool != NULL && pool_has_waiting(engine->pool))

@@ -49,6 +49,8 @@ enum fp_status engine_init(struct engine *engine, const struct spawn_plan *plan,
 void engine_done(struct engine *engine);
 /* Does it keep processes between connections, or starts that are under way? */
 bool engine_is_warm(const struct engine *engine);
+/* Is a start under way? Its process may be there, and have ended, before engine_outcome() tells of it. */
+bool engine_is_starting(const struct engine *engine);
 /* Can a process be started now, as far as the engine itself goes? If not, it can within about a millisecond. */
 bool engine_has_room(const struct engine *engine);
 /*

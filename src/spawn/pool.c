@@ -388,6 +388,11 @@ bool pool_has_waiting(const struct pool *pool)
     return pool->queues[POOL_WAITING].first != NULL;
 }
 
+bool pool_has_orders(const struct pool *pool)
+{
+    return pool->queues[POOL_CALLED].first != NULL;
+}
+
 void pool_missed(struct pool *pool, int64_t now_ns)
 {
     /* Many connections at once find none: that is one burst. */

@@ -83,6 +83,8 @@ void pool_turn(struct pool *pool, int64_t now_ns);
 int64_t pool_due_ns(const struct pool *pool);
 
 bool pool_has_waiting(const struct pool *pool);
+/* Has one that waited an order of which nothing is known yet? */
+bool pool_has_orders(const struct pool *pool);
 /* Sends an order to the one that waits longest; there is one (pool_has_waiting). */
 enum fp_status pool_order(struct pool *pool, const struct spawn_request *request, int64_t now_ns,
                           struct fp_error *err);

@@ -322,6 +322,15 @@ bool templates_are_ready(const struct templates *templates)
     return false;
 }
 
+bool templates_have_orders(const struct templates *templates)
+{
+    for (size_t i = 0; i < TEMPLATES_MAX; i++) {
+        if (template_open_orders(&templates->items[i]) != 0)
+            return true;
+    }
+    return false;
+}
+
 uint32_t templates_short_orders(const struct templates *templates)
 {
     uint32_t open = 0;

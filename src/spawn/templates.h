@@ -57,6 +57,8 @@ struct template *templates_choose(struct templates *templates);
 bool templates_are_given_up(const struct templates *templates);
 /* Is any at its gate? */
 bool templates_are_ready(const struct templates *templates);
+/* Is an order open, to any of them? */
+bool templates_have_orders(const struct templates *templates);
 /* All orders that are open, where processes are short; 0: they are not. */
 uint32_t templates_short_orders(const struct templates *templates);
 enum fp_status templates_order(struct templates *templates, struct template *template,

@@ -370,6 +370,21 @@ def test_a_worker_that_was_stopped_with_the_server_has_time_to_end(serve, tmp_pa
     assert server.log.wait("end")["exit"] == 0
 
 
+@pytest.mark.parametrize("engine", ["exec", "fork"])
+def test_who_has_ended_is_not_asked_where_all_are_known(serve, strace, engine):
+    """That is a call more for each end."""
+    server = serve(HERE, "--engine", engine, worker=["cat"], env=forkport.TRACED)
+    if engine == "fork":
+        server.log.wait("template")
+    with test_shortage.injected(server, "waitid:delay_enter=1") as trace:
+        for count in range(1, 4):
+            with server.connect():
+                server.log.wait("start", count=count)
+            server.log.wait("end", count=count)
+        forkport.until(lambda: len(re.findall(r" wait(4|id)\(", trace.read_text())) >= 6, "the ends to be looked for")
+        assert " waitid(" not in trace.read_text()
+
+
 def give_pid(supervisor, pid):
     """The next process beside the supervisor gets this pid."""
     subprocess.run(["nsenter", "--pid", "--mount", "--target", str(supervisor), "sh", "-c",
