@@ -127,16 +127,15 @@ static int reap(struct supervisor *supervisor, struct reaped *ret_reaped)
     return result;
 }
 
-/* All that have ended. -1: there is no child at all; *ret_found: how many ends there were. */
-static int reap_all(struct supervisor *supervisor, size_t *ret_found)
+void reaper_run(struct supervisor *supervisor)
 {
     struct reaped ends[ENDS_AT_ONCE];
+    size_t found = 0;
     int result;
 
-    *ret_found = 0;
     do {
         size_t count = 0;
-        for (; count < ENDS_AT_ONCE && (result = reap(supervisor, &ends[count])) == 1; ++*ret_found)
+        for (; count < ENDS_AT_ONCE && (result = reap(supervisor, &ends[count])) == 1; found++)
             count += ends[count].connection != NULL;
         /* Now that they have ended all that they wrote is there, and the connections know their pids still. */
         worker_log_read(supervisor);
@@ -144,14 +143,6 @@ static int reap_all(struct supervisor *supervisor, size_t *ret_found)
         for (size_t i = 0; i < count; i++)
             finish(supervisor, ends[i].connection, &ends[i].end);
     } while (result == 1);
-    return result;
-}
-
-void reaper_run(struct supervisor *supervisor)
-{
-    size_t found;
-    int result = reap_all(supervisor, &found);
-
     if (supervisor->connections.running == 0)
         loop_timer_clear(&supervisor->loop, &supervisor->lost);
     else if (result < 0)
@@ -161,13 +152,10 @@ void reaper_run(struct supervisor *supervisor)
     acceptor_update(supervisor);
 }
 
+/* As after a signal: who took it may have waited for the process as well. */
 static void look_for_untold(void *data)
 {
-    size_t found;
-
-    if (reap_all(data, &found) < 0)
-        reaper_lost(data);
-    acceptor_update(data);
+    reaper_run(data);
 }
 
 /*

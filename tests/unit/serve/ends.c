@@ -7,6 +7,7 @@
 #include <semaphore.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <sys/wait.h>
 
 static int hello(struct fp_connection *connection, void *data)
 {
@@ -55,6 +56,75 @@ static void test_a_thread_that_waits_for_signals(void **state)
     sem_destroy(&taken);
     fp_server_free(visit.server);
     assert_string_equal(visit.heard, "hello\nhello\n");
+}
+
+static void *take_and_wait(void *waited_for)
+{
+    sigset_t set;
+    int number;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGCHLD);
+    for (;;) {
+        sigwait(&set, &number);
+        while (waitpid(-1, NULL, WNOHANG) > 0)
+            sem_post(waited_for);
+    }
+    return NULL;
+}
+
+static int stay_or_say_hello(struct fp_connection *connection, void *data)
+{
+    if (fp_connection_number(connection) > 1)
+        return hello(connection, data);
+    while (getchar() != EOF)
+        ;
+    return 0;
+}
+
+static void *visit_beside_another(void *data)
+{
+    const struct timeval patience = {.tv_sec = 20};
+    struct visit *visit = data;
+    int first = connect_to(visit->server);
+    char line[8];
+
+    for (int i = 0; i < visit->clients; i++) {
+        int fd = connect_to(visit->server);
+        setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+        visit->length += (size_t)(read(fd, line, sizeof(line)) == 6);
+        close(fd);
+    }
+    close(first);
+    fp_server_stop(visit->server);
+    return NULL;
+}
+
+static void wait_until_waited_for(const char *line, size_t length, void *waited_for)
+{
+    (void)length;
+    if (strstr(line, " start ") != NULL && strstr(line, " #1 ") == NULL)
+        sem_wait(waited_for);
+}
+
+/* While another worker lives, places are given back all the same. */
+static void test_a_thread_that_takes_signals_and_ends(void **state)
+{
+    struct visit visit = {.server = make(stay_or_say_hello), .clients = 2};
+    pthread_t thread;
+    sem_t waited_for;
+
+    (void)state;
+    sem_init(&waited_for, 0, 0);
+    start_thread(&thread, take_and_wait, &waited_for);
+    assert_int_equal(fp_server_set(visit.server, "max", "2", NULL), FP_OK);
+    fp_server_log(visit.server, wait_until_waited_for, &waited_for);
+    assert_int_equal(run_for(&visit, visit_beside_another), FP_OK);
+    pthread_cancel(thread);
+    pthread_join(thread, NULL);
+    sem_destroy(&waited_for);
+    fp_server_free(visit.server);
+    assert_int_equal(visit.length, 2);
 }
 
 /* Of the first connection's a second process goes on, and returns as the handler does. */
@@ -133,6 +203,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_thread_that_waits_for_signals),
+        cmocka_unit_test(test_a_thread_that_takes_signals_and_ends),
         cmocka_unit_test(test_a_child_of_a_handler_that_returns),
     };
 
