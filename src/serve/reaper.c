@@ -115,8 +115,10 @@ static int reap(struct supervisor *supervisor, struct reaped *ret_reaped)
         pid = process_ended();
         if (pid <= 0)
             return pid;
-        if (connections_living(&supervisor->connections, pid) == NULL)
+        if (connections_living(&supervisor->connections, pid) == NULL) {
+            engine_look_again(&supervisor->engine, pid);
             warm_collect(supervisor);
+        }
     }
     int result = process_reap(pid, &ret_reaped->end);
     if (result != 1)

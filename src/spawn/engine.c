@@ -147,7 +147,13 @@ bool engine_outcome(struct engine *engine, int64_t now_ns, struct spawn_outcome 
         if (engine->pool == NULL || !pool_forked(engine->pool, ret_outcome, now_ns))
             return true;
     }
-    return engine->pool != NULL && pool_outcome(engine->pool, ret_outcome);
+    return engine->pool != NULL && pool_outcome(engine->pool, now_ns, ret_outcome);
+}
+
+void engine_look_again(struct engine *engine, pid_t pid)
+{
+    if (engine->pool != NULL)
+        pool_look_again(engine->pool, pid);
 }
 
 bool engine_child_ended(struct engine *engine, const struct process_end *end, int64_t now_ns)

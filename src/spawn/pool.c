@@ -415,6 +415,7 @@ enum fp_status pool_order(struct pool *pool, const struct spawn_request *request
         return status;
     seat->key = request->key;
     seat->since_ns = now_ns;
+    seat->looked_ns = 0;
     move(pool, seat, POOL_CALLED);
     uint32_t waiting = count(pool, POOL_WAITING);
     if (waiting < pool->least)
@@ -438,9 +439,20 @@ static bool take_back(int claim_fd, int *ret_fd)
     return true;
 }
 
-bool pool_outcome(struct pool *pool, struct spawn_outcome *ret_outcome)
+void pool_look_again(struct pool *pool, pid_t pid)
 {
     for (struct pool_seat *seat = pool->queues[POOL_CALLED].first; seat != NULL; seat = seat->next) {
+        if (seat->pid == pid)
+            seat->looked_ns = 0;
+    }
+}
+
+bool pool_outcome(struct pool *pool, int64_t now_ns, struct spawn_outcome *ret_outcome)
+{
+    for (struct pool_seat *seat = pool->queues[POOL_CALLED].first; seat != NULL; seat = seat->next) {
+        if (seat->pid > 0 && seat->looked_ns == now_ns)
+            continue;
+        seat->looked_ns = now_ns;
         bool has_it = passing_is_received(seat->send_fd);
         if (!has_it && seat->pid > 0)
             continue;

@@ -36,6 +36,7 @@ struct pool_seat {
     bool is_forked;
     bool is_unwanted;       /* to go once it is forked */
     int64_t since_ns;       /* started, then called */
+    int64_t looked_ns;      /* whether it has its order; 0: not yet */
     uint64_t key;           /* of the connection it was called for */
     struct pool_seat *next; /* in the queue of its state */
     struct pool_seat *previous;
@@ -90,7 +91,9 @@ enum fp_status pool_order(struct pool *pool, const struct spawn_request *request
                           struct fp_error *err);
 /* A connection found none that waits. */
 void pool_missed(struct pool *pool, int64_t now_ns);
-bool pool_outcome(struct pool *pool, struct spawn_outcome *ret_outcome);
+bool pool_outcome(struct pool *pool, int64_t now_ns, struct spawn_outcome *ret_outcome);
+/* Each is asked once at a time, but for this one, which has ended meanwhile. */
+void pool_look_again(struct pool *pool, pid_t pid);
 /* An outcome of the templates: true, it was an order of the pool's, which takes all of it. */
 bool pool_forked(struct pool *pool, const struct spawn_outcome *take_outcome, int64_t now_ns);
 /* A child was reaped that is no connection's: true, it was of the pool. */

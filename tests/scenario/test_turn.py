@@ -385,6 +385,29 @@ def test_who_has_ended_is_not_asked_where_all_are_known(serve, strace, engine):
         assert " waitid(" not in trace.read_text()
 
 
+def test_those_that_have_not_answered_are_asked_once_a_turn(serve, strace):
+    """Not again for each of the others that has."""
+    server = serve(HERE, "--engine", "pool", "--pool-start", "exec", "--pool-min", "8", "--pool-max", "8", worker=["cat"], env=forkport.TRACED)
+    server.log.wait("pool")
+    waiting = forkport.all_children(server.pid)
+    for pid in waiting:
+        os.kill(pid, signal.SIGSTOP)
+        forkport.until(lambda pid=pid: forkport.state(pid) == "T", "one that waits to be stopped")
+    clients = [server.connect() for _ in waiting]
+    server.log.wait("accept", count=8)
+    with test_shortage.injected(server, "waitid:delay_enter=1") as trace:
+        server.signal(signal.SIGSTOP)
+        forkport.until(lambda: forkport.state(server.pid) in "Tt", "the server to be stopped")
+        for client in clients:
+            client.close()
+        for pid in waiting[1::2]:
+            os.kill(pid, signal.SIGCONT)
+            forkport.until(lambda pid=pid: forkport.state(pid) == "Z", "a worker to end")
+        server.signal(signal.SIGCONT)
+        server.log.wait("end", count=4)
+    assert max(turn.count(" ioctl(") for turn in trace.read_text().split(" epoll_wait(")) <= 8
+
+
 def give_pid(supervisor, pid):
     """The next process beside the supervisor gets this pid."""
     subprocess.run(["nsenter", "--pid", "--mount", "--target", str(supervisor), "sh", "-c",
