@@ -461,8 +461,8 @@ def test_least_descriptors(serve, options, how):
     assert set(served) >= set(range(16, 32))
 
 
-def test_those_that_wait_at_the_end_are_served_where_descriptors_are_short(serve):
-    """A socket that is closed resets its queue: so it is open until there were descriptors for all that waited there."""
+def end_with_many_waiting(serve):
+    """Whether descriptors were short."""
     server = serve("127.0.0.1:0,127.0.0.1:0", "--max", 1000, "--max-per-source", 1000, worker=["cat"],
                    preexec=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64)))
     assert server.ask(b"before\n") == b"before\n"
@@ -475,9 +475,14 @@ def test_those_that_wait_at_the_end_are_served_where_descriptors_are_short(serve
     server.signal(signal.SIGCONT)
     assert [forkport.read_to_end(client) for client in clients] == [b"%d\n" % number for number in range(len(clients))]
     assert server.wait() == 0
-    # A slow server may have given each its process before so many were accepted.
-    assert server.log.find("pause") or forkport.SANITIZED
     assert server.log.find("stop")[0]["served"] == 301
+    return bool(server.log.find("pause"))
+
+
+def test_those_that_wait_at_the_end_are_served_where_descriptors_are_short(serve):
+    """A socket that is closed resets its queue: so it is open until there were descriptors for all that waited there."""
+    # A slow server may have given each its process before so many were accepted.
+    assert any(end_with_many_waiting(serve) for _ in range(1 if forkport.SANITIZED else 8)) or forkport.SANITIZED
 
 
 @pytest.mark.skipif(forkport.SANITIZED, reason="a sanitizer needs descriptors at the end")
