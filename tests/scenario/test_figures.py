@@ -258,6 +258,7 @@ def test_a_port_that_is_taken_is_said_with_its_holder(network):
         assert "cannot listen on 127.168.42.1:2121: Address already in use" in error
 
 
+@pytest.mark.skipif(SANITIZED, reason="a sanitizer needs /proc")
 @pytest.mark.parametrize("arguments", [[], ["--loopback"]])
 def test_processes_that_are_not_shown_are_no_claim_that_fails(network, mounted, arguments):
     prefix = [*network.host("here").prefix, *mounted("umount --lazy /proc")]
