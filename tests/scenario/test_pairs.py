@@ -363,7 +363,7 @@ def test_what_the_main_thread_does_not_have_is_found_with_the_others(threads):
         port, fd = map(int, process.stdout.readline().split())
         if threads == "that go on":
             until(lambda: state(process.pid) == "Z")
-        for terms in [f":{port}"], [f":{port}", f"pid:{process.pid}"]:
+        for terms in [f"local::{port}", "listening"], [f":{port}", f"pid:{process.pid}"]:
             [row] = rows(*terms).values()
             assert (row["owner"], holders(row)) == ("held", [(process.pid, fd)])
         process.stdin.close()
