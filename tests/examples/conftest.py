@@ -6,6 +6,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
@@ -54,21 +55,21 @@ class Installed:
         return {**os.environ, "PATH": path, "LD_LIBRARY_PATH": str(self.library), "HOME": str(folder), "LC_ALL": "C",
                 "PKG_CONFIG_PATH": str(self.pkgconfig), "PKG_CONFIG_SYSROOT_DIR": str(self.root), "TZ": "UTC"}
 
-    def run_session(self, blocks, folder):
+    def run_session(self, blocks):
         """Runs blocks of a document (session.py) in a folder that has the examples' files."""
         if isinstance(namespaces(), str):
             pytest.skip(namespaces())
         if os.geteuid() != 0 and any("--user" in block for block in blocks):
             pytest.skip("--user needs root")
-        for example in (ROOT / "examples").iterdir():
-            if example.suffix in (".c", ".sh"):
-                shutil.copy(example, folder)
-        # Workers of another user come here.
-        for parent in [folder, *folder.parents[:3]]:
-            if parent.owner() == folder.owner():
-                parent.chmod(parent.stat().st_mode | 0o711)
-        tried = subprocess.run([*namespaces(), sys.executable, str(HERE / "session.py")], input=json.dumps(blocks),
-                               cwd=folder, env=self.environment(folder), capture_output=True, text=True, timeout=120)
+        # Workers of another user come here: not below pytest's own folder, which each pytest that starts closes to others.
+        with tempfile.TemporaryDirectory(prefix="forkport-session-") as name:
+            folder = pathlib.Path(name)
+            folder.chmod(0o711)
+            for example in (ROOT / "examples").iterdir():
+                if example.suffix in (".c", ".sh"):
+                    shutil.copy(example, folder)
+            tried = subprocess.run([*namespaces(), sys.executable, str(HERE / "session.py")], input=json.dumps(blocks),
+                                   cwd=folder, env=self.environment(folder), capture_output=True, text=True, timeout=120)
         assert tried.returncode == 0, tried.stderr
 
 

@@ -130,6 +130,11 @@ class Server:
         except (FileNotFoundError, ProcessLookupError):
             return False
 
+    def printed(self):
+        """What it has said so far, to be read by people."""
+        self.output.seek(0)
+        return f"$ {self.command}\n--- it has printed\n{self.output.read()}"
+
     def end(self):
         wait_until(lambda: not self.has_workers(), f"$ {self.command}\n--- its workers do not end")
         self.process.send_signal(signal.SIGTERM)
@@ -186,8 +191,8 @@ def write_program(block):
                    "$(pkg-config --cflags --libs forkport)", shell=True, check=True, timeout=SECONDS)
 
 
-def run_section(blocks):
-    shell, servers = Shell(), []
+def run_section(blocks, servers):
+    shell = Shell()
     for block in blocks:
         kind = kind_of(block)
         if kind in ("program", "script"):
@@ -215,10 +220,11 @@ def main():
     """In the namespaces that unshare(1) has made: the blocks come as JSON on standard input."""
     blocks = json.load(sys.stdin)
     set_up_host()
+    servers = []
     try:
-        run_section(blocks)
+        run_section(blocks, servers)
     except Failed as failed:
-        sys.exit(str(failed))
+        sys.exit("\n".join([str(failed), *(server.printed() for server in servers)]))
 
 
 if __name__ == "__main__":

@@ -60,8 +60,8 @@ $ curl --silent --output /dev/null --write-out '%{http_code}\\n' --max-time 10 -
 
 
 @pytest.mark.parametrize("name", SESSIONS)
-def test_an_example_does_what_it_says(installed, tmp_path, name):
-    installed.run_session([SESSIONS[name]], tmp_path)
+def test_an_example_does_what_it_says(installed, name):
+    installed.run_session([SESSIONS[name]])
 
 
 def test_every_example_is_run():

@@ -29,10 +29,10 @@ def sections():
 
 
 @pytest.mark.parametrize("blocks", sections())
-def test_the_examples_of_a_section(installed, tmp_path, blocks):
+def test_the_examples_of_a_section(installed, blocks):
     if installed.sanitized and any("fp_gate()" in block for block in blocks):
         pytest.skip("a program with the sanitizer, which wants to be its first library, cannot be a template")
-    installed.run_session(blocks, tmp_path)
+    installed.run_session(blocks)
 
 
 def test_every_page_has_examples():

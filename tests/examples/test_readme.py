@@ -19,8 +19,8 @@ def sections():
 
 
 @pytest.mark.parametrize("heading", sections())
-def test_the_examples_of_a_section(installed, tmp_path, heading):
-    installed.run_session(sections()[heading], tmp_path)
+def test_the_examples_of_a_section(installed, heading):
+    installed.run_session(sections()[heading])
 
 
 def rows():
@@ -29,10 +29,10 @@ def rows():
 
 
 @pytest.mark.parametrize("command", sorted(set(rows())))
-def test_a_command_of_the_table_serves(installed, tmp_path, command):
+def test_a_command_of_the_table_serves(installed, command):
     address = "192.0.2.1" if "192.0.2.1" in command else "127.0.0.1"
     installed.run_session([f"$ {command.replace('PROGRAM', 'cat')}\n"
-                           f"$ echo hello | forkport connect --quiet {address}:79\nhello"], tmp_path)
+                           f"$ echo hello | forkport connect --quiet {address}:79\nhello"])
 
 
 def test_each_row_of_the_table_has_a_command():
