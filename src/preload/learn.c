@@ -94,33 +94,14 @@ static bool count_page(unsigned page, uint64_t entry, void *data)
     return true;
 }
 
-static char *put(char *at, const char *text)
-{
-    while (*text != '\0')
-        *at++ = *text++;
-    return at;
-}
-
-static void put_path(char path[32], int pid)
-{
-    char digits[12];
-    size_t count = 0;
-    char *at = put(path, "/proc/");
-
-    for (; pid > 0; pid /= 10)
-        digits[count++] = (char)('0' + pid % 10);
-    while (count > 0)
-        *at++ = digits[--count];
-    *put(at, "/pagemap") = '\0';
-}
-
 static void look_into(int pid)
 {
     unsigned count;
     const struct code_mapping *mappings = code_mappings(&count);
     char path[32];
 
-    put_path(path, pid);
+    lines_path("/proc/", pid, path);
+    strcat(path, "/pagemap");
     for (unsigned i = 0; i < count; i++)
         if (!pagemap_read(path, mappings[i].start, mappings[i].end, count_page,
                           learn.counts + mappings[i].first))

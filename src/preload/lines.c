@@ -60,7 +60,7 @@ bool lines_skip(const char **at, const char *word)
     return true;
 }
 
-const char *lines_path(const char *folder, int fd, char *path)
+const char *lines_path(const char *folder, int number, char *path)
 {
     char digits[12];
     size_t length = strlen(folder);
@@ -68,8 +68,8 @@ const char *lines_path(const char *folder, int fd, char *path)
 
     memcpy(path, folder, length);
     do
-        digits[count++] = (char)('0' + fd % 10);
-    while ((fd /= 10) != 0);
+        digits[count++] = (char)('0' + number % 10);
+    while ((number /= 10) != 0);
     while (count > 0)
         path[length++] = digits[--count];
     path[length] = '\0';

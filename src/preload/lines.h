@@ -15,7 +15,7 @@ bool lines_read(const char *path, void (*call)(const char *line, void *data), vo
 uint64_t lines_hexadecimal(const char **at);
 /* Moves on to behind `word` first; false where it is not there. */
 bool lines_skip(const char **at, const char *word);
-/* "/proc/self/fdinfo/5", of a folder that ends with its slash; room for 32. */
-const char *lines_path(const char *folder, int fd, char *path);
+/* "/proc/self/fdinfo/5", of a folder that ends with its slash and a number from 0 on; room for 32. */
+const char *lines_path(const char *folder, int number, char *path);
 
 #endif
