@@ -52,9 +52,8 @@ def handed_down(server):
     return int(found[1]) if found else 0
 
 
-def pages_of_code(server):
-    """Of the C library, in the one worker's page table; and how many of these are not its file's."""
-    [worker] = forkport.children(server.pid)
+def pages_of_code(worker):
+    """Of the C library, in its page table; and how many of these are not its file's."""
     code = re.search(r"^\S+ r-xp .*/libc\.so\.6\n(?:\w+: .*\n)*", pathlib.Path(f"/proc/{worker}/smaps").read_text(), re.MULTILINE)[0]
     return [int(re.search(rf"^{name}: +(\d+) kB", code, re.MULTILINE)[1]) * 1024 // os.sysconf("SC_PAGE_SIZE")
             for name in ("Rss", "Anonymous")]
@@ -66,7 +65,7 @@ def at_its_end(server):
     with server.connect() as client:
         client.sendall(b"1")
         assert client.recv(1) == b"x"
-        pages = pages_of_code(server)
+        pages = pages_of_code(server.log.wait("start", ended + 1)["pid"])
         client.sendall(b"2")
         assert forkport.read_to_end(client) == b""
     return pages, server.log.wait("end", ended + 1)["exit"]

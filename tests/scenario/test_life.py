@@ -359,7 +359,7 @@ def test_workers_live_on_when_the_supervisor_is_killed(serve):
     with server.connect() as client:
         client.sendall(b"one\n")
         assert forkport.read_line(client) == "one\n"
-        pid = forkport.children(server.pid)[0]
+        pid = server.log.wait("start")["pid"]
         server.process.kill()
         server.process.wait()
         client.sendall(b"two\n")
