@@ -54,7 +54,7 @@ def injected(server, rule, pid=None):
 
 def ask_while(server, rule, seconds=None):
     """Asks one thing while calls fail; what the trace says of it: (how many failed, seconds from the last to success,
-    calls in all, CPU seconds, seconds in all). With `seconds`, they fail for that long and then no more."""
+    calls but those that waited for a millisecond, CPU seconds, seconds in all). With `seconds`, they fail for that long and then no more."""
     cpu, began = forkport.cpu_seconds(server.pid), time.monotonic()
     with injected(server, rule) as trace, server.connect() as client:
         client.sendall(b"x")
@@ -79,7 +79,9 @@ def ask_while(server, rule, seconds=None):
         good = next(line for line in lines[last:] if f" {call}(" in line and not re.search(r"= -1 ", line))
         late = float(good.split()[0]) - float(lines[last].split()[0])
     failed = sum("(INJECTED)" in line for line in lines)
-    return failed, late, len(lines), cpu, took
+    # On a busy machine a template is long in answering, which is looked for so often.
+    looks = sum(re.search(r" epoll_wait\(.*, 1\) += 0$", line) is not None for line in lines)
+    return failed, late, len(lines) - looks, cpu, took
 
 
 def run_all(serve, names, rule, seconds=None):
@@ -405,7 +407,9 @@ def test_sixty_four_descriptors_and_two_hundred_clients(serve, options, how):
 
 @contextlib.contextmanager
 def no_descriptor_free(server):
-    """The server can open none while it lasts."""
+    """The server, which is at rest, can open none while it lasts."""
+    # Once it is ready it opens some for a moment; what it logs is written when it has nothing else to do.
+    server.log.wait("listen")
     before = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)
     taken = {int(fd) for fd in os.listdir(f"/proc/{server.pid}/fd")}
     resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (min(set(range(1000)) - taken), before[1]))

@@ -108,6 +108,7 @@ def test_a_reserve_that_was_lost_is_had_again(serve):
         resource.prlimit(server.pid, resource.RLIMIT_NOFILE, before)
         client.shutdown(socket.SHUT_WR)
         assert forkport.read_to_end(client) == b""
+    server.log.wait("end")
     with test_shortage.no_descriptor_free(server), server.connect() as client:
         assert forkport.read_to_end(client) == b"busy\n"
 
