@@ -256,7 +256,8 @@ def test_one_that_does_not_answer_is_killed(start):
     os.kill(pid, signal.SIGSTOP)
     forkport.until(lambda: forkport.state(pid) == "T", "it to be stopped")
     assert server.ask(b"x") == b"x"
-    assert not pathlib.Path(f"/proc/{pid}").exists() or forkport.state(pid) == "Z"
+    # It may be reaped at any time.
+    assert forkport.state(pid) in (None, "Z")
 
 
 def test_those_that_wait_end_with_the_server(start):
