@@ -20,6 +20,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -154,6 +155,8 @@ class Log:
         self.items = []
         self._rest = b""
         self._file = None
+        # A test's threads may look at once.
+        self._lock = threading.Lock()
         self._inotify = LIBC.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
         modify, moved_to, create = 0x2, 0x80, 0x100
         LIBC.inotify_add_watch(self._inotify, os.fsencode(self.path.parent), modify | moved_to | create)
@@ -165,13 +168,14 @@ class Log:
 
     def read(self):
         """All the events there are so far. A line that is not written whole yet is not one."""
-        if self._file is None and self.path.exists():
-            self._file = open(self.path, "rb")  # pylint: disable=consider-using-with
-        if self._file is not None:
-            lines = (self._rest + self._file.read()).split(b"\n")
-            self._rest = lines.pop()
-            self.items.extend(json.loads(line) for line in lines)
-        return self.items
+        with self._lock:
+            if self._file is None and self.path.exists():
+                self._file = open(self.path, "rb")  # pylint: disable=consider-using-with
+            if self._file is not None:
+                lines = (self._rest + self._file.read()).split(b"\n")
+                self._rest = lines.pop()
+                self.items.extend(json.loads(line) for line in lines)
+            return self.items
 
     def follow(self):
         """After a rotation: goes on with the new file of the old name, having read the old one to its end."""
