@@ -125,7 +125,11 @@ def test_twice_as_many_wait_when_one_found_none(serve):
     server = serve(HERE, *POOL, "--pool-start", "exec", "--gate", "read", "--pool-min", 4,
                    worker=["dash", "-c", "sleep 0.5; read line; echo $line"])
     wait_for(server, 4)
+    # All are found at once, however long they are in coming.
+    server.signal(signal.SIGSTOP)
+    forkport.until(lambda: forkport.state(server.pid) == "T", "the server to be stopped")
     clients = [server.connect() for _ in range(5)]
+    server.signal(signal.SIGCONT)
     for client in clients:
         client.sendall(b"x\n")
         assert forkport.read_to_end(client) == b"x\n"

@@ -414,9 +414,14 @@ def test_templates_are_replaced_and_leave_nothing(serve):
     assert server.log.find("stop")[-1]["served"] == 400
 
 
-def test_a_worn_template_serves_until_its_successor_is_there(serve):
-    server = ready(serve, *READ, "--template-connections", 3, worker=["dash", "-c", "sleep 1; read line; echo $$"])
-    prepared = [int(server.ask(b"\n")) for _ in range(6)]
+def test_a_worn_template_serves_until_its_successor_is_there(serve, tmp_path):
+    hold = tmp_path / "hold"
+    server = ready(serve, *READ, "--template-connections", 3,
+                   worker=["dash", "-c", f"sleep 1; while [ -e {hold} ]; do sleep 0.05; done; read line; echo $$"])
+    hold.touch()
+    prepared = [int(server.ask(b"\n")) for _ in range(4)]
+    hold.unlink()
+    prepared += [int(server.ask(b"\n")) for _ in range(2)]
     assert set(prepared[:4]) == set(template_pids(server)[:1]) and set(prepared) <= set(template_pids(server)), prepared
     assert 1000 <= server.log.find("template")[0]["duration_ms"] < 1000 * forkport.DEADLINE, "from its start to its gate"
     forkport.until(lambda: any("replaced after" in event["reason"] for event in server.log.find("template")), "the successor")
