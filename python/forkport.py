@@ -159,7 +159,7 @@ def end(status=0):
         raise RuntimeError("forkport.end() is for the main thread, since it waits for the others")
     if "atexit" in sys.modules:
         _forget_called(sys.modules["atexit"])
-    _leave(_status(status), vars(sys.modules["__main__"]))
+    _leave(_status(status), getattr(sys.modules.get("__main__"), "__dict__", None))
 
 
 class _Picking:
@@ -289,9 +289,10 @@ def _forget_main(names):
     for name in STANDARD[:3]:
         if getattr(sys, name, None) is not (own := getattr(sys, f"__{name}__", None)):
             setattr(sys, name, own)
-    main = weakref.ref(sys.modules.pop("__main__"))
+    main = sys.modules.pop("__main__", None)  # the program may have taken it away, or put something else there
+    main = weakref.ref(main) if issubclass(type(main), type(sys)) else None
     _collect()
-    if names is None and main() is not None:
+    if names is None and main and main() is not None:
         names = vars(main())
     if names is None or _is_in_use(names):
         return

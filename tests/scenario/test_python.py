@@ -144,6 +144,9 @@ SAME = {
     "warning": "import warnings\nimport cgi, json\nwarnings.warn('w', DeprecationWarning)",
     "no module": "import sys\nimport antimony\n",
     "import of nothing": "from json import nothing",
+    "main taken away": "import sys\ndel sys.modules['__main__']\nclass C:\n    def __del__(self): print('del')\nc = C()\nsys.exit(3)",
+    "another main": "import sys\nclass C:\n    __slots__ = ['text']\n    def __del__(self): print(self.text)\n"
+                    "c = sys.modules['__main__'] = C()\nc.text = 'del'",
     "signals": "import signal\nprint([signal.getsignal(n) for n in range(1, 32)],"
                " signal.pthread_sigmask(signal.SIG_BLOCK, []))\n"
                "print([l for l in open('/proc/self/status') if l.startswith(('SigBlk', 'SigIgn', 'SigCgt'))])",
