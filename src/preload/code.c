@@ -33,13 +33,6 @@ static struct {
     bool kept[CODE_PAGES_MAX];
 } code;
 
-static bool is_as_in_file(unsigned page, uint64_t entry, void *data)
-{
-    (void)page;
-    (void)data;
-    return !pagemap_is_there(entry) || pagemap_is_of_file(entry);
-}
-
 static void note(const char *line, void *data)
 {
     uintptr_t start = lines_hexadecimal(&line);
@@ -56,18 +49,45 @@ static void note(const char *line, void *data)
     code.pages += (unsigned)((end - start) / PAGE_BYTES);
 }
 
+static struct code_mapping *mapping_of(uintptr_t address)
+{
+    for (unsigned i = 0; i < code.count; i++)
+        if (address >= code.mappings[i].start && address < code.mappings[i].end)
+            return &code.mappings[i];
+    return NULL;
+}
+
+/* The lines of smaps: a mapping, then what is said of it. */
+static void note_change(const char *line, void *data)
+{
+    struct code_mapping **now = data;
+    const char *at = line;
+
+    if (line[0] < 'A' || line[0] > 'Z')
+        *now = mapping_of(lines_hexadecimal(&at));
+    else if (*now != NULL && (lines_skip(&at, "Anonymous:") || lines_skip(&at, "Swap:")) && *at != '0')
+        (*now)->is_changed = true;
+}
+
+/* Of which a page is not the file's. */
+static void drop_changed(void)
+{
+    struct code_mapping *now = NULL;
+    unsigned kept = 0;
+    bool is_known = lines_read("/proc/self/smaps", note_change, &now);
+
+    for (unsigned i = 0; is_known && i < code.count; i++)
+        if (!code.mappings[i].is_changed)
+            code.mappings[kept++] = code.mappings[i];
+    code.count = kept;
+}
+
 void code_note(void)
 {
-    unsigned kept = 0;
-
     code.count = 0;
     code.pages = 0;
     lines_read("/proc/self/maps", note, NULL);
-    for (unsigned i = 0; i < code.count; i++)
-        if (pagemap_read("/proc/self/pagemap", code.mappings[i].start, code.mappings[i].end, is_as_in_file,
-                         NULL))
-            code.mappings[kept++] = code.mappings[i];
-    code.count = kept;
+    drop_changed();
 }
 
 const struct code_mapping *code_mappings(unsigned *ret_count)
@@ -149,14 +169,6 @@ static uint32_t settle(const struct code_mapping *mapping)
     return kept_count;
 }
 
-static const struct code_mapping *mapping_of(uintptr_t address)
-{
-    for (unsigned i = 0; i < code.count; i++)
-        if (address >= code.mappings[i].start && address < code.mappings[i].end)
-            return &code.mappings[i];
-    return NULL;
-}
-
 uint32_t code_keep(const void *stack_end)
 {
     const struct code_mapping *library = mapping_of((uintptr_t)ending_leave());
@@ -187,6 +199,8 @@ uint32_t code_hand_down(const uint8_t wanted[CODE_PAGES_MAX])
 {
     uint32_t kept = 0;
 
+    /* A debugger or a tracer may have come since. */
+    drop_changed();
     for (unsigned i = 0; i < CODE_PAGES_MAX; i++)
         code.kept[i] |= wanted[i] != 0;
     for (unsigned i = 0; i < code.count; i++)

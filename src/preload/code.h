@@ -8,7 +8,8 @@
  * and those pages alone are left in the table that a worker comes to: an entry costs a tenth of what a fault does. Which ones, at first only of the C
  * library and its end is known (code_keep()); later what the first workers came to (preload/learn.h, code_hand_down()).
  *
- * On an older kernel, or where a page of the mapping is not the file's any more (a debugger's breakpoint), nothing is done.
+ * On an older kernel, or where a page of the mapping is not the file's any more (a debugger's breakpoint), nothing is done. That is looked at each time, since
+ * what is taken out of the table would be the file's again.
  */
 #ifndef PRELOAD_CODE_H
 #define PRELOAD_CODE_H
@@ -24,9 +25,10 @@ struct code_mapping {
     uintptr_t start;
     uintptr_t end;
     unsigned first; /* its first page's number */
+    bool is_changed;
 };
 
-/* Finds the mappings. Of a process whose memory may not be looked into (PR_SET_DUMPABLE) it says no more than that none is known. */
+/* Finds the mappings. */
 void code_note(void);
 const struct code_mapping *code_mappings(unsigned *ret_count);
 /*

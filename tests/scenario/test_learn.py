@@ -1,6 +1,7 @@
 """What workers come to in files, seen of some of a template's first, is handed down to all later ones."""
 import os
 import pathlib
+import platform
 import re
 import shutil
 
@@ -58,6 +59,20 @@ int main(void)
     before_the_end();
     if (sum != 1 || write(1, "x", 1) != 1 || read(0, &byte, 1) != 1) return 2;
     END;
+}
+"""
+# Says where a function of the C library is that does nothing, and ends with what that returns.
+TRACED_LATER = """#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+static int (*volatile function)(int) = abs;
+int main(void)
+{
+    char text[40];
+    if (read(0, text, 1) != 1) return 3;
+    int length = snprintf(text, sizeof(text), "%lx", (unsigned long)function);
+    if (write(1, text, (size_t)length) != length) return 2;
+    return function(7);
 }
 """
 ENDS = {"return": "return 7", "exit(3)": "exit(7)", "_exit(2)": "_exit(7)"}
@@ -120,6 +135,28 @@ def test_later_workers_have_what_some_came_to(run, way, end, compiler):
         count += 1
     assert WINDOWS <= pages(count + 1) <= 2 * WINDOWS
     assert len(handed_down(server)) == 1 and ends(server, count + 1) == {(7, None)}
+
+
+@pytest.mark.skipif(NO_GUARDS, reason="no guards in mappings of files before 6.15")
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the changed code is this processor's")
+@pytest.mark.parametrize("way", ["fork", "fork at the read"])
+def test_code_that_is_changed_in_a_template_stays_changed(serve, tmp_path, way):
+    """By a debugger or a tracer that came once it was at its gate: what is handed down later leaves that file alone."""
+    program = build(tmp_path, "cc", "traced_later", TRACED_LATER)
+    server = started(serve, way, program, env={})
+    [template] = [event["pid"] for event in server.log.find("template")]
+    place = int(server.ask(b"1"), 16)
+    with open(f"/proc/{template}/mem", "r+b", buffering=0) as memory:
+        memory.seek(place)
+        memory.write(b"\xb8\x2a\0\0\0\xc3")  # return 42
+    count = 1
+    while count < 2100 and not handed_down(server):
+        server.ask(b"1")
+        count += 1
+    server.ask(b"1")
+    assert len(handed_down(server)) == 1
+    server.log.wait("end", count + 1)
+    assert {event["exit"] for event in server.log.find("end") if event["connection"] > 1} == {42}
 
 
 @pytest.mark.parametrize("how", ["-DSHUT", "-DCHILD"])
