@@ -41,10 +41,16 @@ int bpf_load(const char *name, const struct bpf_insn program[], size_t count, en
     return bpf_call(BPF_PROG_LOAD, &attributes);
 }
 
-int bpf_open_iterator(int program)
+int bpf_open_iterator(struct btf_question questions[], size_t count,
+                      int (*load)(const struct btf_question *answered))
 {
     union bpf_attr attributes;
 
+    if (btf_find(questions, count) < 0)
+        return -1;
+    FD_AUTO program = load(questions);
+    if (program < 0)
+        return -1;
     bpf_clear(&attributes);
     attributes.link_create.prog_fd = (uint32_t)program;
     attributes.link_create.attach_type = BPF_TRACE_ITER;

@@ -11,6 +11,8 @@
 #ifndef SYS_BPF_H
 #define SYS_BPF_H
 
+#include "sys/btf.h"
+
 #include <linux/bpf.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -34,8 +36,9 @@
 /* A program of BPF_PROG_TYPE_TRACING at the function or tracepoint with this number in the kernel's types. */
 int bpf_load(const char *name, const struct bpf_insn program[], size_t count, enum bpf_attach_type type,
              int32_t btf_number);
-/* What a loaded program of BPF_TRACE_ITER writes, to be read. The program stays the caller's. */
-int bpf_open_iterator(int program);
+/* What a program of BPF_TRACE_ITER writes, to be read. `load` gives it, by the questions when they are answered. */
+int bpf_open_iterator(struct btf_question questions[], size_t count,
+                      int (*load)(const struct btf_question *answered));
 /* Reads it to its end, or to where `each` gives not 0, which is returned; -1 with errno set. */
 int bpf_read_records(int fd, size_t size, int (*each)(void *data, const void *record), void *data);
 /* Are pids here those of the kernel? That is in the initial PID namespace. */

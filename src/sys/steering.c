@@ -2,14 +2,10 @@
 #include "sys/steering.h"
 
 #include "sys/bpf.h"
-#include "sys/btf.h"
 #include "sys/fd.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
-#include <string.h>
-#include <unistd.h>
 
 /* Behind the four bits of SO_REUSEADDR. */
 #define REUSEPORT_BIT 0x10
@@ -97,10 +93,7 @@ static int open_iterator(void)
         [ITERATOR] = {BTF_KIND_FUNC, "bpf_iter_tcp", NULL, 0},
     };
 
-    if (btf_find(questions, QUESTION_COUNT) < 0)
-        return -1;
-    FD_AUTO program = load_program(questions);
-    return program < 0 ? -1 : bpf_open_iterator(program);
+    return bpf_open_iterator(questions, QUESTION_COUNT, load_program);
 }
 
 struct reader {

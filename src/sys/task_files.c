@@ -2,13 +2,11 @@
 #include "sys/task_files.h"
 
 #include "sys/bpf.h"
-#include "sys/btf.h"
 #include "sys/fd.h"
 
 #include <errno.h>
 #include <netinet/in.h>
 #include <string.h>
-#include <unistd.h>
 
 /* What the program writes for each socket. */
 struct record {
@@ -87,10 +85,7 @@ static int open_iterator(void)
         [ITERATOR] = {BTF_KIND_FUNC, "bpf_iter_task_file", NULL, 0},
     };
 
-    if (btf_find(questions, QUESTION_COUNT) < 0)
-        return -1;
-    FD_AUTO program = load_program(questions);
-    return program < 0 ? -1 : bpf_open_iterator(program);
+    return bpf_open_iterator(questions, QUESTION_COUNT, load_program);
 }
 
 struct reader {
