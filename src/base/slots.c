@@ -3,8 +3,6 @@
 
 #include "base/check.h"
 
-#include <stddef.h>
-
 #define SLOT_TAKEN (UINT32_MAX - 1)
 
 void slots_init(struct slots *slots, uint32_t *links, uint32_t capacity)

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "cmd/demux.h"
 
-#include "base/error.h"
 #include "cmd/cmd.h"
 #include "cmd/command_line.h"
 

@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 /* No dump says who has SO_REUSEPORT, but of sockets in each other's way all have it (doc/demultiplexing.md). */
 static enum fp_status add(struct live_listening *listening, uint32_t row, struct fp_error *err)

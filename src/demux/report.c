@@ -4,8 +4,6 @@
 #include "demux/report_json.h"
 #include "pairs/render.h"
 
-#include <string.h>
-
 #define PAIR_WIDTH  46 /* of two IPv4 addresses, the longest */
 #define FLAGS_WIDTH 7
 

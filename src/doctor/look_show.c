@@ -14,7 +14,6 @@
 
 #include <errno.h>
 #include <stdalign.h>
-#include <string.h>
 
 void look_sock_diag(struct doctor_finding *ret_finding)
 {

@@ -6,7 +6,6 @@
 #include "wire/sock_diag.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 static json_t *cookie_value(uint64_t cookie)
 {

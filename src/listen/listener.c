@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 static void address_text(const struct address *address, char *buffer, size_t size)
 {

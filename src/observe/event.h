@@ -12,7 +12,6 @@
 
 #include "addr/pair.h"
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 

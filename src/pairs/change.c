@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "pairs/change.h"
 
-#include <string.h>
-
 static const struct pairs_row *shown_from(const struct pairs_table *table, size_t *at)
 {
     while (*at < table->count && !table->rows[*at].shown)

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "preload/backing.h"
 
-#include "preload/image.h"
 #include "preload/lines.h"
 #include "preload/moved.h"
 #include "sys/child.h"
+#include "sys/memory.h"
 
-#include <fcntl.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>

@@ -3,11 +3,11 @@
 
 #include "preload/lines.h"
 #include "sys/child.h"
+#include "sys/memory.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>

@@ -11,7 +11,6 @@
 #ifndef PRELOAD_IMAGE_H
 #define PRELOAD_IMAGE_H
 
-#include "sys/memory.h"
 #include "sys/thread.h"
 #include "wire/template_message.h"
 

@@ -16,7 +16,6 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <string.h>
 
 #define MS_NS          INT64_C(1000000)
 #define FLUSH_AGAIN_NS (50 * MS_NS)

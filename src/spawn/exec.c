@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "spawn/exec.h"
 
-#include "base/check.h"
 #include "sys/memory.h"
 #include "sys/process.h"
 #include "sys/signals.h"

@@ -8,7 +8,6 @@
 #include "version.h"
 
 #include <limits.h>
-#include <string.h>
 
 #define LIBRARY      "libforkport-preload.so"
 #define LIBRARY_READ "libforkport-preload-read.so"

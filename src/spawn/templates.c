@@ -5,7 +5,6 @@
 #include "sys/fd.h"
 #include "sys/signals.h"
 
-#include <errno.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>

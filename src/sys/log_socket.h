@@ -16,7 +16,6 @@
 
 #include "sys/child.h"
 
-#include <errno.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>

@@ -4,13 +4,11 @@
 #include "sys/child.h"
 #include "sys/fd.h"
 
-#include <errno.h>
 #include <linux/tcp.h> /* not netinet/tcp.h: glibc's struct tcp_info ends before the byte counts */
 #include <netinet/in.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <unistd.h>
 
 static int set_option(int fd, int level, int name, int value)
 {

@@ -15,7 +15,6 @@
 #define SYS_SOCKET_EVENTS_H
 
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 
 #define SOCKET_EVENTS_PROGRAMS 4

@@ -4,7 +4,6 @@
 #include "base/check.h"
 
 #include <arpa/inet.h>
-#include <errno.h>
 #include <limits.h>
 #include <linux/filter.h>
 #include <linux/inet_diag.h>
