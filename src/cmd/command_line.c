@@ -124,6 +124,14 @@ bool command_line_wants_help(int argc, char **argv)
     return false;
 }
 
+static enum fp_status give_operand(const struct command_line *line, void *arguments, const char *operand,
+                                   struct fp_error *err)
+{
+    if (line->operand == NULL)
+        return command_line_usage(line, operand, "only options are expected", err);
+    return line->operand(arguments, operand, err);
+}
+
 static enum fp_status parse_rest(const struct command_line *line, char **rest, void *arguments,
                                  struct fp_error *err)
 {
@@ -139,7 +147,7 @@ static enum fp_status parse_rest(const struct command_line *line, char **rest, v
         return FP_OK;
     }
     for (; *rest != NULL && status == FP_OK; rest++)
-        status = line->operand(arguments, *rest, err);
+        status = give_operand(line, arguments, *rest, err);
     return status;
 }
 
@@ -160,7 +168,7 @@ enum fp_status command_line_parse(const struct command_line *line, int argc, cha
         if (argv[at][0] == '-' && argv[at][1] != '\0')
             status = parse_option(line, argc, argv, &at, arguments, given, err);
         else
-            status = line->operand(arguments, argv[at], err);
+            status = give_operand(line, arguments, argv[at], err);
     }
     return status;
 }

@@ -44,7 +44,8 @@ struct command_line {
     size_t option_count;
     size_t
         program_offset; /* of the arguments' char **, the program and its arguments; SIZE_MAX: it takes none */
-    enum fp_status (*operand)(void *arguments, const char *operand, struct fp_error *err);
+    enum fp_status (*operand)(void *arguments, const char *operand,
+                              struct fp_error *err); /* NULL: it takes none */
 };
 
 /* *ret_help: --help or -h was there, and has been answered. */

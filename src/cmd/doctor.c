@@ -24,8 +24,6 @@ static const struct command_option options[] = {
 };
 #undef OPTION
 
-static enum fp_status refuse_operand(void *arguments, const char *operand, struct fp_error *err);
-
 static const struct command_line line = {
     .name = "doctor",
     .doing = "examine this host with",
@@ -36,14 +34,7 @@ static const struct command_line line = {
     .options = options,
     .option_count = sizeof(options) / sizeof(options[0]),
     .program_offset = SIZE_MAX,
-    .operand = refuse_operand,
 };
-
-static enum fp_status refuse_operand(void *arguments, const char *operand, struct fp_error *err)
-{
-    (void)arguments;
-    return command_line_usage(&line, operand, "only options are expected", err);
-}
 
 static enum fp_status print_findings(const struct doctor_finding findings[], bool json, struct fp_error *err)
 {

@@ -34,8 +34,6 @@ static const struct command_option options[] = {
 };
 #undef OPTION
 
-static enum fp_status refuse_operand(void *arguments, const char *operand, struct fp_error *err);
-
 static const struct command_line command = {
     .name = "figures",
     .doing = "draw the figures with",
@@ -46,14 +44,7 @@ static const struct command_line command = {
     .options = options,
     .option_count = sizeof(options) / sizeof(options[0]),
     .program_offset = SIZE_MAX,
-    .operand = refuse_operand,
 };
-
-static enum fp_status refuse_operand(void *arguments, const char *operand, struct fp_error *err)
-{
-    (void)arguments;
-    return command_line_usage(&command, operand, "only options are expected", err);
-}
 
 static bool locale_is_utf8(void)
 {
