@@ -406,14 +406,6 @@ static enum fp_status host_plain(const struct notation *notation, struct span ho
     return notation_fail(notation, host.start, err, "expected a numeric address, not a name");
 }
 
-enum fp_status notation_host(const struct notation *notation, const struct notation_parts *parts,
-                             struct address *ret_address, bool *ret_is_name, struct fp_error *err)
-{
-    if (parts->bracketed)
-        return host_bracketed(notation, parts, ret_address, err);
-    return host_plain(notation, parts->host, ret_address, ret_is_name, err);
-}
-
 enum fp_status notation_address(const struct notation *notation, struct address *ret_address,
                                 bool *ret_is_name, struct fp_error *err)
 {
@@ -426,7 +418,8 @@ enum fp_status notation_address(const struct notation *notation, struct address 
     if (status == FP_OK)
         status = notation_port(notation, parts.port, &port, err);
     if (status == FP_OK)
-        status = notation_host(notation, &parts, &address, &is_name, err);
+        status = parts.bracketed ? host_bracketed(notation, &parts, &address, err)
+                                 : host_plain(notation, parts.host, &address, &is_name, err);
     if (ret_is_name != NULL)
         *ret_is_name = is_name;
     if (status != FP_OK)

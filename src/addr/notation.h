@@ -3,8 +3,8 @@
  * addr/notation.h - the one reader of the ADDRESS notation, for the other files of this room.
  *
  * An address is read where it stands: as a stretch of a longer text, a list or a pair, so that every error can name
- * the column of the whole text. First notation_split() finds the parts, then notation_port() and notation_host() give
- * them a meaning; notation_address() does all three. Nothing is copied or allocated, no name server is asked; a scope
+ * the column of the whole text. notation_split() finds the parts, notation_port() gives one of them a meaning, and
+ * notation_address() all of them. Nothing is copied or allocated, no name server is asked; a scope
  * and a service are looked up in the host's own tables (if_nametoindex(3), services(5)). Failures are FP_DATA.
  */
 #ifndef ADDR_NOTATION_H
@@ -40,9 +40,7 @@ enum fp_status notation_split(const struct notation *notation, struct notation_p
                               struct fp_error *err);
 enum fp_status notation_port(const struct notation *notation, struct span port, uint16_t *ret_port,
                              struct fp_error *err);
-/* Family, bytes and scope into *ret_address. FP_DATA with *ret_is_name true: it has the form of a host's name. */
-enum fp_status notation_host(const struct notation *notation, const struct notation_parts *parts,
-                             struct address *ret_address, bool *ret_is_name, struct fp_error *err);
+/* FP_DATA with *ret_is_name true: it has the form of a host's name. */
 enum fp_status notation_address(const struct notation *notation, struct address *ret_address,
                                 bool *ret_is_name, struct fp_error *err);
 

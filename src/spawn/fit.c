@@ -32,7 +32,7 @@ static const char *why_not_elf(const struct program_file *file)
     return "is neither a program nor a script with #!";
 }
 
-const char *fit_why_not(const char *path)
+static const char *why_not_program(const char *path)
 {
     char interpreter[PATH_MAX];
     struct program_file file;
@@ -58,7 +58,7 @@ static const char *why_not_so(const struct spawn_plan *plan)
         return "is to be told its client's name, which takes a process that may wait";
     if (plan->setup.keep_count > TEMPLATE_KEPT_MAX)
         return "is to have more descriptors kept open than a template can be told of";
-    return fit_why_not(plan_template_path(plan));
+    return why_not_program(plan_template_path(plan));
 }
 
 int fit_open_library(const struct spawn_plan *plan, const char **ret_reason)
