@@ -572,8 +572,3 @@ void attribute_expire(struct attribute *attribute)
             return;
     } while (true);
 }
-
-uint64_t attribute_refused(const struct attribute *attribute)
-{
-    return attribute->sockets.refused;
-}

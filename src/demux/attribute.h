@@ -71,7 +71,5 @@ void attribute_find(struct attribute *attribute, const struct attribute_segment 
                     struct attribute_answer *ret_answer);
 /* Forgets sockets that ended so long ago that no segment of them comes any more. */
 void attribute_expire(struct attribute *attribute);
-/* Of sockets that there was no room for. */
-uint64_t attribute_refused(const struct attribute *attribute);
 
 #endif

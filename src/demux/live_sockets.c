@@ -168,10 +168,8 @@ struct live_socket *live_sockets_add(struct live_sockets *sockets, uint64_t cook
         socket = &sockets->items[sockets->free];
         sockets->free = socket->next_ended;
     } else {
-        if (sockets->count == sockets->room && (sockets->room >= sockets->most || !grow(sockets))) {
-            sockets->refused++;
+        if (sockets->count == sockets->room && (sockets->room >= sockets->most || !grow(sockets)))
             return NULL;
-        }
         socket = &sockets->items[sockets->count++];
     }
     *socket = (struct live_socket){.cookie = cookie,

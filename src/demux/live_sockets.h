@@ -73,7 +73,6 @@ struct live_sockets {
     uint32_t mask;
     uint32_t first_ended; /* in the order of their ends */
     uint32_t last_ended;
-    uint64_t refused; /* there was no room for them */
     struct hash_secret secret;
 };
 

@@ -98,7 +98,6 @@ static enum packet_class parse_tcp(struct rest *rest, struct segment *segment)
     segment->sequence = get32(tcp + 4);
     segment->acknowledgement = get32(tcp + 8);
     segment->flags = get16(tcp + 12) & 0x1ff;
-    segment->window = get16(tcp + 14);
     /* Its options may go on in the next fragment, and are payload there. */
     segment->length = header < rest->length ? rest->length - header : 0;
     return PACKET_SEGMENT;

@@ -73,7 +73,6 @@ struct segment {
     uint32_t
         length;     /* bytes of payload in this frame as it was sent, those that were not captured included */
     uint16_t flags; /* SEGMENT_... */
-    uint16_t window;         /* not scaled */
     uint8_t direction;       /* enum packet_direction */
     bool more;               /* further fragments follow */
     uint16_t offset;         /* of a fragment in its datagram, in bytes; 0: it is the first or the only one */
