@@ -6,7 +6,6 @@
 #include "sys/fd.h"
 #include "sys/task_files.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kcmp.h>
@@ -26,13 +25,6 @@
 #define MISSES_MAX 6
 /* To start the kernel's own pass takes as long as to read some hundred processes in /proc. */
 #define MANY_PROCESSES 1000
-
-static void close_directory(DIR **directory)
-{
-    if (*directory != NULL)
-        closedir(*directory);
-}
-#define DIRECTORY_AUTO __attribute__((cleanup(close_directory))) DIR
 
 static DIR *open_directory(int at, const char *path)
 {
@@ -272,7 +264,7 @@ static bool are_hidden(void)
 static int each_process(struct descriptors *descriptors,
                         int (*read)(struct descriptors *descriptors, int proc, pid_t pid))
 {
-    DIRECTORY_AUTO *processes = open_directory(AT_FDCWD, "/proc");
+    DIRECTORY_AUTO *processes = opendir("/proc");
     if (processes == NULL)
         return -1;
     for (const struct dirent *entry; (entry = readdir(processes)) != NULL;) {

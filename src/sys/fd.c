@@ -27,6 +27,12 @@ void fd_close_variable(int *fd)
     fd_close(*fd);
 }
 
+void fd_close_directory(DIR **directory)
+{
+    if (*directory != NULL)
+        closedir(*directory);
+}
+
 int fd_take(int *fd)
 {
     int taken = *fd;

@@ -10,6 +10,7 @@
 #ifndef SYS_FD_H
 #define SYS_FD_H
 
+#include <dirent.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -19,6 +20,9 @@
 void fd_close(int fd);
 void fd_close_variable(int *fd);
 #define FD_AUTO __attribute__((cleanup(fd_close_variable))) int
+/* The same of a folder that is listed; NULL is none. */
+void fd_close_directory(DIR **directory);
+#define DIRECTORY_AUTO __attribute__((cleanup(fd_close_directory))) DIR
 
 /* Returns *fd and leaves -1 in it: the caller owns it now. */
 int fd_take(int *fd);

@@ -3,7 +3,6 @@
 
 #include "sys/fd.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -102,17 +101,15 @@ static bool is_stale(const char *name)
 void log_socket_remove_stale(void)
 {
     char name[sizeof(((struct log_socket *)NULL)->name)];
-    DIR *folder = is_safe(KEPT_IN) ? opendir(KEPT_IN) : NULL;
     const struct dirent *entry;
 
+    DIRECTORY_AUTO *folder = is_safe(KEPT_IN) ? opendir(KEPT_IN) : NULL;
     while (folder != NULL && (entry = readdir(folder)) != NULL) {
         int length = snprintf(name, sizeof(name), KEPT_IN "/%s/log", entry->d_name);
         if (length == sizeof(name) - 1 && strncmp(entry->d_name, PREFIX, PREFIX_LENGTH) == 0 &&
             is_stale(name))
             remove_name(name);
     }
-    if (folder != NULL)
-        closedir(folder);
 }
 
 /* Binds the reader in a folder that only we can enter. */

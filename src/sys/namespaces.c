@@ -2,9 +2,9 @@
 #include "sys/namespaces.h"
 
 #include "base/text.h"
+#include "sys/fd.h"
 #include "sys/netns.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,27 +50,25 @@ static struct namespace *add(struct namespaces *namespaces, ino_t inode)
 
 static int list_processes(struct namespaces *namespaces, const struct stat *own)
 {
-    DIR *processes = opendir("/proc");
-    int result = 0;
     struct stat about;
     uint64_t pid;
 
+    DIRECTORY_AUTO *processes = opendir("/proc");
     if (processes == NULL)
         return -1;
-    for (const struct dirent *entry; result == 0 && (entry = readdir(processes)) != NULL;) {
+    for (const struct dirent *entry; (entry = readdir(processes)) != NULL;) {
         if (!text_parse_unsigned(entry->d_name, INT_MAX, &pid))
             continue;
         if (!find_namespace(entry->d_name, &about)) {
             namespaces->incomplete = namespaces->incomplete || is_not_permitted();
         } else if (about.st_ino != own->st_ino && find(namespaces, about.st_ino) == NULL) {
             struct namespace *added = add(namespaces, about.st_ino);
-            result = added != NULL ? 0 : -1;
-            if (added != NULL)
-                added->pid = (pid_t)pid;
+            if (added == NULL)
+                return -1;
+            added->pid = (pid_t)pid;
         }
     }
-    closedir(processes);
-    return result;
+    return 0;
 }
 
 /* Of two names of one namespace the first that is read stays. */
@@ -89,10 +87,10 @@ static int take_name(struct namespaces *namespaces, const char *name, ino_t inod
 
 static int list_names(struct namespaces *namespaces, const struct stat *own)
 {
-    DIR *names = opendir(NETNS_NAMES);
-    int result = 0;
     struct stat about;
+    int result = 0;
 
+    DIRECTORY_AUTO *names = opendir(NETNS_NAMES);
     if (names == NULL) {
         namespaces->names_hidden = is_not_permitted();
         return 0;
@@ -106,7 +104,6 @@ static int list_names(struct namespaces *namespaces, const struct stat *own)
         else if (about.st_dev == own->st_dev && about.st_ino != own->st_ino)
             result = take_name(namespaces, entry->d_name, about.st_ino);
     }
-    closedir(names);
     return result;
 }
 

@@ -4,7 +4,6 @@
 #include "sys/fd.h"
 #include "sys/read.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -15,31 +14,13 @@
 /* "socket:[4294967295]" */
 #define LINK_SIZE 32
 
-static void close_directory(DIR **directory)
-{
-    if (*directory != NULL)
-        closedir(*directory);
-}
-#define DIRECTORY_AUTO __attribute__((cleanup(close_directory))) DIR
-
-static DIR *open_directory(const char *path)
-{
-    FD_AUTO fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return NULL;
-    DIR *directory = fdopendir(fd);
-    if (directory != NULL)
-        fd_take(&fd);
-    return directory;
-}
-
 /* 1: it does, 0: it does not or has gone, -1: it may not be looked into. */
 static int process_holds(const char *pid, const char *wanted)
 {
     char path[32];
 
     snprintf(path, sizeof(path), "/proc/%.20s/fd", pid);
-    DIRECTORY_AUTO *directory = open_directory(path);
+    DIRECTORY_AUTO *directory = opendir(path);
     if (directory == NULL)
         return errno == EACCES || errno == EPERM ? -1 : 0;
     for (const struct dirent *entry; (entry = readdir(directory)) != NULL;) {
@@ -61,7 +42,7 @@ int procfs_socket_holders(uint32_t inode, pid_t *ret_pids, size_t room, struct p
     struct procfs_holders holders = {0};
     char wanted[LINK_SIZE];
 
-    DIRECTORY_AUTO *processes = open_directory("/proc");
+    DIRECTORY_AUTO *processes = opendir("/proc");
     if (processes == NULL)
         return -1;
     snprintf(wanted, sizeof(wanted), "socket:[%u]", inode);
