@@ -194,14 +194,14 @@ static bool is_come_to(const struct code_mapping *mapping)
     return memchr(kept, true, (mapping->end - mapping->start) / PAGE_BYTES) != NULL;
 }
 
-uint32_t code_hand_down(const uint8_t wanted[CODE_PAGES_MAX])
+uint32_t code_hand_down(const uint8_t counts[CODE_PAGES_MAX], unsigned least)
 {
     uint32_t kept = 0;
 
     /* A debugger or a tracer may have come since. */
     drop_changed();
     for (unsigned i = 0; i < CODE_PAGES_MAX; i++)
-        code.kept[i] |= wanted[i] != 0;
+        code.kept[i] |= counts[i] >= least;
     for (unsigned i = 0; i < code.count; i++)
         if (is_come_to(&code.mappings[i]) && have_table_copied(&code.mappings[i]))
             kept += settle(&code.mappings[i]);

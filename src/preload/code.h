@@ -35,7 +35,7 @@ const struct code_mapping *code_mappings(unsigned *ret_count);
  * the stack has functions that a worker returns to. How many pages each fork has; 0: it was not done, and cannot be.
  */
 uint32_t code_keep(const void *stack_end);
-/* Those that are wanted, by number, come into the table as well. How many pages each fork has. */
-uint32_t code_hand_down(const uint8_t wanted[CODE_PAGES_MAX]);
+/* Those that so many have come to, by number, come into the table as well. How many pages each fork has. */
+uint32_t code_hand_down(const uint8_t counts[CODE_PAGES_MAX], unsigned least);
 
 #endif

@@ -109,14 +109,6 @@ static void look_into(int pid)
     learn.reports++;
 }
 
-static uint32_t hand_down(void)
-{
-    for (unsigned i = 0; i < CODE_PAGES_MAX; i++)
-        learn.counts[i] = 2 * learn.counts[i] >= REPORTS;
-    stop();
-    return code_hand_down(learn.counts);
-}
-
 /* Whether it is at its end. */
 static bool look(void)
 {
@@ -135,8 +127,12 @@ uint32_t learn_wait(int control)
     struct timespec left;
 
     for (unsigned i = 0; i < LOOKS_MAX && learn.pid != 0; i++) {
-        if (look())
-            return learn.reports == REPORTS ? hand_down() : 0;
+        if (look()) {
+            if (learn.reports < REPORTS)
+                return 0;
+            stop();
+            return code_hand_down(learn.counts, REPORTS / 2);
+        }
         left = a_moment;
         if (child_call5(__NR_ppoll, (long)&order, 1, (long)&left, 0, 0) != 0)
             return 0;
