@@ -193,4 +193,6 @@ def test_the_runner_of_python_and_its_module_are_one(installed, tmp_path):
     assert output([str(runner), str(script), "-x"], env=env) == "None ['-x']\n"
     python = runner.read_text().partition("\n")[0].removeprefix("#!")
     folders = output([python, "-c", "import site; print(*site.getsitepackages(), sep='\\n')"]).splitlines()
-    assert f"/{module.parent.relative_to(root)}" in folders
+    # Where the interpreter looks nowhere below the prefix, it has to be told.
+    assert f"/{module.parent.relative_to(root)}" in folders or not any(
+        folder.startswith(f"/{prefix.relative_to(root)}/lib") for folder in folders)
