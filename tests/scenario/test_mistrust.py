@@ -31,10 +31,11 @@ def test_a_worn_template_without_a_successor(serve, tmp_path, successor):
     server = serve("127.0.0.1:0", "--engine", "fork", "--gate", "read", "--template-age", 1, worker=[program])
     server.log.wait("template")
     other = tmp_path / "other"
-    other.write_text(f"#!/bin/dash\n{successor}\n")
+    begun = tmp_path / "begun"
+    other.write_text(f"#!/bin/dash\n: >{begun}\n{successor}\n")
     other.chmod(0o755)
     shutil.move(other, program)
-    time.sleep(1.5)  # it is worn by then
+    forkport.until(begun.exists, "the template to be worn, and its successor to be started")
     before, began = forkport.cpu_seconds(server.pid), time.monotonic()
     assert server.ask(b"served\n") == b"served\n"
     time.sleep(1)
