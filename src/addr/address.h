@@ -2,7 +2,7 @@
  *
  * addr/address.h - one end of a socket pair: address, scope, device and port; and the notation for it.
  *
- * Owns the ADDRESS forms of the command line (DESIGN section 5) and the notation of section 6. A `struct address` is
+ * Owns the ADDRESS forms of the command line (forkport-serve(1)) and the notation of forkport(1). A `struct address` is
  * a plain value: it holds no pointer and no fd, and may be copied and compared field by field. Parsing is strict (the
  * whole text must be one address), bounded, never allocates, never asks a name server (addr/resolve.h does), and says
  * what was expected and at which column. Formatting never fails: what does not fit is cut.

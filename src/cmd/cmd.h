@@ -2,8 +2,8 @@
  *
  * cmd/cmd.h - the subcommands of the program: a function and a file each.
  *
- * A subcommand takes its own arguments, argv[0] being its name, and returns the exit code of the process (DESIGN
- * section 5, sysexits.h). This is the only room that prints to the user and decides how the process ends; it has no
+ * A subcommand takes its own arguments, argv[0] being its name, and returns the exit code of the process
+ * (forkport(1), sysexits.h). This is the only room that prints to the user and decides how the process ends; it has no
  * logic of its own. cmd_fail() prints the one line of an error.
  */
 #ifndef CMD_CMD_H

@@ -4,7 +4,7 @@
  *
  * Everything is appended to a struct text, nothing is printed; what does not fit is cut and its length still counted,
  * so the caller can come again with more room. Names of processes and devices pass the escaper. The text ends with a
- * newline; the JSON is one line without one, the contract of the design: fields are added, never renamed.
+ * newline; the JSON is one line without one, of which fields are added, never renamed.
  */
 #ifndef DEMUX_RENDER_H
 #define DEMUX_RENDER_H

@@ -2,7 +2,7 @@
  *
  * demux/report.h - what the replay of a capture has found, as lines: of a segment, of an endpoint, of the whole.
  *
- * In columns for people or as JSON objects, by the contract of the design: fields are added, never renamed. Everything
+ * In columns for people or as JSON objects, of which fields are added, never renamed. Everything
  * is appended to a struct text, with the newline; nothing is printed. Names of processes pass the escaper. A pair is that
  * of the receiver, its own end first. Times are seconds since the capture's first frame for people, dates in JSON.
  * Where there is a table (demux/known.h), each endpoint is shown with the processes that the table says have it.

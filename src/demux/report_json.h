@@ -3,8 +3,7 @@
  * demux/report_json.h - the JSON lines of demux/report.h, and the words that both forms share.
  *
  * Within the room only: report.c and report_json.c include it. Each function appends one object and a newline to
- * `text`. The fields are those of the design's contract for `demux --json`, and further ones; they are added, never
- * renamed. What is unknown is null. Where memory is short a field may be missing, and nothing fails.
+ * `text`. Fields are added, never renamed. What is unknown is null. Where memory is short a field may be missing, and nothing fails.
  */
 #ifndef DEMUX_REPORT_JSON_H
 #define DEMUX_REPORT_JSON_H

@@ -4,7 +4,7 @@
  *
  * report_text(): where it was played, the figures, the segments with who received each, and every claim with its proof,
  * in 80 columns, in UTF-8 or ASCII. report_json(): the same facts but for the drawings, one object. Both append to a
- * text and never fail; what does not fit is cut, which text_end() tells. Nothing is asked of anybody.
+ * text; what does not fit is cut, which text_end() tells. Nothing is asked of anybody.
  */
 #ifndef FIGURES_REPORT_H
 #define FIGURES_REPORT_H

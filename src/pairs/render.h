@@ -4,8 +4,8 @@
  *
  * Everything is appended to a struct text, nothing is printed; a line that does not fit is cut and its length still
  * counted, so the caller can come again with more room. Names of processes and services pass the escaper. A line has
- * no newline. The columns are as wide as the widest shown row needs: render_measure() looks at them, of one table or of several. The JSON is
- * the contract of the design: fields are added, never renamed; what is unknown is null.
+ * no newline. The columns are as wide as the widest shown row needs: render_measure() looks at them, of one table or of several. In
+ * the JSON fields are added, never renamed; what is unknown is null.
  */
 #ifndef PAIRS_RENDER_H
 #define PAIRS_RENDER_H

@@ -4,7 +4,7 @@
  *
  * Owns the table of connections, made once for `max` of them and left out of forked copies. A slot is taken by
  * connections_add() and given back by connections_remove(); in between, the connection_enter functions are the only way from
- * state to state and ends the process on one that serve/connection.def does not allow. A running connection is found by the
+ * state to state, and end the process on one that serve/connection.def does not allow. A running connection is found by the
  * pid of its process. That no more connections run than have slots is checked on each change. Only
  * connections_init() can fail.
  */

@@ -3,8 +3,8 @@
  * serve/supervisor.h - the process that accepts, decides, starts and reaps.
  *
  * One struct holds a running server; the files of this room each do one part of its life on it: acceptor.h (a
- * connection comes), reaper.h (a process ends), worker_log.h (a worker writes to standard error), drain.h (the server
- * ends). supervisor_run() is the loop that calls them. The supervisor never blocks on a child, a client, a name
+ * connection comes), warm.h (what the engine keeps running), reaper.h (a process ends), account.h (what it used),
+ * worker_log.h (a worker writes to standard error), drain.h (the server ends). supervisor_run() is the loop that calls them. The supervisor never blocks on a child, a client, a name
  * server or a log reader, and never parses a client's bytes. It is made for one run: supervisor_init() opens what that needs but the
  * listening sockets, which are given, and supervisor_done() releases all of it.
  */

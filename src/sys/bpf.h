@@ -5,8 +5,8 @@
  * What is asked of the kernel in this way takes a few dozen instructions, for which a compiler of its own at build time
  * would be too much. So they are written with the names below, in the order (to, from) of the kernel's own assembler,
  * and loaded with bpf_load(). Offsets of the kernel's members come from sys/btf.h. A jump counts the instructions that
- * it skips. What the verifier says of a program that it refuses is not kept: the caller has another way to go. All
- * calls give a descriptor that the caller closes, or -1 with errno set: EPERM without CAP_BPF and CAP_PERFMON.
+ * it skips. What the verifier says of a program that it refuses is not kept: the caller has another way to go. A
+ * descriptor that is given is the caller's to close; -1 with errno set: EPERM without CAP_BPF and CAP_PERFMON, say.
  */
 #ifndef SYS_BPF_H
 #define SYS_BPF_H
