@@ -48,15 +48,20 @@ struct table {
 static struct {
     struct part few[2][PARTS_FEW];
     struct table tables[2];
-    unsigned now;   /* which one holds */
-    bool *is_held;  /* in memory that a fork wipes, so that it is free there, whoever had it */
-    bool held_here; /* where there is no such memory */
+    unsigned changes; /* by their number, which one holds */
+    bool *is_held;    /* in memory that a fork wipes, so that it is free there, whoever had it */
+    bool held_here;   /* where there is no such memory */
 } moved = {
     .tables = {{.parts = moved.few[0], .room = PARTS_FEW}, {.parts = moved.few[1], .room = PARTS_FEW}}};
 
 static struct table *table_now(void)
 {
-    return &moved.tables[__atomic_load_n(&moved.now, __ATOMIC_ACQUIRE)];
+    return &moved.tables[__atomic_load_n(&moved.changes, __ATOMIC_ACQUIRE) % 2];
+}
+
+static struct table *table_next(void)
+{
+    return &moved.tables[(moved.changes + 1) % 2];
 }
 
 static void make_lock(void)
@@ -80,11 +85,6 @@ void moved_add(uintptr_t start, uintptr_t end)
         make_lock();
     table->parts[table->count++] =
         (struct part){.start = start, .end = end, .protection = PROT_READ | PROT_WRITE};
-}
-
-static bool is_any(void)
-{
-    return table_now()->count != 0;
 }
 
 /* No handler runs meanwhile: it may want the table too, or stop this thread for long. */
@@ -116,15 +116,15 @@ static bool begins_a_page(const void *memory)
     return (uintptr_t)memory % getauxval(AT_PAGESZ) == 0;
 }
 
-/* The number of the first that ends behind this place. */
-static unsigned first_behind(const struct table *table, uintptr_t place)
+/* The number of the first of `count` that ends behind this place. */
+static unsigned first_behind(const struct part *parts, unsigned count, uintptr_t place)
 {
     unsigned from = 0;
-    unsigned to = table->count;
+    unsigned to = count;
 
     while (from < to) {
         unsigned middle = (from + to) / 2;
-        if (table->parts[middle].end <= place)
+        if (parts[middle].end <= place)
             from = middle + 1;
         else
             to = middle;
@@ -136,11 +136,14 @@ static unsigned first_behind(const struct table *table, uintptr_t place)
 static bool find(const struct part *asked, struct part *ret_part)
 {
     const struct table *table = table_now();
-    unsigned at = first_behind(table, asked->start);
+    /* The parts are never fewer than the count was. */
+    unsigned count = __atomic_load_n(&table->count, __ATOMIC_ACQUIRE);
+    const struct part *parts = __atomic_load_n(&table->parts, __ATOMIC_ACQUIRE);
+    unsigned at = first_behind(parts, count, asked->start);
 
-    if (asked->start >= asked->end || at == table->count || table->parts[at].start >= asked->end)
+    if (asked->start >= asked->end || at == count || parts[at].start >= asked->end)
         return false;
-    *ret_part = table->parts[at];
+    *ret_part = parts[at];
     if (ret_part->start < asked->start)
         ret_part->start = asked->start;
     if (ret_part->end > asked->end)
@@ -148,11 +151,29 @@ static bool find(const struct part *asked, struct part *ret_part)
     return true;
 }
 
+/*
+ * Was any of it moved? Without the lock, and without a system call that the program has not made: it may have shut itself in
+ * (seccomp(2)). What was not, never will be. While the number stays the same, nobody writes to the table that it names.
+ */
+static bool is_any(const struct part *asked)
+{
+    struct part part;
+    unsigned before;
+    bool found;
+
+    do {
+        before = __atomic_load_n(&moved.changes, __ATOMIC_ACQUIRE);
+        found = find(asked, &part);
+        __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    } while (__atomic_load_n(&moved.changes, __ATOMIC_RELAXED) != before);
+    return found;
+}
+
 /* For one change, which adds a part at each of its ends. */
 static bool has_room(void)
 {
     unsigned needed = table_now()->count + 2;
-    struct table *next = &moved.tables[1 - moved.now];
+    struct table *next = table_next();
 
     if (needed <= next->room)
         return true;
@@ -161,12 +182,9 @@ static bool has_room(void)
         child_call6(__NR_mmap, 0, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory < 0)
         return false;
-    struct table before = *next;
-    /* In this order, for a fork in the midst of it. */
+    /* In this order, for a fork in the midst of it. What was there before stays: somebody may look at it, without the lock. */
     __atomic_store_n(&next->parts, (struct part *)memory, __ATOMIC_RELEASE);
     __atomic_store_n(&next->room, 2 * needed, __ATOMIC_RELEASE);
-    if (before.parts != moved.few[1 - moved.now])
-        child_call(__NR_munmap, (long)before.parts, (long)(before.room * sizeof(struct part)), 0, 0);
     return true;
 }
 
@@ -187,12 +205,12 @@ static void append(struct table *table, uintptr_t start, uintptr_t end, int prot
 static void change(const struct part *asked, const int *protection)
 {
     const struct table *table = table_now();
-    struct table *next = &moved.tables[1 - moved.now];
+    struct table *next = table_next();
     struct part found;
 
     if (!find(asked, &found))
         return;
-    unsigned at = first_behind(table, asked->start);
+    unsigned at = first_behind(table->parts, table->count, asked->start);
     memcpy(next->parts, table->parts, at * sizeof(found));
     next->count = at;
     for (; at < table->count; at++) {
@@ -212,7 +230,7 @@ static void change(const struct part *asked, const int *protection)
         memcpy(&next->parts[next->count], &table->parts[at], (table->count - at) * sizeof(found));
         next->count += table->count - at;
     }
-    __atomic_store_n(&moved.now, 1 - moved.now, __ATOMIC_RELEASE);
+    __atomic_store_n(&moved.changes, moved.changes + 1, __ATOMIC_RELEASE);
 }
 
 static void cut(const struct part *asked)
@@ -350,8 +368,9 @@ static void *answer_place(long result)
 EXPORTED int madvise(void *memory, size_t bytes, int advice)
 {
     uint64_t signals;
+    struct part asked = part_of(memory, bytes);
 
-    if (!is_any())
+    if (!is_any(&asked))
         return answer(child_call(__NR_madvise, (long)memory, (long)bytes, advice, 0));
     hold(&signals);
     long result = advise(memory, bytes, advice);
@@ -377,7 +396,7 @@ EXPORTED int mprotect(void *memory, size_t bytes, int protection)
     struct part asked = part_of(memory, bytes);
     struct part part;
 
-    if (!is_any())
+    if (!is_any(&asked))
         return answer(child_call(__NR_mprotect, (long)memory, (long)bytes, protection, 0));
     hold(&signals);
     bool is_ours = find(&asked, &part);
@@ -397,7 +416,7 @@ EXPORTED int munmap(void *memory, size_t bytes)
     uint64_t signals;
     struct part asked = part_of(memory, bytes);
 
-    if (!is_any())
+    if (!is_any(&asked))
         return answer(child_call(__NR_munmap, (long)memory, (long)bytes, 0, 0));
     hold(&signals);
     long result = has_room() ? child_call(__NR_munmap, (long)memory, (long)bytes, 0, 0) : -ENOMEM;
@@ -407,22 +426,41 @@ EXPORTED int munmap(void *memory, size_t bytes)
     return answer(result);
 }
 
+/* What the kernel has put there is not what was moved. False: there is no room to say so. */
+static bool take_place(long place, size_t bytes)
+{
+    uint64_t signals;
+    struct part here = part_of((void *)place, bytes);
+
+    if ((place < 0 && place >= -ERRORS_MAX) || !is_any(&here))
+        return true;
+    hold(&signals);
+    bool is_room = has_room();
+    if (is_room)
+        cut(&here);
+    release(&signals);
+    return is_room;
+}
+
 static void *map(void *memory, size_t bytes, int protection, int flags, int fd, long at)
 {
     uint64_t signals;
+    struct part asked = part_of(memory, bytes);
 
-    if (!is_any())
-        return answer_place(child_call6(__NR_mmap, (long)memory, (long)bytes, protection, flags, fd, at));
+    if ((flags & MAP_FIXED) == 0 || !is_any(&asked)) {
+        long new = child_call6(__NR_mmap, (long)memory, (long)bytes, protection, flags, fd, at);
+        if (take_place(new, bytes))
+            return answer_place(new);
+        child_call(__NR_munmap, new, (long)bytes, 0, 0);
+        return answer_place(-ENOMEM);
+    }
     hold(&signals);
-    void *result =
-        has_room()
-            ? answer_place(child_call6(__NR_mmap, (long)memory, (long)bytes, protection, flags, fd, at))
-            : answer_place(-ENOMEM);
-    struct part here = part_of(result, bytes);
-    if (result != MAP_FAILED)
-        cut(&here);
+    long place =
+        has_room() ? child_call6(__NR_mmap, (long)memory, (long)bytes, protection, flags, fd, at) : -ENOMEM;
+    if (place >= 0 || place < -ERRORS_MAX)
+        cut(&asked);
     release(&signals);
-    return result;
+    return answer_place(place);
 }
 
 EXPORTED void *mmap(void *memory, size_t bytes, int protection, int flags, int fd, off_t at)
@@ -446,10 +484,15 @@ EXPORTED void *mremap(void *memory, size_t bytes, size_t new_bytes, int flags, .
     /* Without MREMAP_FIXED a hint: it is the result that says where. */
     long to = (flags & (MREMAP_FIXED | MREMAP_DONTUNMAP)) != 0 ? (long)va_arg(more, void *) : 0;
     va_end(more);
-    if (!is_any())
-        return answer_place(child_call5(__NR_mremap, (long)memory, (long)bytes, (long)new_bytes, flags, to));
+    struct part target = part_of((void *)to, new_bytes);
+    long result;
+    if (!is_any(&asked) && ((flags & MREMAP_FIXED) == 0 || !is_any(&target))) {
+        result = child_call5(__NR_mremap, (long)memory, (long)bytes, (long)new_bytes, flags, to);
+        take_place(result, new_bytes);
+        return answer_place(result);
+    }
     hold(&signals);
-    long result = begins_a_page(memory) ? settle(&asked) : 0;
+    result = begins_a_page(memory) ? settle(&asked) : 0;
     if (result == 0 && !has_room())
         result = -ENOMEM;
     if (result == 0)

@@ -181,7 +181,7 @@ def test_large_memory_stays_what_it_is(serve, large_program, limit):
         # From 6.7 on the kernel puts large mappings where huge pages begin; before, each has less than it could in them.
         assert in_huge >= (42 if tuple(map(int, os.uname().release.split(".")[:2])) >= (6, 7) else 30)
     for _ in range(3):
-        assert server.ask(b"look\n").split() == [b"whole", b"wiped"] + 18 * [b"whole"]
+        assert server.ask(b"look\n").split() == [b"whole", b"wiped"] + 19 * [b"whole"]
     server.log.wait("end", 3)
     assert [event.get("exit") for event in server.log.find("end")] == 3 * [0]
     assert server.stop() == 0
@@ -198,7 +198,7 @@ def test_memory_with_the_stack_stays_where_it_is(serve):
 def test_memory_is_the_same_when_executed(serve):
     """What the program asks of itself holds without any of ours."""
     server = serve("127.0.0.1:0", worker=[forkport.BUILD / "tests/fixtures/memory"])
-    assert server.ask(b"look\n").split() == [b"whole", b"kept"] + 18 * [b"whole"]
+    assert server.ask(b"look\n").split() == [b"whole", b"kept"] + 19 * [b"whole"]
 
 
 def test_worker_has_no_trace(serve):
