@@ -14,6 +14,7 @@
 #ifndef PRELOAD_CODE_H
 #define PRELOAD_CODE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* What is looked at in all; a worker that comes to more has the rest by faults. */
