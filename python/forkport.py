@@ -111,7 +111,9 @@ def _wait(hooks):
     else:
         for when in reversed(hooks):
             _try(when.get("before"), _complain)
-    if fp_gate():
+    # A thread that was started may have been the gate: then it is behind us, and the threads that there are go on.
+    template = getpid()
+    if fp_gate() and getpid() != template:
         if hooks is None:
             _State.library.PyOS_AfterFork_Child()
         else:

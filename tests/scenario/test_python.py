@@ -557,6 +557,18 @@ def test_a_program_opens_the_gate_itself(script, tmp_path):
         assert early.read_text() == ("once\n1\n2\n" if options else "once\n1\nonce\n2\n")
 
 
+@pytest.mark.parametrize("engine", ["fork", "pool"])
+def test_the_gate_by_hand_is_behind_the_one_that_a_thread_was(script, engine):
+    """The worker has the threads that it has started since."""
+    script.path.write_text("import forkport, threading\nthread = threading.Thread(target=forkport.gate)\nthread.start()\n"
+                           "thread.join()\nprint(threading.current_thread() is threading.main_thread())\nforkport.end(7)")
+    server = script.serve("127.0.0.1:0", "--engine", engine, "--gate", "read", worker=[PYTHON, script.path],
+                          env={**os.environ, "PYTHONPATH": str(MODULE)})
+    server.log.wait("template" if engine == "fork" else "pool")
+    assert server.ask() == b"True\n"
+    assert server.log.wait("end")["exit"] == 7
+
+
 def test_without_a_server_there_is_no_connection():
     done = forkport.subprocess.run(
         [PYTHON, "-c", "import forkport; print(*forkport.gate())"], capture_output=True, text=True, check=False,
