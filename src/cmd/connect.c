@@ -2,6 +2,7 @@
 #include "client/connect.h"
 
 #include "addr/resolve.h"
+#include "base/time.h"
 #include "client/execute.h"
 #include "client/relay.h"
 #include "cmd/cmd.h"
@@ -76,7 +77,7 @@ static enum fp_status open_connection(const struct arguments *arguments, int *re
     struct connect_request request = {
         .servers = &servers,
         .from = &from,
-        .timeout_ns = (int64_t)arguments->timeout_s * 1000000000,
+        .timeout_ns = (int64_t)arguments->timeout_s * SECOND_NS,
     };
 
     enum fp_status status = address_list_resolve(arguments->server, &servers, err);

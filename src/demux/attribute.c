@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "demux/attribute.h"
 
+#include "base/time.h"
 #include "demux/live_addresses.h"
 #include "pairs/exact.h"
 #include "pairs/gather.h"
@@ -18,7 +19,7 @@
 #define LOOK_SHARE  20
 #define LOOK_MIN_NS 100000000
 /* So old may be what is known of those that hold a listening socket. */
-#define LISTENERS_NS 1000000000
+#define LISTENERS_NS SECOND_NS
 struct attribute {
     struct socket_events events;
     struct live_sockets sockets;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "demux/live.h"
 
+#include "base/time.h"
 #include "demux/attribute.h"
 #include "demux/live_addresses.h"
 #include "demux/live_file.h"
@@ -24,7 +25,6 @@
 /* Enough for the headers; the payload is not looked at. */
 #define SNAP_HEADERS 256
 #define BUFFER_BYTES (16U << 20)
-#define SECOND_NS    1000000000
 /* In a turn, lest the events wait too long. */
 #define FRAMES_A_TURN 1024
 /* A TIME-WAIT is a minute, and its last segment may wait to be shown. */

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "demux/live_addresses.h"
 
+#include "base/time.h"
 #include "sys/loop.h"
 
 #include <string.h>
 
 /* The host's own change seldom. */
-#define KEPT_NS 1000000000
+#define KEPT_NS SECOND_NS
 /* In each network namespace. */
 #define LOOPBACK 1
 

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "demux/live_holders.h"
 
+#include "base/time.h"
+
 #include <stdlib.h>
 #include <string.h>
 
-#define LISTENING_NS INT64_C(1000000000)
+#define LISTENING_NS SECOND_NS
 /* The field of /proc/PID/stat with the time of the start, counted from behind the name, which may hold anything. */
 #define START_FIELD 20
 

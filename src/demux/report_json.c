@@ -2,6 +2,7 @@
 #include "demux/report_json.h"
 
 #include "addr/value.h"
+#include "base/time.h"
 #include "pairs/render.h"
 
 #include <time.h>
@@ -9,8 +10,8 @@
 /* "2026-11-22T22:30:47.123456789Z" */
 static json_t *time_value(int64_t time_ns)
 {
-    int64_t part_ns = time_ns % 1000000000;
-    time_t seconds = (time_t)(time_ns / 1000000000 - (part_ns < 0));
+    int64_t part_ns = time_ns % SECOND_NS;
+    time_t seconds = (time_t)(time_ns / SECOND_NS - (part_ns < 0));
     char room[64];
     struct tm date;
     struct text text;
@@ -19,7 +20,7 @@ static json_t *time_value(int64_t time_ns)
         return json_null();
     text_init(&text, room, sizeof(room));
     text.length = 20;
-    text_padded(&text, (uint64_t)(part_ns < 0 ? part_ns + 1000000000 : part_ns), 9);
+    text_padded(&text, (uint64_t)(part_ns < 0 ? part_ns + SECOND_NS : part_ns), 9);
     text_string(&text, "Z");
     text_end(&text);
     return json_string(room);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "figures/cast.h"
 
+#include "base/time.h"
 #include "listen/listener.h"
 #include "sys/accept.h"
 #include "sys/connect.h"
@@ -16,7 +17,7 @@
 #define CHILDREN_MAX 8
 #define BACKLOG      8
 /* Shorter than what the teller waits, so that a failure is reported and not only missed. */
-#define WAIT_NS INT64_C(1000000000)
+#define WAIT_NS SECOND_NS
 
 struct server {
     int channel;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "observe/event.h"
 
+#include "base/time.h"
 #include "observe/render.h"
 
 #include <string.h>
@@ -88,7 +89,7 @@ static void render_date(int64_t day, struct text *text)
 /* Not by gmtime_r(3), which takes a lock and so a page that is then copied after each fork. */
 void event_time(int64_t time_ns, struct text *text)
 {
-    int64_t seconds = time_ns / 1000000000;
+    int64_t seconds = time_ns / SECOND_NS;
 
     render_date(seconds / 86400, text);
     text_string(text, "T");
@@ -98,7 +99,7 @@ void event_time(int64_t time_ns, struct text *text)
     text_string(text, ":");
     text_padded(text, (uint64_t)(seconds % 60), 2);
     text_string(text, ".");
-    text_padded(text, (uint64_t)(time_ns / 1000000 % 1000), 3);
+    text_padded(text, (uint64_t)(time_ns / MS_NS % 1000), 3);
     text_string(text, "Z");
 }
 

@@ -2,6 +2,7 @@
 #include "pairs/save.h"
 
 #include "addr/value.h"
+#include "base/time.h"
 #include "pairs/owner.h"
 #include "version.h"
 
@@ -17,7 +18,7 @@
 
 void save_head(int64_t time_ns, struct text *text)
 {
-    time_t seconds = (time_t)(time_ns / 1000000000);
+    time_t seconds = (time_t)(time_ns / SECOND_NS);
     char date[64] = "";
     struct tm parts;
 

@@ -2,6 +2,7 @@
 #include "serve/acceptor.h"
 
 #include "base/check.h"
+#include "base/time.h"
 #include "serve/account.h"
 #include "serve/drain.h"
 #include "serve/reaper.h"
@@ -18,9 +19,8 @@
 /* Connections taken from one door before the others and the reaper have their turn. */
 #define BATCH            16
 #define RETRIES_IN_A_ROW 4
-#define MS_NS            INT64_C(1000000)
 #define PAUSE_FIRST_NS   (10 * MS_NS)
-#define PAUSE_LONGEST_NS (1000 * MS_NS)
+#define PAUSE_LONGEST_NS SECOND_NS
 
 static bool queues_at_max(const struct supervisor *supervisor)
 {

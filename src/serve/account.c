@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "serve/account.h"
 
+#include "base/time.h"
 #include "pairs/tally.h"
 #include "sys/memory.h"
 #include "sys/socket.h"
@@ -9,11 +10,10 @@
 #include <errno.h>
 #include <string.h>
 
-#define MS_NS INT64_C(1000000)
 /* After this, a socket that has not been announced is asked for: it may live on long after its process. */
 #define PATIENCE_NS (20 * MS_NS)
 /* One that is neither there nor announced will be, as soon as a busy kernel comes to it. */
-#define LONGEST_PATIENCE_NS (1000 * MS_NS)
+#define LONGEST_PATIENCE_NS SECOND_NS
 /* Announcements that no end waits for are read once in this time. */
 #define REST_NS (10 * MS_NS)
 

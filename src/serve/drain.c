@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "serve/drain.h"
 
+#include "base/time.h"
 #include "serve/acceptor.h"
 #include "serve/reaper.h"
 #include "serve/warm.h"
 #include "sys/process.h"
 
-#define SECOND_NS INT64_C(1000000000)
 /* Between SIGTERM and SIGKILL, and between one SIGKILL and the next. */
 #define PATIENCE_NS (5 * SECOND_NS)
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "serve/reaper.h"
 
+#include "base/time.h"
 #include "serve/acceptor.h"
 #include "serve/account.h"
 #include "serve/warm.h"
@@ -13,9 +14,9 @@
 /* Children waited for before what they wrote is read. */
 #define ENDS_AT_ONCE 16
 /* After a SIGCHLD of which no child is there: it was looked after already, or somebody else has waited for it. */
-#define LOST_NS (1000 * INT64_C(1000000))
+#define LOST_NS SECOND_NS
 /* How late an end may be seen whose SIGCHLD another thread has taken. */
-#define UNTOLD_NS (1000 * INT64_C(1000000))
+#define UNTOLD_NS SECOND_NS
 
 struct reaped {
     struct process_end end;

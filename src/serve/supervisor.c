@@ -2,6 +2,7 @@
 #include "serve/supervisor.h"
 
 #include "base/check.h"
+#include "base/time.h"
 #include "serve/acceptor.h"
 #include "serve/account.h"
 #include "serve/drain.h"
@@ -17,7 +18,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#define MS_NS          INT64_C(1000000)
 #define FLUSH_AGAIN_NS (50 * MS_NS)
 #define PAGE_BYTES     4096
 /*

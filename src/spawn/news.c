@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "spawn/news.h"
 
+#include "base/time.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 
-#define QUIET_NS (120 * INT64_C(1000000000))
+#define QUIET_NS (120 * SECOND_NS)
 
 struct spawn_news *news_add(struct news *news, int kind, const char *format, ...)
 {

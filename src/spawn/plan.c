@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "spawn/plan.h"
 
+#include "base/time.h"
 #include "config/options.h"
 #include "spawn/report.h"
 #include "sys/child.h"
@@ -15,7 +16,6 @@
 
 /* Each takes the memory of a started program. */
 #define TEMPLATES_AT_ONCE 8
-#define SECOND_NS         INT64_C(1000000000)
 
 extern char **environ;
 

@@ -2,6 +2,7 @@
 #include "spawn/pool.h"
 
 #include "base/check.h"
+#include "base/time.h"
 #include "spawn/fit.h"
 #include "sys/fd.h"
 #include "sys/memory.h"
@@ -13,8 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MS_NS     INT64_C(1000000)
-#define SECOND_NS (1000 * MS_NS)
 /* How many are started at once: enough to keep the processors busy, and few enough that those who serve get theirs. */
 #define STARTING_MAX 4
 #define FORKING_MAX  16

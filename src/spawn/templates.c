@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "spawn/templates.h"
 
+#include "base/time.h"
 #include "spawn/fit.h"
 #include "sys/fd.h"
 #include "sys/signals.h"
@@ -10,8 +11,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define MS_NS     INT64_C(1000000)
-#define SECOND_NS (1000 * MS_NS)
 /* How often a template under way is looked at: a third of the time that it has taken so far, within these. */
 #define LOOK_NS      (1 * MS_NS)
 #define LOOK_LATE_NS (50 * MS_NS)

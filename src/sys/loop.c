@@ -1,22 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 #include "sys/loop.h"
 
+#include "base/time.h"
+
 #include <errno.h>
 #include <stddef.h>
 #include <sys/epoll.h>
 #include <time.h>
 #include <unistd.h>
 
-#define NS_PER_MS 1000000
 /* No turn takes so long by itself. */
-#define STOPPED_NS (500 * NS_PER_MS)
+#define STOPPED_NS (500 * MS_NS)
 
 int64_t clock_monotonic_ns(void)
 {
     struct timespec now;
 
     clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+    return (int64_t)now.tv_sec * SECOND_NS + now.tv_nsec;
 }
 
 int64_t clock_realtime_ns(void)
@@ -24,7 +25,7 @@ int64_t clock_realtime_ns(void)
     struct timespec now;
 
     clock_gettime(CLOCK_REALTIME, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+    return (int64_t)now.tv_sec * SECOND_NS + now.tv_nsec;
 }
 
 int loop_init(struct loop *loop)
@@ -96,7 +97,7 @@ static int wait_ms(const struct loop *loop)
     int64_t left_ns = loop->timers->at_ns - clock_monotonic_ns();
     if (left_ns <= 0)
         return 0;
-    int64_t left_ms = (left_ns + NS_PER_MS - 1) / NS_PER_MS;
+    int64_t left_ms = (left_ns + MS_NS - 1) / MS_NS;
     return left_ms > 60000 ? 60000 : (int)left_ms;
 }
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "sys/ready.h"
 
+#include "base/time.h"
+
 #include <errno.h>
 #include <limits.h>
 #include <sys/socket.h>
@@ -9,7 +11,7 @@
 
 int ready_wait(struct pollfd *fds, size_t count, int64_t timeout_ns)
 {
-    struct timespec timeout = {.tv_sec = timeout_ns / 1000000000, .tv_nsec = timeout_ns % 1000000000};
+    struct timespec timeout = {.tv_sec = timeout_ns / SECOND_NS, .tv_nsec = timeout_ns % SECOND_NS};
     int ready = ppoll(fds, count, timeout_ns < 0 ? NULL : &timeout, NULL);
 
     if (ready < 0 && errno == EINTR)
