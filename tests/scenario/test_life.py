@@ -648,6 +648,7 @@ def test_doors_that_are_closed_are_neither_left_alone_nor_looked_after_again(ser
             server.log.wait("pause")
         server.signal(signal.SIGTERM)
         server.log.wait("drain")
+        # The time in which a pause that went on would end and begin again: what is asked for is that nothing happens.
         time.sleep(0.2)
     assert server.wait() == 0
     events = [event["event"] for event in server.log.read()]

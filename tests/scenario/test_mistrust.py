@@ -38,6 +38,7 @@ def test_a_worn_template_without_a_successor(serve, tmp_path, successor):
     forkport.until(begun.exists, "the template to be worn, and its successor to be started")
     before, began = forkport.cpu_seconds(server.pid), time.monotonic()
     assert server.ask(b"served\n") == b"served\n"
+    # The time over which it would spin: what is asked for is that nothing happens.
     time.sleep(1)
     assert forkport.cpu_seconds(server.pid) - before < 0.1 * (time.monotonic() - began)
 
