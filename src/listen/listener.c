@@ -146,15 +146,21 @@ void listeners_free(struct listeners *listeners)
 
 enum fp_status listeners_announce(const struct listeners *listeners, int fd, struct fp_error *err)
 {
+    size_t size = listeners->count * (PAIR_TEXT_SIZE + 1);
+    char *lines = malloc(size);
+    struct text text;
+
+    if (lines == NULL)
+        return error_set(err, FP_SYSTEM, errno, "write the pairs to", "descriptor %d of --ready-fd", fd);
+    text_init(&text, lines, size);
     for (size_t i = 0; i < listeners->count; i++) {
-        char line[PAIR_TEXT_SIZE + 1];
-        struct text text;
-        text_init(&text, line, sizeof(line));
         pair_format(&listeners->items[i].pair, &text);
         text_string(&text, "\n");
-        text_end(&text);
-        if (fd_write_all(fd, line, text_length(&text)) < 0)
-            return error_set(err, FP_SYSTEM, errno, "write the pairs to", "descriptor %d of --ready-fd", fd);
     }
-    return FP_OK;
+    /* At once: who waits for no more than that it is ready (s6) closes the pipe when the first line has come. */
+    enum fp_status status = FP_OK;
+    if (fd_write_all(fd, lines, text_length(&text)) < 0)
+        status = error_set(err, FP_SYSTEM, errno, "write the pairs to", "descriptor %d of --ready-fd", fd);
+    free(lines);
+    return status;
 }

@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import resource
+import select
 import shutil
 import signal
 import socket
@@ -415,6 +416,20 @@ def test_other_signals_do_not_end_it(serve, name):
     if name != "SIGPIPE":
         assert name in server.log.wait("notice")["error"]
     assert server.stop() == 0
+
+
+def test_pairs_come_in_one_write():
+    """Who waits for one line, as s6 does, closes the pipe behind it: a write for another would end the server."""
+    reader, writer = os.pipe2(os.O_DIRECT)  # what is written at once is read at once, and nothing with it
+    command = [forkport.FORKPORT, "serve", "127.0.0.1:0,127.0.0.2:0", "--ready-fd", str(writer), "--log", "none",
+               "--builtin", "echo"]
+    with subprocess.Popen(command, pass_fds=[writer]) as server, open(reader, "rb", buffering=0) as ready:
+        os.close(writer)
+        try:
+            assert select.select([ready], [], [], forkport.DEADLINE)[0]
+            assert re.fullmatch(rb"\{127\.0\.0\.1:.*\n\{127\.0\.0\.2:.*\n", ready.read(65536))
+        finally:
+            server.kill()
 
 
 @pytest.mark.parametrize("kind", ["file", "pipe"])
