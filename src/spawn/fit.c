@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "spawn/fit.h"
 
+#include "sys/fd.h"
 #include "sys/program.h"
 #include "wire/elf.h"
 #include "wire/template_message.h"
@@ -72,7 +73,13 @@ int fit_open_library(const struct spawn_plan *plan, const char **ret_reason)
                                     FORKPORT_LIBRARY_INSTALLED);
         if (fd < 0)
             reason = at_read ? NOT_FOUND(LIBRARY_READ) : NOT_FOUND(LIBRARY);
+        else if (!program_has_path(fd))
+            reason =
+                "cannot wait at a gate, since the library for that is loaded by /proc, which is not there";
     }
     *ret_reason = reason;
-    return fd;
+    if (reason == NULL)
+        return fd;
+    fd_close(fd);
+    return -1;
 }

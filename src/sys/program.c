@@ -118,3 +118,11 @@ int program_open_companion(const char *name, const char *folder, const char *ins
     }
     return fd >= 0 ? fd : open_in(installed, (int)strlen(installed), "", name);
 }
+
+bool program_has_path(int fd)
+{
+    char path[32];
+
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    return access(path, F_OK) == 0;
+}

@@ -31,5 +31,7 @@ void program_unmap(struct program_file *file);
  * folder on, or in the folder it was installed to.
  */
 int program_open_companion(const char *name, const char *folder, const char *installed);
+/* Has a descriptor a path, for a process that inherits it? Only by /proc. */
+bool program_has_path(int fd);
 
 #endif

@@ -362,3 +362,15 @@ def test_a_library_that_is_not_found_is_named_with_where(serve, mounted, gate, l
     notice = server.log.wait("notice")["error"]
     assert re.search(rf"since {re.escape(library)} is neither beside forkport, as /proc/self/exe has it, nor in /\S+/forkport\b", notice), notice
     assert server.ask(b"x") == b"x"
+
+
+@pytest.mark.parametrize("options", [["--engine", "fork"], ["--engine", "pool"], ["--engine", "pool", "--pool-start", "exec"]], ids=" ".join)
+def test_a_library_that_cannot_be_loaded(serve, mounted, tmp_path, options):
+    """Without /proc. A program that it is not loaded into would not stop at its gate, but run without a client."""
+    folder = re.search(rb"nor in (/[^\0]*/forkport)\0", forkport.FORKPORT.read_bytes())[1].decode()
+    prefix = mounted(f"mount --types tmpfs none /usr/local && mkdir --parents {folder} && cp {forkport.BUILD}/*.so {folder}/ && "
+                     "umount --lazy /proc")
+    server = serve(HERE, *options, "--stderr", "inherit", worker=["sh", "-c", f"echo >>{tmp_path}/runs; exec cat"], prefix=prefix)
+    assert "loaded by /proc, which is not there" in server.log.wait("notice")["error"]
+    assert server.ask(b"x") == b"x"
+    assert (tmp_path / "runs").read_text() == "\n"
