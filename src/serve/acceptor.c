@@ -197,6 +197,14 @@ static void retry_later(struct supervisor *supervisor)
                    loop_now_ns(loop) + pace_failure_ns(&supervisor->retry_pace, loop_now_ns(loop)));
 }
 
+void acceptor_retry(struct supervisor *supervisor)
+{
+    struct loop *loop = &supervisor->loop;
+
+    if (supervisor->connections.held_first != SLOT_NONE)
+        loop_timer_set(loop, &supervisor->retry, loop_now_ns(loop));
+}
+
 /* So many programs are being executed that one more would only take time from them: it waits in the kernel's queue. */
 static void wait_for_engine(struct supervisor *supervisor)
 {

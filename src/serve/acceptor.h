@@ -16,6 +16,8 @@ enum fp_status acceptor_init(struct supervisor *supervisor, struct fp_error *err
 void acceptor_done(struct supervisor *supervisor);
 /* Watches each door that should be watched now, and no other: after room was made or lost. */
 void acceptor_update(struct supervisor *supervisor);
+/* Processes have ended, which may be what a held connection waits for: it is tried in the next turn. */
+void acceptor_retry(struct supervisor *supervisor);
 /* A worker failed before it ran: leaves the doors alone, for longer each time, and says so where it is news. */
 void acceptor_back_off(struct supervisor *supervisor, bool is_news);
 /* The start of a connection that was under way: its process, or -1, and then its socket, the connection's again, or -1. */

@@ -152,6 +152,8 @@ void reaper_run(struct supervisor *supervisor)
         reaper_lost(supervisor);
     else if (found == 0 && !supervisor->lost.set)
         loop_timer_set(&supervisor->loop, &supervisor->lost, loop_now_ns(&supervisor->loop) + LOST_NS);
+    if (found > 0)
+        acceptor_retry(supervisor);
     acceptor_update(supervisor);
 }
 

@@ -341,26 +341,46 @@ def test_a_program_of_a_user_that_has_no_processes_left_for_a_while(serve, root)
     assert server.log.find("notice") == []
 
 
-@pytest.mark.no_program
-def test_processes_that_have_ended_make_room(serve, root, public_forkport):
-    """They count until they are waited for, and under load that is put off for a moment: not when there is no other left."""
-    def be_bounded():
-        resource.setrlimit(resource.RLIMIT_NPROC, (8, 8))
-        os.setgroups([])
-        os.setgid(54324)
-        os.setuid(54324)
-
-    server = serve(HERE, "--builtin", "echo", program=public_forkport, log=False, preexec=be_bounded)
-
+def waits_of(server, clients, count):
+    """How long so many connections take, some at once; the longest last."""
     def ask(_):
         began = time.monotonic()
         assert server.ask(b"x") == b"x"
         return time.monotonic() - began
 
-    with concurrent.futures.ThreadPoolExecutor(6) as clients:
-        waits = sorted(clients.map(ask, range(300)))
+    with concurrent.futures.ThreadPoolExecutor(clients) as pool:
+        return sorted(pool.map(ask, range(count)))
+
+
+def as_one_of(processes):
+    """A preexec_fn after which the server is a user's who may have so many processes, and has no other ones."""
+    user = 100000 + 100 * os.getpid() + len(used_users)
+    used_users.append(user)
+
+    def be_bounded():
+        resource.setrlimit(resource.RLIMIT_NPROC, (processes, processes))
+        os.setgroups([])
+        os.setgid(user)
+        os.setuid(user)
+    return be_bounded
+
+
+@pytest.mark.no_program
+def test_processes_that_have_ended_make_room(serve, root, public_forkport):
+    """They count until they are waited for, and under load that is put off for a moment: not when there is no other left."""
+    server = serve(HERE, "--builtin", "echo", program=public_forkport, log=False, preexec=as_one_of(8))
+    waits = waits_of(server, 6, 300)
     # One that is held is tried again later each time, up to a second.
     assert waits[-10] < 0.3, waits[-10:]
+
+
+@pytest.mark.no_program
+@pytest.mark.parametrize("options", [[], ["--engine", "pool", "--pool-start", "exec"]], ids=["exec", "pool"])
+def test_one_that_is_held_takes_the_room_of_one_that_has_ended(serve, root, public_forkport, options):
+    """Not up to a second later, for which all the others would wait."""
+    server = serve(HERE, *options, worker=["cat"], program=public_forkport, log=False, preexec=as_one_of(3))
+    waits = waits_of(server, 6, 40)
+    assert waits[20] < 0.3, waits
 
 
 def test_held_connection_at_the_end(serve, strace, engine):
