@@ -11,8 +11,12 @@
 struct source_key {
     uint8_t family;
     uint8_t bytes[16]; /* the prefix, zero behind it */
-    uint8_t unused[7]; /* always zero: keys are compared and hashed as bytes */
+    uint8_t unused[3]; /* always zero: keys are compared and hashed as bytes */
+    uint32_t scope;
 };
+
+/* Link-local addresses (RFC 4291) have a prefix of so many bits, which is another network on each link. */
+#define LINK_LOCAL_BITS 10
 
 struct admit_source {
     struct source_key key;
@@ -66,6 +70,8 @@ static struct source_key source_key(const struct admit *admit, const struct addr
     unsigned bits = foreign->family == AF_INET ? admit->limits.source_prefix4 : admit->limits.source_prefix6;
     unsigned whole = bits / 8;
 
+    if (foreign->family == AF_INET6 && bits >= LINK_LOCAL_BITS)
+        key.scope = foreign->scope;
     memcpy(key.bytes, foreign->bytes, whole);
     if (bits % 8 != 0)
         key.bytes[whole] = (uint8_t)(foreign->bytes[whole] & (0xff00 >> (bits % 8)));

@@ -217,6 +217,31 @@ static void test_large(void **state)
     free(sources);
 }
 
+/* Its prefix is that of every link. */
+static void test_link_local(void **state)
+{
+    struct admit_limits limits = {.max = 3, .max_per_source = 1, .source_prefix6 = 64};
+    struct address one = {.family = AF_INET6, .bytes = {0xfe, 0x80, [15] = 1}, .scope = 2};
+    struct address two = {.family = AF_INET6, .bytes = {0xfe, 0x80, [15] = 2}, .scope = 2};
+    struct address elsewhere = {.family = AF_INET6, .bytes = {0xfe, 0x80, [15] = 1}, .scope = 3};
+    struct admit admit;
+    uint32_t source;
+    uint32_t count;
+
+    (void)state;
+    void *memory = init(&admit, &limits, 7);
+    assert_int_equal(admit_take(&admit, &one, &source, &count), ADMIT_YES);
+    assert_int_equal(admit_take(&admit, &two, &source, &count), ADMIT_SOURCE_FULL);
+    assert_int_equal(admit_take(&admit, &elsewhere, &source, &count), ADMIT_YES);
+    free(memory);
+    /* What is wider than a link is one source. */
+    limits.source_prefix6 = 0;
+    memory = init(&admit, &limits, 7);
+    assert_int_equal(admit_take(&admit, &one, &source, &count), ADMIT_YES);
+    assert_int_equal(admit_take(&admit, &elsewhere, &source, &count), ADMIT_SOURCE_FULL);
+    free(memory);
+}
+
 static void test_a_release_too_many(void **state)
 {
     const struct admit_limits limits = {.max = 3,
@@ -253,6 +278,7 @@ int main(void)
         cmocka_unit_test(test_limits),          cmocka_unit_test(test_reasons),
         cmocka_unit_test(test_against_a_model), cmocka_unit_test(test_every_prefix),
         cmocka_unit_test(test_large),           cmocka_unit_test(test_a_release_too_many),
+        cmocka_unit_test(test_link_local),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
