@@ -79,8 +79,8 @@ void look_standard_error(struct doctor_finding *ret_finding)
     look_found(ret_finding, DOCTOR_OK, "its socket can be made and connected to");
 }
 
-/* A socket of our own is destroyed, which the kernel then announces with its counts, or does not. */
-static bool is_announced(struct tally *tally, uint64_t cookie)
+/* A socket of our own is destroyed, which the kernel then announces with its counts, or does not. -1: it cannot be read. */
+static int is_announced(struct tally *tally, uint64_t cookie)
 {
     struct pollfd fd = {.fd = tally->fd, .events = POLLIN};
     struct tally_bytes bytes;
@@ -88,10 +88,13 @@ static bool is_announced(struct tally *tally, uint64_t cookie)
     while (ready_wait(&fd, 1, ANNOUNCED_WITHIN_NS) > 0) {
         while (tally_read(tally, &bytes)) {
             if (bytes.cookie == cookie)
-                return true;
+                return 1;
         }
+        /* What is not read stays ready. */
+        if (errno != EAGAIN)
+            return -1;
     }
-    return false;
+    return 0;
 }
 
 void look_bytes(struct doctor_finding *ret_finding)
@@ -117,7 +120,10 @@ void look_bytes(struct doctor_finding *ret_finding)
         return;
     }
     fd_close(fd_take(&fd));
-    if (is_announced(&tally, cookie))
+    int announced = is_announced(&tally, cookie);
+    if (announced < 0)
+        look_failed(ret_finding, errno);
+    else if (announced > 0)
         look_found(ret_finding, DOCTOR_OK, "the kernel announces sockets that it destroys");
     else
         look_found(ret_finding, DOCTOR_MISSING, "the kernel did not announce a socket that it destroyed");

@@ -102,6 +102,7 @@ def test_a_call_without_which_no_worker_runs(how, verdict):
     ("memfd_create", ERRNO | 38, 0, {"collapse": "low"}),
     ("bpf", ERRNO | 1, 0, {"owners": "not permitted", "steering": "not permitted", "sk_lookup": "not permitted",
                            "live_owners": "not permitted"}),
+    ("recvfrom", ERRNO | 1, 0, {"bytes": "not permitted", "sock_diag": "not permitted"}),
 ])
 def test_a_call_that_is_refused(root, call, how, code, expected):
     before, after = look(), look(preexec_fn=refuse(call, how), code=code)
