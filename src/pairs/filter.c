@@ -89,8 +89,10 @@ static enum fp_status parse_key(const struct key *key, const char *term, struct 
                                         : "a hexadecimal number is expected behind ':'");
         return FP_OK;
     }
-    if (value[0] == '\0' || strlen(value) >= FILTER_TEXT_SIZE)
+    if (value[0] == '\0')
         return fail(err, term, "a name is expected behind ':'");
+    if (strlen(value) >= FILTER_TEXT_SIZE)
+        return fail(err, term, "a name of at most 255 bytes is expected behind ':'");
     memcpy(ret_term->text, value, strlen(value) + 1);
     return FP_OK;
 }

@@ -16,7 +16,8 @@
 #include "pairs/pairs.h"
 
 #define FILTER_TERMS_MAX 32
-#define FILTER_TEXT_SIZE 64
+/* A service has the name of its program's file, unless it is given one. */
+#define FILTER_TEXT_SIZE 256
 
 enum filter_kind {
     FILTER_END,

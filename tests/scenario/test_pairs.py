@@ -404,6 +404,8 @@ def test_the_wildcard_is_no_address(address, wildcard):
 @pytest.mark.parametrize("arguments, code, message", [
     (["x:y"], 64, "cannot filter by x:y: expected an address, a port, a state or KEY:VALUE"),
     (["pid:abc"], 64, "a number is expected behind ':'"),
+    (["name:"], 64, "cannot filter by name:: a name is expected behind ':'"),
+    ([f"service:{256 * 'n'}"], 64, "a name of at most 255 bytes is expected behind ':'"),
     (["192.0.2.0/33"], 64, "expected an address"),
     ([":70000"], 64, "expected an address"),
     (["--frob"], 64, "there is no such option"),
@@ -540,6 +542,12 @@ def test_service_of_a_copy_of_the_server_and_of_what_waits_for_it(serve):
         assert not any("connection" in row for row in found.values())
         assert found[notation(second.getpeername(), second.getsockname())]["owner"] == "waiting"
         assert found[notation(first.getpeername(), first.getsockname())]["owner"] == "held"
+
+
+def test_a_service_with_a_long_name_is_found_by_it(serve):
+    name = 255 * "n"
+    server = serve("127.0.0.1:0", "--name", name, "--builtin", "echo")
+    assert [row["service"] for row in rows(f":{server.port}", f"service:{name}").values()] == [name]
 
 
 def test_a_program_that_only_listens_is_no_service(listening, port):
