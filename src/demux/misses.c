@@ -114,7 +114,7 @@ void misses_explain(const struct answer *answer, void (*reason)(void *data, cons
     text_init(&text, rest, sizeof(rest));
     if (said > MISSES_MAX)
         text_printf(&text, "and %zu more at this port", said - MISSES_MAX);
-    else if (said == 0)
+    else if (said == 0 && answer->model.count == 0)
         text_printf(&text, "nothing listens on port %u, and no connection has this pair",
                     answer->segment.pair.local.port);
     if (text_end(&text) != 0)

@@ -925,6 +925,9 @@ def test_a_program_of_the_namespace_decides_before_addresses_do(place, root):
     with lookup_program(place.host, instruction(0xb7, 0, value=0), instruction(0x95)):
         [answer] = place.ask("127.0.0.1:1500", "127.0.0.9:7777", code=1)
         assert (answer["answer"], answer["certainty"], answer["reply"]) == ("nobody", "group", "reset")
+        assert not any(reason.startswith("nothing listens") for reason in answer["reasons"]), answer
+        [answer] = place.ask("127.0.0.1:1500", "127.0.0.9:7778", code=1)
+        assert "nothing listens on port 7778, and no connection has this pair" in answer["reasons"]
         with pytest.raises(ConnectionRefusedError):
             place.connect("127.0.0.9", 7777)
     assert place.receiver("127.0.0.1:1500", "127.0.0.9:7777") == cookie_of(bound)
