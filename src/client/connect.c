@@ -176,10 +176,14 @@ static void explain_connect(int errnum, const struct address *server, const stru
     /* For a route of type blackhole; what else it has it for was told or refused before. */
     if (errnum == EINVAL)
         error_reason(err, err->status, "the route to it is a black hole");
-    /* With a free port: there is none left; from any address of IPv6: there may be none that reaches it. */
-    if (errnum != EADDRNOTAVAIL || from->port == 0 ||
-        (address_is_wildcard(from) && server->family == AF_INET6))
+    /* From any address of IPv6: there may be none that reaches it. */
+    if (errnum != EADDRNOTAVAIL || (address_is_wildcard(from) && server->family == AF_INET6))
         return;
+    if (from->port == 0) {
+        error_reason(err, err->status, "no local port is free for it");
+        error_hint(err, "they are those of net.ipv4.ip_local_port_range");
+        return;
+    }
     address_show(from, shown);
     error_reason(err, err->status, "the socket pair with %s exists already", shown);
 }

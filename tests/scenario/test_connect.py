@@ -929,7 +929,8 @@ def test_no_port_left_is_no_pair_that_exists(host):
             { read ready; "$1" connect --quiet 127.0.0.1:21 -- "$1" connect --from 127.0.0.1:0 127.0.0.1:21; echo "exit $?"
               kill "$(cat /proc/$$/task/$$/children | cut -d' ' -f1)"; }
         """)
-    assert done.stderr == "forkport: cannot connect to 127.0.0.1:21: Cannot assign requested address\n"
+    assert done.stderr == ("forkport: cannot connect to 127.0.0.1:21: no local port is free for it (they are those of "
+                           "net.ipv4.ip_local_port_range)\n")
     assert "exit 69" in done.stdout
 
 
