@@ -74,6 +74,23 @@ static enum answer_way way_of(const struct pair *pair, const struct route *local
                                                                                   : WAY_REMOTE;
 }
 
+/* One that goes while it is asked is a port of nothing. */
+static uint32_t seen_as(uint32_t interface)
+{
+    uint32_t seen;
+
+    return route_way_in(interface, &seen) == 0 ? seen : interface;
+}
+
+static void see_given(struct answer *answer)
+{
+    uint32_t given = answer->segment.interface;
+
+    answer->segment.interface = seen_as(given);
+    if (answer->segment.interface != given)
+        answer->port = given;
+}
+
 /* By which interface it comes in, as TCP sees it: from this host itself, by the one that owns the address. */
 static void find_interface(struct answer *answer, const struct route *local, const struct route *foreign,
                            const struct route_interface *interfaces, size_t count)
@@ -84,6 +101,8 @@ static void find_interface(struct answer *answer, const struct route *local, con
         /* Through lo passes what the host sends to itself, and does not come in by it. */
         if (answer->way == WAY_HERE)
             answer->segment.interface = local->interface;
+        else
+            see_given(answer);
         return;
     }
     uint32_t scope = pair->local.scope != 0 ? pair->local.scope : pair->foreign.scope;
@@ -118,6 +137,8 @@ static enum fp_status find_way(struct answer *answer, const struct route_interfa
     answer->way = way_of(pair, &local, &foreign, is_given_outside(answer, &local, interfaces, count));
     find_interface(answer, &local, &foreign, interfaces, count);
     uint32_t passed = answer->way == WAY_HERE ? local.through : answer->segment.interface;
+    if (answer->port != 0 && is_down(answer->port, interfaces, count))
+        passed = answer->port;
     if (judge_comes(answer) && is_down(passed, interfaces, count)) {
         answer->way = WAY_DOWN;
         answer->segment.interface = passed;
@@ -273,7 +294,8 @@ static bool may_come_by(const struct answer *answer, const struct route_interfac
     /* An address with a scope is that of one interface. */
     if (pair->local.scope != 0 || pair->foreign.scope != 0)
         return false;
-    return interface->up && !interface->loopback && interface->number != answer->segment.interface;
+    return interface->up && !interface->loopback && interface->number != answer->segment.interface &&
+           seen_as(interface->number) == interface->number;
 }
 
 static bool has_bound(const struct answer *answer, uint32_t interface)

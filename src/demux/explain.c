@@ -381,11 +381,24 @@ static const char *obstacle(const struct answer *answer)
                                       : MARTIAN "from outside nothing may come from a loopback address";
 }
 
+static void explain_port(const struct answer *answer, struct speaker *speaker)
+{
+    struct text *text = begin(speaker);
+
+    put_device(answer->port, text);
+    text_string(text, " is a port of ");
+    put_device(answer->segment.interface, text);
+    text_string(text, ", which what comes in by it belongs to");
+    say(speaker);
+}
+
 void explain_reasons(const struct answer *answer, void (*reason)(void *data, const char *line), void *data)
 {
     struct speaker speaker = {.reason = reason, .data = data};
     bool comes = judge_comes(answer);
 
+    if (answer->port != 0)
+        explain_port(answer, &speaker);
     if (!comes)
         say_string(&speaker, obstacle(answer));
     if (comes && !answer->agree)

@@ -35,10 +35,23 @@ bool live_addresses_is_local(struct live_addresses *addresses, const struct hash
     return find(addresses, secret, address, address_needs_scope(address) ? interface : 0)->local;
 }
 
+static uint32_t seen_as(struct live_port *port, uint32_t interface)
+{
+    int64_t now_ns = clock_monotonic_ns();
+
+    if (port->interface == interface && port->until_ns > now_ns)
+        return port->seen;
+    if (interface == 0 || route_way_in(interface, &port->seen) < 0)
+        port->seen = interface;
+    port->interface = interface;
+    port->until_ns = now_ns + KEPT_NS;
+    return port->seen;
+}
+
 uint32_t live_addresses_way_in(struct live_addresses *addresses, const struct hash_secret *secret,
                                const struct address *address, uint32_t interface)
 {
     const struct route *route = interface == LOOPBACK ? find(addresses, secret, address, 0) : NULL;
 
-    return route != NULL && route->local ? route->interface : interface;
+    return route != NULL && route->local ? route->interface : seen_as(&addresses->port, interface);
 }

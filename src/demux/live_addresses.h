@@ -22,7 +22,15 @@ struct live_address {
     struct route route;
 };
 
+/* The interface of a capture seldom changes from one segment to the next. */
+struct live_port {
+    uint32_t interface;
+    uint32_t seen;
+    int64_t until_ns; /* CLOCK_MONOTONIC */
+};
+
 struct live_addresses {
+    struct live_port port;
     struct live_address items[LIVE_ADDRESSES];
 };
 
@@ -31,7 +39,7 @@ bool live_addresses_is_local(struct live_addresses *addresses, const struct hash
                              const struct address *address, uint32_t interface);
 /*
  * By which interface TCP takes what comes to this address and was captured on that one: what the host sends to itself passes lo,
- * and counts as coming in by the one that owns the address.
+ * and counts as coming in by the one that owns the address; what comes in by a port, by what that is a port of.
  */
 uint32_t live_addresses_way_in(struct live_addresses *addresses, const struct hash_secret *secret,
                                const struct address *address, uint32_t interface);

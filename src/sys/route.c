@@ -12,6 +12,9 @@
 #include <string.h>
 #include <sys/socket.h>
 
+/* Of devices that are each other's ports: as deep as the kernel lets them be. */
+#define DEPTH_MAX 8
+
 struct question {
     struct nlmsghdr header;
     struct rtmsg route;
@@ -117,6 +120,86 @@ int route_find_from(int family, const uint8_t *bytes, const uint8_t *from, uint3
 {
     FD_AUTO fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
     return fd < 0 ? -1 : ask(fd, family, bytes, from, interface, 0, ret_route);
+}
+
+/* Other devices that have ports, as VRFs, leave it to be seen by which one it came. */
+static bool takes_for_its_own(const char *kind, size_t length)
+{
+    static const char *const KINDS[] = {"bridge", "bond", "team"};
+
+    for (size_t i = 0; i < sizeof(KINDS) / sizeof(KINDS[0]); i++) {
+        if (strnlen(kind, length) == strlen(KINDS[i]) && memcmp(kind, KINDS[i], strlen(KINDS[i])) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool is_port(const struct rtattr *info)
+{
+    size_t left = RTA_PAYLOAD(info);
+
+    for (const struct rtattr *at = RTA_DATA(info); RTA_OK(at, left); at = RTA_NEXT(at, left)) {
+        if (at->rta_type == IFLA_INFO_SLAVE_KIND)
+            return takes_for_its_own(RTA_DATA(at), RTA_PAYLOAD(at));
+    }
+    return false;
+}
+
+/* What it is a port of; 0: of nothing. */
+static int read_master(const char *bytes, size_t length, uint32_t *ret_master)
+{
+    const struct nlmsghdr *header = (const struct nlmsghdr *)(const void *)bytes;
+    const struct ifinfomsg *link = NLMSG_DATA(header);
+    uint32_t master = 0;
+    bool port = false;
+
+    if (!NLMSG_OK(header, length) || header->nlmsg_type != RTM_NEWLINK ||
+        header->nlmsg_len < NLMSG_LENGTH(sizeof(*link))) {
+        errno = EPROTO;
+        return -1;
+    }
+    size_t left = IFLA_PAYLOAD(header);
+    for (const struct rtattr *at = IFLA_RTA(link); RTA_OK(at, left); at = RTA_NEXT(at, left)) {
+        if (at->rta_type == IFLA_MASTER && RTA_PAYLOAD(at) >= sizeof(master))
+            memcpy(&master, RTA_DATA(at), sizeof(master));
+        else if (at->rta_type == IFLA_LINKINFO)
+            port = is_port(at);
+    }
+    *ret_master = port ? master : 0;
+    return 0;
+}
+
+static int ask_master(int fd, uint32_t interface, uint32_t *ret_master)
+{
+    _Alignas(struct nlmsghdr) char answer[8192];
+    struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
+    struct {
+        struct nlmsghdr header;
+        struct ifinfomsg link;
+    } asked = {
+        .header = {.nlmsg_len = sizeof(asked), .nlmsg_type = RTM_GETLINK, .nlmsg_flags = NLM_F_REQUEST},
+        .link = {.ifi_family = AF_UNSPEC, .ifi_index = (int)interface},
+    };
+
+    if (sendto(fd, &asked, sizeof(asked), 0, (struct sockaddr *)&kernel, sizeof(kernel)) < 0)
+        return -1;
+    ssize_t got = recv(fd, answer, sizeof(answer), 0);
+    return got < 0 ? -1 : read_master(answer, (size_t)got, ret_master);
+}
+
+int route_way_in(uint32_t interface, uint32_t *ret_seen)
+{
+    uint32_t master = interface;
+
+    FD_AUTO fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+    if (fd < 0)
+        return -1;
+    for (unsigned depth = 0; master != 0 && depth < DEPTH_MAX; depth++) {
+        *ret_seen = master;
+        if (ask_master(fd, master, &master) < 0)
+            return -1;
+    }
+    return 0;
 }
 
 int route_interfaces(struct route_interface **ret_items, size_t *ret_count)

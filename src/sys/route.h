@@ -32,6 +32,12 @@ int route_find(int family, const uint8_t *bytes, uint32_t scope, struct route *r
 int route_find_from(int family, const uint8_t *bytes, const uint8_t *from, uint32_t interface,
                     struct route *ret_route);
 
+/*
+ * As which interface TCP sees what comes in by this one: the bridge, bond or team that it is a port of, which may be a port
+ * itself; else it is the same.
+ */
+int route_way_in(uint32_t interface, uint32_t *ret_seen);
+
 struct route_interface {
     uint32_t number;
     bool up;

@@ -431,6 +431,28 @@ def test_where_the_interface_decides_each_is_named(wired):
         assert place.receiver("10.0.0.2:1500", f"10.0.0.1%{name}:21", "--interface", name) == cookie_of(made)
 
 
+def test_what_comes_in_by_a_port_of_a_bridge_is_the_bridge_s(wired):
+    """TCP sees the bridge alone, whoever the wire is named by."""
+    place, other = wired
+    for line in ("link add br0 type bridge", "addr flush dev eth0", "link set eth0 master br0",
+                 "addr add 10.0.0.1/24 dev br0", "link set br0 up"):
+        place.host.run("ip", *line.split())
+    ours, port = (place.listen("0.0.0.0", 21, device=device) for device in ("br0", "eth0"))
+    assert place.receiver("10.0.0.2:1500", "10.0.0.1%br0:21") == cookie_of(ours)
+    [answer] = place.ask("10.0.0.2:1500", "10.0.0.1:21")
+    assert (answer["cookie"], [other["interface"] for other in answer["interfaces"]]) == (cookie_of(ours), ["eth1"])
+    [answer] = place.ask("10.0.0.2:1500", "10.0.0.1:21", "--interface", "eth0")
+    assert (answer["certainty"], answer["cookie"], answer["segment"]["interface"]) == ("exact", cookie_of(ours), "br0")
+    assert answer["reasons"][0] == "eth0 is a port of br0, which what comes in by it belongs to"
+    with other.socket() as client:
+        client.connect(("10.0.0.1", 21))
+        assert accepts([ours, port], client) == cookie_of(ours)
+    for down in ("eth0", "br0"):
+        place.host.run("ip", "link", "set", down, "down")
+        assert "the interface that it would pass is down" in place.nobody("10.0.0.2:1500", "10.0.0.1:21", "--interface", "eth0")
+        place.host.run("ip", "link", "set", down, "up")
+
+
 def test_where_no_route_leads_back_it_comes_in_from_outside(wired):
     """By the first interface that is up, and not by the loopback device, which would make it another segment."""
     place, _ = wired

@@ -587,6 +587,27 @@ def test_a_wire(network, watch, serve, events):
     assert all(pids(line) == [os.getpid()] and pids(line, "senders") == [] for line in came), came
 
 
+def test_a_port_of_a_bridge(network, watch, serve):
+    """What is captured on it comes in by the bridge, as which alone TCP sees it."""
+    one, two = network.host("one"), network.host("two")
+    network.wire(one, two)
+    for host, line in ((one, "link add br0 type bridge"), (one, "link set eth0 master br0"), (one, "link set br0 up"),
+                       (one, "address add 192.0.2.1/24 dev br0"), (two, "address add 192.0.2.2/24 dev eth0")):
+        host.run("ip", *line.split())
+    server = serve("192.0.2.1%br0:0", "--builtin", "echo", prefix=one.prefix)
+
+    def probe():
+        with two.socket() as client:
+            assert client.connect_ex(("192.0.2.1", 9)) != 0
+    live = watch(one, "--json", interface="eth0", probe=probe)
+    with two.connect("192.0.2.1", server.port) as client:
+        client.sendall(b"hello\n")
+        assert client.recv(10) == b"hello\n"
+    [opening] = [line for line in map(json.loads, live.stop()[0])
+                 if line["segment"]["local"] == f"192.0.2.1:{server.port}" and line["segment"]["flags"] == "SYN"]
+    assert (opening["answer"], pids(opening)) == ("listening", [server.pid])
+
+
 def test_all_interfaces_at_once(network, watch, serve):
     """On "any" frames come in another form than Ethernet's."""
     host = network.host("host")
