@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define ENTRY_BYTES 1024 /* at first */
+
 /* (uid_t)-1 means "leave as it is" to the system calls, so it is nobody's number. */
 #define ID_MAX (UINT32_MAX - 1)
 
@@ -41,6 +43,50 @@ static bool is_answered(void)
     return errno == 0 || errno == ENOENT || errno == ESRCH || errno == EBADF || errno == EPERM;
 }
 
+/*
+ * The entry of a user, by its name or, without one, by its number; NULL and errno as getpwnam(3) has it, which is not asked: what that
+ * returned to the program, or returns to another thread, would be overwritten. What the entry points to is in *ret_texts, the caller's.
+ */
+static const struct passwd *find_entry(const char *name, uid_t uid, struct passwd *entry, char **ret_texts)
+{
+    struct passwd *found = NULL;
+    int failure = ERANGE;
+
+    for (size_t size = ENTRY_BYTES; failure == ERANGE; size *= 2) {
+        free(*ret_texts);
+        *ret_texts = malloc(size);
+        if (*ret_texts == NULL)
+            failure = ENOMEM;
+        else if (name != NULL)
+            failure = getpwnam_r(name, entry, *ret_texts, size, &found);
+        else
+            failure = getpwuid_r(uid, entry, *ret_texts, size, &found);
+    }
+    errno = failure;
+    return found;
+}
+
+/* The number of a group; false and errno likewise. */
+static bool find_gid(const char *name, gid_t *ret_gid)
+{
+    struct group entry;
+    struct group *found = NULL;
+    char *texts = NULL;
+    int failure = ERANGE;
+
+    for (size_t size = ENTRY_BYTES; failure == ERANGE; size *= 2) {
+        free(texts);
+        texts = malloc(size);
+        failure = texts == NULL ? ENOMEM : getgrnam_r(name, &entry, texts, size, &found);
+    }
+    free(texts);
+    errno = failure;
+    if (found == NULL)
+        return false;
+    *ret_gid = entry.gr_gid;
+    return true;
+}
+
 /* Replaces the supplementary groups by those of a name; without one there are none. */
 static enum fp_status set_user_groups(struct config_identity *identity, const char *name,
                                       struct fp_error *err)
@@ -68,20 +114,19 @@ static enum fp_status set_user_groups(struct config_identity *identity, const ch
     return FP_OK;
 }
 
-enum fp_status identity_set_user(struct config_identity *identity, const char *user, struct fp_error *err)
+static enum fp_status set_user(struct config_identity *identity, const char *user, char **texts,
+                               struct fp_error *err)
 {
     struct config_identity found = *identity;
+    struct passwd room;
     uint64_t number;
 
     if (user[0] == '\0')
         return usage(err, "--user", user, "a user");
-    errno = 0;
-    const struct passwd *entry = getpwnam(user);
+    const struct passwd *entry = find_entry(user, 0, &room, texts);
     bool is_id = entry == NULL && is_answered() && text_parse_unsigned(user, ID_MAX, &number);
-    if (is_id) {
-        errno = 0;
-        entry = getpwuid((uid_t)number);
-    }
+    if (is_id)
+        entry = find_entry(NULL, (uid_t)number, &room, texts);
     if (entry == NULL && !is_answered())
         return no_answer(err, "look up the user", user);
     if (entry == NULL && !is_id)
@@ -99,15 +144,22 @@ enum fp_status identity_set_user(struct config_identity *identity, const char *u
     return FP_OK;
 }
 
+enum fp_status identity_set_user(struct config_identity *identity, const char *user, struct fp_error *err)
+{
+    char *texts = NULL;
+    enum fp_status status = set_user(identity, user, &texts, err);
+
+    free(texts);
+    return status;
+}
+
 static enum fp_status find_group(const char *name, gid_t *ret_gid, struct fp_error *err)
 {
     uint64_t number;
 
-    errno = 0;
-    const struct group *entry = getgrnam(name);
-    if (entry != NULL)
-        *ret_gid = entry->gr_gid;
-    else if (!is_answered())
+    if (find_gid(name, ret_gid))
+        return FP_OK;
+    if (!is_answered())
         return no_answer(err, "look up the group", name);
     else if (text_parse_unsigned(name, ID_MAX, &number))
         *ret_gid = (gid_t)number;

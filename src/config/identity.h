@@ -2,7 +2,7 @@
  *
  * config/identity.h - users and groups by name or number.
  *
- * Asks the host's user database (getpwnam(3), getgrouplist(3)) once, when the configuration is read, so that no name
+ * Asks the host's user database (getpwnam_r(3), getgrouplist(3)) once, when the configuration is read, so that no name
  * is looked up while clients are served. On failure the identity is unchanged; the error is FP_CONFIG and names what
  * was not found, FP_USAGE where it is neither a name nor a number of one, or FP_SYSTEM where memory is short or the database cannot
  * be asked. The list of groups is owned by the struct config.

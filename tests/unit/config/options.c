@@ -342,6 +342,30 @@ static void test_user_without_entry(void **state)
     config_done(&config);
 }
 
+/* What the program has asked the host's database itself stays as it is. */
+static void test_the_programs_entries(void **state)
+{
+    const struct passwd *user = getpwnam("root");
+    const struct group *group = getgrnam("root");
+    struct config config;
+
+    (void)state;
+    init(&config);
+    if (user == NULL || group == NULL || getpwuid(1) == NULL || getgrgid(1) == NULL) {
+        print_message("there is no user or group root, or 1, in the host's database\n");
+        skip();
+    }
+    char *other_user = strdup(getpwuid(1)->pw_name);
+    char *other_group = strdup(getgrgid(1)->gr_name);
+    taken(&config, "user", other_user);
+    taken(&config, "group", other_group);
+    assert_string_equal(user->pw_name, "root");
+    assert_string_equal(group->gr_name, "root");
+    free(other_user);
+    free(other_group);
+    config_done(&config);
+}
+
 static void test_group(void **state)
 {
     const struct config_identity *identity;
@@ -402,6 +426,7 @@ int main(void)
         cmocka_unit_test(test_user),
         cmocka_unit_test(test_user_without_entry),
         cmocka_unit_test(test_group),
+        cmocka_unit_test(test_the_programs_entries),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
