@@ -96,12 +96,15 @@ static enum fp_status resolve_item(const struct notation *notation, const struct
 {
     struct address address = {.family = AF_UNSPEC};
     bool is_name = false;
+    struct fp_error not_numeric; /* which a name is not, and no failure */
 
-    enum fp_status status = notation_address(notation, &address, &is_name, err);
+    enum fp_status status = notation_address(notation, &address, &is_name, &not_numeric);
     if (status == FP_OK) {
         status = check_usable(notation, &address, err);
         return status == FP_OK ? list_add(list, &address, err) : status;
     }
+    if (!is_name && err != NULL)
+        *err = not_numeric;
     if (!is_name)
         return status;
     status = notation_port(notation, parts->port, &address.port, err);
