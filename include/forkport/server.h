@@ -85,8 +85,8 @@ void fp_server_log(struct fp_server *server, void (*sink)(const char *line, size
 /**
  * Opens all the listening sockets, so that clients can connect and wait, and fp_server_pair() tells the ports. Called
  * by fp_server_run() where it has not been. FP_UNAVAILABLE: an address cannot be had, none is open then; FP_NOT_PERMITTED:
- * it may not (a port below 1024, say); FP_USAGE: nothing to serve or to listen on, or a descriptor to keep or of "ready-fd" is
- * not open (for writing); FP_SYSTEM: descriptors or memory are short.
+ * it may not (a port below 1024, say); FP_USAGE: nothing to listen on, options that contradict each other, or a
+ * descriptor to keep or of "ready-fd" is not open (for writing); FP_SYSTEM: descriptors or memory are short.
  */
 enum fp_status fp_server_open(struct fp_server *server, struct fp_error *err);
 
@@ -96,7 +96,7 @@ const char *fp_server_pair(const struct fp_server *server, size_t index);
 /**
  * Serves until SIGTERM, SIGINT or fp_server_stop(), then lets connections end (option "drain") and returns FP_OK with
  * all workers reaped and all sockets closed. Signals and their mask are then as before. What stdio has buffered is written first,
- * see fp_server(3). As fp_server_open() where it opens; FP_NO_INPUT, FP_NOT_PERMITTED: the program, its user or the log's file
+ * see fp_server(3). As fp_server_open() where it opens; FP_USAGE: nothing to serve; FP_NO_INPUT, FP_NOT_PERMITTED: the program, its user or the log's file
  * cannot be had; FP_SYSTEM: descriptors or memory are short at its start, all listening sockets were lost, a worker does
  * not end by SIGKILL, or the log's file could not be written and lacks events. A server runs once, and one at a time in a
  * process; in a handler's, none that was made before (FP_USAGE).
