@@ -235,7 +235,8 @@ enum fp_status filter_add(struct filter *filter, const char *string, struct fp_e
     struct filter_term term = {.kind = FILTER_END};
 
     if (filter->count == FILTER_TERMS_MAX)
-        return fail(err, string, "there are too many terms");
+        return error_reason(err, error_set(err, FP_USAGE, 0, "filter by", "%s", string),
+                            "there are more than %d", FILTER_TERMS_MAX);
     enum fp_status status = parse_term(string, &term, err);
     if (status != FP_OK) {
         if (err != NULL)

@@ -215,6 +215,7 @@ static void test_bad_terms(void **state)
         ":0123456789012345678901234567890123456789012345678901234567890123456789",
     };
     struct filter filter = {.count = 0};
+    struct fp_error full;
 
     (void)state;
     for (size_t i = 0; i < sizeof(terms) / sizeof(terms[0]); i++) {
@@ -226,7 +227,8 @@ static void test_bad_terms(void **state)
     }
     for (int i = 0; i < FILTER_TERMS_MAX; i++)
         assert_int_equal(filter_add(&filter, ":21", NULL), FP_OK);
-    assert_int_equal(filter_add(&filter, ":21", NULL), FP_USAGE);
+    assert_int_equal(filter_add(&filter, ":21", &full), FP_USAGE);
+    assert_string_equal(full.reason, "there are more than 32");
 }
 
 int main(void)
