@@ -44,8 +44,8 @@ def installed(tmp_path_factory):
 
 def pkg_config(root, *arguments):
     folder = next(root.rglob("forkport.pc")).parent
-    env = {**os.environ, "PKG_CONFIG_LIBDIR": f"{folder}:" + output(
-        ["pkg-config", "--variable", "pc_path", "pkg-config"]).strip(), "PKG_CONFIG_SYSROOT_DIR": ""}
+    # Nothing else is asked for: who links the shared library has no need of the headers of what is in it.
+    env = {**os.environ, "PKG_CONFIG_LIBDIR": str(folder), "PKG_CONFIG_PATH": "", "PKG_CONFIG_SYSROOT_DIR": ""}
     # The .pc file names the prefix that it was configured for; the files lie below DESTDIR.
     prefix = f"--define-variable=prefix={next(root.rglob('forkport/error.h')).parents[2]}"
     return shlex.split(output(["pkg-config", prefix, *arguments, "forkport"], env=env))
