@@ -77,7 +77,7 @@ enum fp_status fp_server_keep(struct fp_server *server, int fd, struct fp_error 
 
 /**
  * Passes every event, as a line in the form of the option "log" with its newline, to `sink`, in the thread that runs
- * the server, which waits for it. The line is valid for the call only. Without a sink and without "log-file" there is no log.
+ * the server, which waits for it to return (no exception may leave it). The line is valid for the call only. Without a sink and without "log-file" there is no log.
  */
 void fp_server_log(struct fp_server *server, void (*sink)(const char *line, size_t length, void *data),
                    void *data);
