@@ -283,8 +283,6 @@ static enum template_refusal note_own(int fd, const char *target)
 {
     struct file file = {.fd = fd};
 
-    if (target[0] == '/' && is_locked(fd))
-        return TEMPLATE_REFUSAL_LOCKS;
     if (strcmp(target, "anon_inode:[eventpoll]") == 0)
         note_epoll(&file);
     else if (strcmp(target, "anon_inode:[eventfd]") == 0 && can_compare())
@@ -311,6 +309,9 @@ static enum template_refusal note(int folder, const char *name, bool is_alone)
     target[length] = '\0';
     if (strcmp(target, "anon_inode:[io_uring]") == 0)
         return TEMPLATE_REFUSAL_URING;
+    /* One that waits would keep the others from it until its client comes. */
+    if (target[0] == '/' && is_locked(fd))
+        return TEMPLATE_REFUSAL_LOCKS;
     if (is_alone && !is_of_connection(fd, target))
         return TEMPLATE_REFUSAL_NONE;
     return note_own(fd, target);

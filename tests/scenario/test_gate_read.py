@@ -374,11 +374,13 @@ def test_a_file_that_is_the_servers_standard_error_stays_shared(serve, tmp_path)
 @pytest.mark.parametrize("lock", ["fcntl.flock(file, fcntl.LOCK_EX)", "fcntl.lockf(file, fcntl.LOCK_EX)",
                                   "os.dup2(file.fileno(), 2); file.close(); fcntl.flock(2, fcntl.LOCK_EX)"],
                          ids=["flock", "fcntl", "of standard error"])
-def test_what_holds_a_lock_is_executed(serve, tmp_path, lock):
-    """One connection after the other, as its program means it: workers of a template would all hold it, or none."""
+@pytest.mark.parametrize("options", [READ, POOL, STARTED], ids=["fork", "pool", "pool of programs"])
+def test_what_holds_a_lock_is_executed(serve, tmp_path, options, lock):
+    """One connection after the other, as its program means it: workers of a template would all hold it, or none; one that waits for its
+    client would keep those from it who have theirs."""
     program = f"import fcntl, os, sys; file = open('{tmp_path}/lock', 'w'); {lock}; print(sys.stdin.readline(), flush=True)"
-    server = serve("127.0.0.1:0", *READ, worker=["python3", "-c", program])
-    assert "it holds a lock on a file: each connection" in server.log.wait("notice")["error"]
+    server = serve("127.0.0.1:0", *options, worker=["python3", "-c", program])
+    assert "it holds a lock on a file: each connection" in server.log.wait("notice", count=1 + (options == POOL))["error"]
     with server.connect() as first, server.connect() as second:
         server.log.wait("start", count=2)
         second.sendall(b"second\n")
