@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #if defined(__GLIBC__)
@@ -59,25 +60,43 @@ static int64_t microseconds(const struct timeval *time)
     return (int64_t)time->tv_sec * 1000000 + time->tv_usec;
 }
 
-pid_t process_ended(void)
+/*
+ * One that has itself traced by its parent (PTRACE_TRACEME) stops for us at each signal, and when it has executed another program, which
+ * looks as if it had sent itself SIGTRAP. It goes on, and is traced no more. False: it was ended meanwhile.
+ */
+static bool let_go_on(pid_t pid, int number)
 {
     siginfo_t info = {0};
+    bool executes =
+        number == SIGTRAP && ptrace(PTRACE_GETSIGINFO, pid, NULL, &info) == 0 && info.si_code == SI_USER;
 
-    if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT | __WNOTHREAD | __WALL) < 0)
-        return -1;
+    return ptrace(PTRACE_DETACH, pid, NULL, executes ? 0L : (long)number) == 0;
+}
+
+pid_t process_ended(void)
+{
+    siginfo_t info;
+
+    do {
+        info = (siginfo_t){0};
+        if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT | __WNOTHREAD | __WALL) < 0)
+            return -1;
+    } while (info.si_code == CLD_TRAPPED && let_go_on(info.si_pid, info.si_status));
     return info.si_pid;
 }
 
 int process_reap(pid_t pid, struct process_end *ret_end)
 {
     struct rusage used;
+    pid_t ended;
     int status;
 
-    pid = wait4(pid, &status, WNOHANG | __WNOTHREAD | __WALL, &used);
-    if (pid <= 0)
-        return (int)pid;
+    while ((ended = wait4(pid, &status, WNOHANG | __WNOTHREAD | __WALL, &used)) > 0 && WIFSTOPPED(status))
+        let_go_on(ended, WSTOPSIG(status));
+    if (ended <= 0)
+        return (int)ended;
     *ret_end = (struct process_end){
-        .pid = pid,
+        .pid = ended,
         .signalled = WIFSIGNALED(status),
         .code = WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status),
         .cpu_user_us = microseconds(&used.ru_utime),

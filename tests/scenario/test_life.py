@@ -54,6 +54,29 @@ def test_ended_by_a_signal(serve, name):
     assert end["signal"] == name and "exit" not in end
 
 
+# What it does once it has itself traced by its parent, what it answers, and how it ends.
+TRACED_BY_THE_SERVER = {
+    "a signal that is caught": ("signal.signal(10, lambda *_: print('caught', flush=True)); os.kill(os.getpid(), 10)", b"caught\n", {"exit": 0}),
+    "a signal that ends": ("print('answer', flush=True); os.kill(os.getpid(), 10)", b"answer\n", {"signal": "USR1"}),
+    "another program": ("os.execlp('echo', 'echo', 'executed')", b"executed\n", {"exit": 0}),
+}
+
+
+@pytest.mark.parametrize("options", [[], ["--engine", "fork", "--gate", "read"]], ids=["exec", "fork"])
+@pytest.mark.parametrize("what", TRACED_BY_THE_SERVER)
+def test_one_that_has_itself_traced_by_its_parent(serve, options, what):
+    """Against a debugger, as is done: whatever it would stop at for the server, which is no debugger, is not its end."""
+    script, answer, how = TRACED_BY_THE_SERVER[what]
+    server = serve("127.0.0.1:0", *options, worker=[
+        "python3", "-c", f"import ctypes, os, signal, sys; sys.stdin.readline(); ctypes.CDLL(None).ptrace(0, 0, 0, 0); {script}"])
+    if options:
+        server.log.wait("template")
+    assert server.ask(b"\n") == answer
+    end = end_of(server)
+    assert {key: end[key] for key in ("exit", "signal") if key in end} == how
+    assert forkport.state(end["pid"]) is None
+
+
 @pytest.mark.parametrize("milliseconds, mebibytes", [(0, 0), (150, 0), (50, 64)])
 def test_time_and_memory(serve, milliseconds, mebibytes):
     """What the kernel told the worker itself just before its end, and a little more."""
