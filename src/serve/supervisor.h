@@ -61,13 +61,14 @@ struct supervisor {
     int64_t drain_ns; /* when its next step is due, of loop_awake_ns() */
     struct loop_timer flush;
     int64_t flushed_ns;
-    struct loop_timer rest;   /* set: signals are left unread, until then at the latest */
-    int64_t signals_ns;       /* when they were read last */
-    struct loop_timer warm;   /* when the engine is to be looked after */
-    struct loop_timer lost;   /* set: somebody else may have waited for workers */
-    struct loop_timer untold; /* set: another thread may have taken a SIGCHLD */
-    struct loop_timer retry;  /* of held connections, or of a crowded engine */
-    bool crowded;             /* the engine has no room */
+    struct loop_timer rest; /* set: signals are left unread, until then at the latest */
+    int64_t signals_ns;     /* when they were read last */
+    struct loop_timer warm; /* when the engine is to be looked after */
+    struct loop_timer lost; /* set: somebody else may have waited for workers */
+    /* Set: another thread may have taken a SIGCHLD, or more have ended than are reaped in a turn. */
+    struct loop_timer untold;
+    struct loop_timer retry; /* of held connections, or of a crowded engine */
+    bool crowded;            /* the engine has no room */
     struct pace retry_pace;
     struct fp_error start_error; /* why the last connection that had to wait has no process */
     struct pace fail_pace;
