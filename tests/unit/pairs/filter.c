@@ -179,6 +179,8 @@ static void test_whose_descriptors_matter(void **state)
     }
 }
 
+#define LONG "0123456789012345678901234567890123456789012345678901234567890123"
+
 static void test_bad_terms(void **state)
 {
     static const char *const terms[] = {
@@ -211,7 +213,7 @@ static void test_bad_terms(void **state)
         "local:listening",
         "LISTENS",
         "*",
-        "name:0123456789012345678901234567890123456789012345678901234567890123456789",
+        "name:" LONG LONG LONG LONG,
         ":0123456789012345678901234567890123456789012345678901234567890123456789",
     };
     struct filter filter = {.count = 0};
