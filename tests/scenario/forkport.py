@@ -23,6 +23,8 @@ import tempfile
 import threading
 import time
 
+import pytest
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("FORKPORT_BUILD", ROOT / "build")).resolve()
 FORKPORT = BUILD / "forkport"
@@ -453,6 +455,15 @@ class Host:
     def run(self, *command, **more):
         return subprocess.run([*self.prefix, *map(str, command)], check=True, timeout=DEADLINE, text=True,
                               stdout=subprocess.PIPE, **more).stdout
+
+    def bridge(self, port, address):
+        """br0, with this port; a kernel without bridges skips the test."""
+        try:
+            self.run("ip", "link", "add", "br0", "type", "bridge", stderr=subprocess.DEVNULL)
+        except subprocess.CalledProcessError:
+            pytest.skip("the kernel has no bridges")
+        for line in (f"address flush dev {port}", f"link set {port} master br0", "link set br0 up", f"address add {address} dev br0"):
+            self.run("ip", *line.split())
 
     def socket(self, family=socket.AF_INET, kind=socket.SOCK_STREAM, protocol=0):
         self._channel.send(f"{int(family)} {int(kind)} {protocol}".encode())

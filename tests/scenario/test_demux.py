@@ -434,9 +434,7 @@ def test_where_the_interface_decides_each_is_named(wired):
 def test_what_comes_in_by_a_port_of_a_bridge_is_the_bridge_s(wired):
     """TCP sees the bridge alone, whoever the wire is named by."""
     place, other = wired
-    for line in ("link add br0 type bridge", "addr flush dev eth0", "link set eth0 master br0",
-                 "addr add 10.0.0.1/24 dev br0", "link set br0 up"):
-        place.host.run("ip", *line.split())
+    place.host.bridge("eth0", "10.0.0.1/24")
     ours, port = (place.listen("0.0.0.0", 21, device=device) for device in ("br0", "eth0"))
     assert place.receiver("10.0.0.2:1500", "10.0.0.1%br0:21") == cookie_of(ours)
     [answer] = place.ask("10.0.0.2:1500", "10.0.0.1:21")

@@ -591,9 +591,8 @@ def test_a_port_of_a_bridge(network, watch, serve):
     """What is captured on it comes in by the bridge, as which alone TCP sees it."""
     one, two = network.host("one"), network.host("two")
     network.wire(one, two)
-    for host, line in ((one, "link add br0 type bridge"), (one, "link set eth0 master br0"), (one, "link set br0 up"),
-                       (one, "address add 192.0.2.1/24 dev br0"), (two, "address add 192.0.2.2/24 dev eth0")):
-        host.run("ip", *line.split())
+    one.bridge("eth0", "192.0.2.1/24")
+    two.run("ip", "address", "add", "192.0.2.2/24", "dev", "eth0")
     server = serve("192.0.2.1%br0:0", "--builtin", "echo", prefix=one.prefix)
 
     def probe():
