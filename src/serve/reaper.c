@@ -119,7 +119,7 @@ static int reap(struct supervisor *supervisor, struct reaped *ret_reaped)
         if (pid <= 0)
             return pid;
         if (connections_living(&supervisor->connections, pid) == NULL) {
-            engine_look_again(&supervisor->engine, pid);
+            engine_look_again(&supervisor->engine, pid, 0);
             warm_collect(supervisor);
         }
     }

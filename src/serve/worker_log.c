@@ -170,8 +170,10 @@ static struct connection *find_connection(struct supervisor *supervisor,
     if (sender->number != 0) {
         struct connection *found = connections_find_key(connections, sender->number);
         /* It runs, or it could not have written: its pid has only not been taken in yet. */
-        if (found != NULL && found->state == CONNECTION_STARTING)
+        if (found != NULL && found->state == CONNECTION_STARTING) {
+            engine_look_again(&supervisor->engine, 0, sender->number);
             warm_collect(supervisor);
+        }
         return connections_find_key(connections, sender->number);
     }
     struct connection *connection = connections_find(connections, sender->pid);

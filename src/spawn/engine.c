@@ -150,10 +150,10 @@ bool engine_outcome(struct engine *engine, int64_t now_ns, struct spawn_outcome 
     return engine->pool != NULL && pool_outcome(engine->pool, now_ns, ret_outcome);
 }
 
-void engine_look_again(struct engine *engine, pid_t pid)
+void engine_look_again(struct engine *engine, pid_t pid, uint64_t key)
 {
     if (engine->pool != NULL)
-        pool_look_again(engine->pool, pid);
+        pool_look_again(engine->pool, pid, key);
 }
 
 bool engine_child_ended(struct engine *engine, const struct process_end *end, int64_t now_ns)

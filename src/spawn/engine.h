@@ -67,8 +67,11 @@ enum fp_status engine_start(struct engine *engine, const struct spawn_request *r
 
 /* What became of a start under way; false: nothing of any of them, yet. */
 bool engine_outcome(struct engine *engine, int64_t now_ns, struct spawn_outcome *ret_outcome);
-/* The next engine_outcome() has that of a process that has ended, though nothing was known of it a moment ago. */
-void engine_look_again(struct engine *engine, pid_t pid);
+/*
+ * The next engine_outcome() has that of a process that has ended (else 0), or of a connection whose worker has written (else 0), though
+ * nothing was known of it a moment ago.
+ */
+void engine_look_again(struct engine *engine, pid_t pid, uint64_t key);
 /* A child ended that is no connection's. True: it was the engine's. */
 bool engine_child_ended(struct engine *engine, const struct process_end *end, int64_t now_ns);
 /* A worker was ended by a signal. */

@@ -438,10 +438,10 @@ static bool take_back(int claim_fd, int *ret_fd)
     return true;
 }
 
-void pool_look_again(struct pool *pool, pid_t pid)
+void pool_look_again(struct pool *pool, pid_t pid, uint64_t key)
 {
     for (struct pool_seat *seat = pool->queues[POOL_CALLED].first; seat != NULL; seat = seat->next) {
-        if (seat->pid == pid)
+        if (seat->pid == pid || seat->key == key)
             seat->looked_ns = 0;
     }
 }

@@ -92,8 +92,8 @@ enum fp_status pool_order(struct pool *pool, const struct spawn_request *request
 /* A connection found none that waits. */
 void pool_missed(struct pool *pool, int64_t now_ns);
 bool pool_outcome(struct pool *pool, int64_t now_ns, struct spawn_outcome *ret_outcome);
-/* Each is asked once at a time, but for this one, which has ended meanwhile. */
-void pool_look_again(struct pool *pool, pid_t pid);
+/* Each is asked once at a time, but for this one, which has ended meanwhile, or this connection's, which has written. */
+void pool_look_again(struct pool *pool, pid_t pid, uint64_t key);
 /* An outcome of the templates: true, it was an order of the pool's, which takes all of it. */
 bool pool_forked(struct pool *pool, const struct spawn_outcome *take_outcome, int64_t now_ns);
 /* A child was reaped that is no connection's: true, it was of the pool. */

@@ -1,4 +1,5 @@
 """Workers that are started ahead of their connections: how many wait, who replaces them, and that no connection is lost."""
+import concurrent.futures
 import os
 import pathlib
 import re
@@ -99,6 +100,21 @@ def test_each_serves_one(start):
         with server.connect() as client:
             pids.append(int(forkport.read_line(client)))
     assert len(set(pids)) == 40
+
+
+def test_what_a_worker_writes_stands_behind_its_start(start):
+    """Whatever else the server sees in the turn in which the worker took its order: so there are many at once."""
+    server = start("--pool-min", 8, worker=["sh", "-c", "echo begins >&2"])
+    wait_for(server, 8)
+    with concurrent.futures.ThreadPoolExecutor(8) as clients:
+        assert set(clients.map(lambda _: server.ask(), range(2 * BURST))) == {b""}
+    assert server.stop() == 0
+    pids = {}
+    for event in server.log.read():
+        if event["event"] == "start":
+            pids[event["connection"]] = event["pid"]
+        assert event["event"] != "stderr" or event["pid"] == pids.get(event["connection"]), event
+    assert len(server.log.find("stderr")) == len(pids) == 2 * BURST
 
 
 def let_grow(server, number):
