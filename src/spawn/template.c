@@ -418,7 +418,10 @@ int template_take_back(struct template *template, uint64_t *ret_key, int *ret_fd
         /* Order N of those that are open: one before them has its worker, and was only not taken out of the queue yet. */
         if (template_order_check(&order.head, order.text, (size_t)got) && fds[0] >= 0 &&
             order.head.sequence - template->answered < template_open_orders(template)) {
-            *ret_key = template->keys[order.head.sequence % TEMPLATE_ORDERS];
+            uint64_t *key = &template->keys[order.head.sequence % TEMPLATE_ORDERS];
+            *ret_key = *key;
+            /* Should one before it be lost, that one is open still, in its place. */
+            *key = template->keys[template->answered % TEMPLATE_ORDERS];
             *ret_fd = fds[0];
             return 1;
         }

@@ -59,3 +59,15 @@ def test_a_template_that_lies_of_its_workers(serve, kind):
             assert (stop["failed"], stop["served"]) == (len(lost), len(server.log.find("accept")) - len(lost))
         finally:
             other.kill()
+
+
+@pytest.mark.parametrize("options", [["--engine", "fork"], ["--engine", "pool", "--pool-min", 0]], ids=["fork", "pool"])
+def test_a_template_that_lost_an_order_and_left_the_next(serve, options):
+    """The one that it left is served by another process; the other is lost, which is said."""
+    server = serve("127.0.0.1:0", *options, "--templates", 1, worker=[LIAR, "takes"])
+    template = server.log.wait("template")["pid"]
+    forkport.until(lambda: forkport.state(template) == "T", "the template to be stopped")
+    with server.connect() as first, server.connect() as second:
+        assert [forkport.read_to_end(client) for client in (first, second)] == [b"", b"served\n"]
+    assert "connection #1 was lost" in server.log.wait("notice")["error"]
+    assert server.stop() == 0
