@@ -55,8 +55,12 @@ static long set_connection(const struct child_setup *setup)
     return result < 0 ? result : child_move(0, 1);
 }
 
+/* 1 is SIGHUP, 2 is SIGINT: a terminal sends them to all of its group, of which the child was one until it had its session. */
+#define OF_TERMINAL (UINT64_C(1) << 0 | UINT64_C(1) << 1)
+
 static long reset_signals(uint64_t signals)
 {
+    child_forget_signals(OF_TERMINAL);
     for (int number = 1; signals != 0; number++, signals >>= 1) {
         if ((signals & 1) == 0)
             continue;

@@ -111,6 +111,15 @@ static inline long child_set_mask(uint64_t blocked)
     return child_call(__NR_rt_sigprocmask, 2 /* SIG_SETMASK */, (long)&blocked, 0, sizeof(blocked));
 }
 
+/* What is pending of these blocked signals is none any more. */
+static inline void child_forget_signals(uint64_t signals)
+{
+    const long at_once[2] = {0};
+
+    while (child_call(__NR_rt_sigtimedwait, (long)&signals, 0, (long)at_once, sizeof(signals)) > 0)
+        ;
+}
+
 /* How many processes one user may have, ours included; no limit where that cannot be known. */
 static inline uint64_t child_process_limit(void)
 {

@@ -312,6 +312,23 @@ def test_a_worker_that_has_no_group_of_its_own_yet_is_ended_too(serve, strace):
     assert server.log.wait("end")["signal"] == "TERM", "not only by SIGKILL, five seconds later"
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("options", [[], ["--resolve"]], ids=["executed", "forked"])
+def test_what_a_terminal_sends_the_servers_group_is_not_the_workers(serve, strace, options, number):
+    """One that has no group of its own yet is in the server's; connections go on after Ctrl-C."""
+    server = serve(HERE, *options, worker=["cat"], env=forkport.TRACED, start_new_session=True,
+                   prefix=["strace", "-DDD", "-f", "-o", "/dev/null", "-e", "trace=setsid", "-e", "inject=setsid:delay_enter=1000000"])
+    with server.connect() as client:
+        pid = server.log.wait("start")["pid"]
+        os.killpg(server.pid, number)
+        server.log.wait("drain" if number == signal.SIGINT else "notice")
+        assert os.getpgid(pid) == server.pid, "it has not had it before"
+        client.sendall(b"x")
+        client.shutdown(socket.SHUT_WR)
+        assert forkport.read_to_end(client) == b"x"
+    assert server.log.wait("end")["exit"] == 0
+
+
 def test_whoever_the_worker_is_to_be_cannot_stop_it_before(serve, strace, root, tmp_path):
     """Making a session it gives way to others: as that user it could be stopped there, and keep its launch pad for ever."""
     trace = tmp_path / "trace"
