@@ -2,6 +2,7 @@
 #include "preload/gate.h"
 
 #include "preload/backing.h"
+#include "preload/caught.h"
 #include "preload/code.h"
 #include "preload/ending.h"
 #include "preload/files.h"
@@ -225,6 +226,7 @@ static void take_order(void)
     variables_set(order.variables);
     child_call(__NR_prctl, PR_SET_DUMPABLE, gate.dumpable, 0, 0);
     continue_alarm();
+    caught_put_back();
     standard_forget();
     forget_order();
     child_call(__NR_close, gate.control, 0, 0, 0);
@@ -261,6 +263,7 @@ static void become_worker(const struct template_order_head *order, bool before_m
     standard_forget();
     child_call(__NR_prctl, PR_SET_DUMPABLE, gate.dumpable, 0, 0);
     continue_alarm();
+    caught_put_back();
     variables_set(order->variables);
     /* Before main() nobody asks for the gate again. */
     if (before_main)
@@ -395,6 +398,7 @@ static void arrive_as_worker(void)
     variables_follow();
     keep_own_handler();
     stop_alarm();
+    caught_set_aside();
     gate.dumpable = (int)child_call(__NR_prctl, PR_GET_DUMPABLE, 0, 0, 0);
     child_call(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0);
     child_call(__NR_close, gate.peer, 0, 0, 0);
@@ -519,6 +523,7 @@ static void arrive(void)
     if (refusal == TEMPLATE_REFUSAL_NONE)
         refusal = look_at_files();
     stop_alarm();
+    caught_set_aside();
     if (refusal == TEMPLATE_REFUSAL_NONE)
         refusal = try_fork();
     if (refusal != TEMPLATE_REFUSAL_NONE)

@@ -2,6 +2,7 @@
 import os
 import pathlib
 import resource
+import signal
 import subprocess
 import tempfile
 import time
@@ -386,6 +387,27 @@ def test_what_holds_a_lock_is_executed(serve, tmp_path, options, lock):
         second.sendall(b"second\n")
         first.sendall(b"first\n")
         assert (forkport.read_to_end(first), forkport.read_to_end(second)) == (b"first\n\n", b"second\n\n")
+
+
+@pytest.mark.parametrize("options", [READ, POOL, STARTED], ids=["fork", "pool", "pool of programs"])
+@pytest.mark.parametrize("before", ["trap 'echo bye; exit 5' TERM", "trap 'echo bye' TERM; trap '' HUP"], ids=["trap", "ignored"])
+def test_a_signal_to_what_waits_is_not_its_workers(ready, options, before):
+    """It ends, whatever the program does about that signal, and others serve; the program's way stands where it serves."""
+    server = ready(options, f"{before}; read line; echo got $line; read line", "pool" if "pool" in options else "template")
+    with server.connect() as client:
+        client.sendall(b"first\n")
+        assert forkport.read_line(client) == "got first\n"
+        pid = server.log.wait("start")["pid"]
+        if "HUP" in before:
+            os.kill(pid, signal.SIGHUP)
+        os.kill(pid, signal.SIGTERM)
+        assert forkport.read_line(client) == "bye\n"
+    waiting = forkport.until(lambda: forkport.wait_for_connections(forkport.all_children(server.pid)))
+    for pid in waiting:
+        os.kill(pid, signal.SIGHUP if "HUP" in before else signal.SIGTERM)
+    for pid in waiting:
+        forkport.wait_pid(pid)
+    assert [server.ask(b"next\n") for _ in range(3)] == 3 * [b"got next\n"]
 
 
 @pytest.mark.parametrize("options", [READ, POOL, STARTED], ids=["fork", "pool", "pool of programs"])
