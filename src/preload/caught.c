@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "preload/caught.h"
 
+#include "sys/child.h"
+
 #include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
-
-#include "sys/child.h"
 
 /* Those that are sent by hand. */
 static struct {
@@ -29,7 +29,8 @@ void caught_set_aside(void)
 
 void caught_put_back(void)
 {
-    for (size_t i = 0; i < COUNT; i++)
+    for (size_t i = 0; i < COUNT; i++) {
         if (caught[i].action.handler != 0)
             child_call(__NR_rt_sigaction, caught[i].number, (long)&caught[i].action, 0, sizeof(uint64_t));
+    }
 }
