@@ -132,26 +132,33 @@ static int reap(struct supervisor *supervisor, struct reaped *ret_reaped)
     return result;
 }
 
-void reaper_run(struct supervisor *supervisor)
+/* Some children, as process_reap() of the last one; how many is added to *found. */
+static int reap_some(struct supervisor *supervisor, size_t *found)
 {
     struct reaped ends[ENDS_AT_ONCE];
-    size_t found = 0;
+    size_t count = 0;
     int result = 1;
 
-    do {
-        size_t count = 0;
-        for (;
-             count < ENDS_AT_ONCE && found < ENDS_IN_A_TURN && (result = reap(supervisor, &ends[count])) == 1;
-             found++)
-            count += ends[count].connection != NULL;
-        /* Now that they have ended all that they wrote is there, and the connections know their pids still. */
-        worker_log_read(supervisor);
-        account_read(supervisor);
-        for (size_t i = 0; i < count; i++)
-            finish(supervisor, ends[i].connection, &ends[i].end);
-    } while (result == 1 && found < ENDS_IN_A_TURN);
+    for (size_t i = 0; i < ENDS_AT_ONCE && (result = reap(supervisor, &ends[count])) == 1; i++, ++*found)
+        count += ends[count].connection != NULL;
+    /* Now that they have ended all that they wrote is there, and the connections know their pids still. */
+    worker_log_read(supervisor);
+    account_read(supervisor);
+    for (size_t i = 0; i < count; i++)
+        finish(supervisor, ends[i].connection, &ends[i].end);
+    return result;
+}
+
+void reaper_run(struct supervisor *supervisor)
+{
+    size_t found = 0;
+    int result;
+
+    do
+        result = reap_some(supervisor, &found);
+    while (result == 1 && found < ENDS_IN_A_TURN);
     if (result == 1)
-        loop_timer_set(&supervisor->loop, &supervisor->untold, loop_now_ns(&supervisor->loop) + 1);
+        loop_timer_set(&supervisor->loop, &supervisor->reap_again, loop_now_ns(&supervisor->loop) + 1);
     if (supervisor->connections.running == 0)
         loop_timer_clear(&supervisor->loop, &supervisor->lost);
     else if (result < 0)
@@ -164,7 +171,7 @@ void reaper_run(struct supervisor *supervisor)
 }
 
 /* As after a signal: who took it may have waited for the process as well. */
-static void look_for_untold(void *data)
+static void look_again(void *data)
 {
     reaper_run(data);
 }
@@ -175,12 +182,13 @@ static void look_for_untold(void *data)
  */
 void reaper_turn(struct supervisor *supervisor)
 {
-    if (supervisor->connections.slots.live != 0 && !supervisor->untold.set && !process_has_one_thread())
-        loop_timer_set(&supervisor->loop, &supervisor->untold, loop_now_ns(&supervisor->loop) + UNTOLD_NS);
+    if (supervisor->connections.slots.live != 0 && !supervisor->reap_again.set && !process_has_one_thread())
+        loop_timer_set(&supervisor->loop, &supervisor->reap_again,
+                       loop_now_ns(&supervisor->loop) + UNTOLD_NS);
 }
 
 void reaper_init(struct supervisor *supervisor)
 {
     supervisor->lost = (struct loop_timer){.expired = look_for_lost, .data = supervisor};
-    supervisor->untold = (struct loop_timer){.expired = look_for_untold, .data = supervisor};
+    supervisor->reap_again = (struct loop_timer){.expired = look_again, .data = supervisor};
 }

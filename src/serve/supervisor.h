@@ -66,7 +66,7 @@ struct supervisor {
     struct loop_timer warm; /* when the engine is to be looked after */
     struct loop_timer lost; /* set: somebody else may have waited for workers */
     /* Set: another thread may have taken a SIGCHLD, or more have ended than are reaped in a turn. */
-    struct loop_timer untold;
+    struct loop_timer reap_again;
     struct loop_timer retry; /* of held connections, or of a crowded engine */
     bool crowded;            /* the engine has no room */
     struct pace retry_pace;
