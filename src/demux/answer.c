@@ -74,23 +74,6 @@ static enum answer_way way_of(const struct pair *pair, const struct route *local
                                                                                   : WAY_REMOTE;
 }
 
-/* One that goes while it is asked is a port of nothing. */
-static uint32_t seen_as(uint32_t interface)
-{
-    uint32_t seen;
-
-    return route_way_in(interface, &seen) == 0 ? seen : interface;
-}
-
-static void see_given(struct answer *answer)
-{
-    uint32_t given = answer->segment.interface;
-
-    answer->segment.interface = seen_as(given);
-    if (answer->segment.interface != given)
-        answer->port = given;
-}
-
 /* By which interface it comes in, as TCP sees it: from this host itself, by the one that owns the address. */
 static void find_interface(struct answer *answer, const struct route *local, const struct route *foreign,
                            const struct route_interface *interfaces, size_t count)
@@ -98,11 +81,11 @@ static void find_interface(struct answer *answer, const struct route *local, con
     const struct pair *pair = &answer->segment.pair;
 
     if (answer->interface_given) {
+        uint32_t given = answer->segment.interface;
         /* Through lo passes what the host sends to itself, and does not come in by it. */
-        if (answer->way == WAY_HERE)
-            answer->segment.interface = local->interface;
-        else
-            see_given(answer);
+        answer->segment.interface = answer->way == WAY_HERE ? local->interface : route_way_in(given);
+        if (answer->way != WAY_HERE && answer->segment.interface != given)
+            answer->port = given;
         return;
     }
     uint32_t scope = pair->local.scope != 0 ? pair->local.scope : pair->foreign.scope;
@@ -110,7 +93,7 @@ static void find_interface(struct answer *answer, const struct route *local, con
     if (scope != 0)
         answer->segment.interface = scope;
     if (answer->segment.interface == 0)
-        answer->segment.interface = any_interface(interfaces, count);
+        answer->segment.interface = route_way_in(any_interface(interfaces, count));
 }
 
 static bool is_down(uint32_t number, const struct route_interface *items, size_t count)
@@ -295,7 +278,7 @@ static bool may_come_by(const struct answer *answer, const struct route_interfac
     if (pair->local.scope != 0 || pair->foreign.scope != 0)
         return false;
     return interface->up && !interface->loopback && interface->number != answer->segment.interface &&
-           seen_as(interface->number) == interface->number;
+           route_way_in(interface->number) == interface->number;
 }
 
 static bool has_bound(const struct answer *answer, uint32_t interface)

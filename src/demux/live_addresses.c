@@ -35,16 +35,13 @@ bool live_addresses_is_local(struct live_addresses *addresses, const struct hash
     return find(addresses, secret, address, address_needs_scope(address) ? interface : 0)->local;
 }
 
-static uint32_t seen_as(struct live_port *port, uint32_t interface)
+static uint32_t seen_as(struct live_addresses *addresses, uint32_t interface)
 {
+    struct live_port *port = &addresses->ports[interface % LIVE_PORTS];
     int64_t now_ns = clock_monotonic_ns();
 
-    if (port->interface == interface && port->until_ns > now_ns)
-        return port->seen;
-    if (interface == 0 || route_way_in(interface, &port->seen) < 0)
-        port->seen = interface;
-    port->interface = interface;
-    port->until_ns = now_ns + KEPT_NS;
+    if (port->interface != interface || port->until_ns <= now_ns)
+        *port = (struct live_port){interface, route_way_in(interface), now_ns + KEPT_NS};
     return port->seen;
 }
 
@@ -53,5 +50,5 @@ uint32_t live_addresses_way_in(struct live_addresses *addresses, const struct ha
 {
     const struct route *route = interface == LOOPBACK ? find(addresses, secret, address, 0) : NULL;
 
-    return route != NULL && route->local ? route->interface : seen_as(&addresses->port, interface);
+    return route != NULL && route->local ? route->interface : seen_as(addresses, interface);
 }

@@ -13,6 +13,7 @@
 #include "demux/hash.h"
 #include "sys/route.h"
 
+#define LIVE_PORTS     16
 #define LIVE_ADDRESSES 64
 
 struct live_address {
@@ -22,7 +23,6 @@ struct live_address {
     struct route route;
 };
 
-/* The interface of a capture seldom changes from one segment to the next. */
 struct live_port {
     uint32_t interface;
     uint32_t seen;
@@ -30,7 +30,7 @@ struct live_port {
 };
 
 struct live_addresses {
-    struct live_port port;
+    struct live_port ports[LIVE_PORTS]; /* interfaces, each at its number */
     struct live_address items[LIVE_ADDRESSES];
 };
 

@@ -187,19 +187,17 @@ static int ask_master(int fd, uint32_t interface, uint32_t *ret_master)
     return got < 0 ? -1 : read_master(answer, (size_t)got, ret_master);
 }
 
-int route_way_in(uint32_t interface, uint32_t *ret_seen)
+uint32_t route_way_in(uint32_t interface)
 {
-    uint32_t master = interface;
+    uint32_t master;
 
     FD_AUTO fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
-    if (fd < 0)
-        return -1;
-    for (unsigned depth = 0; master != 0 && depth < DEPTH_MAX; depth++) {
-        *ret_seen = master;
-        if (ask_master(fd, master, &master) < 0)
-            return -1;
+    for (unsigned depth = 0; depth < DEPTH_MAX; depth++) {
+        if (fd < 0 || ask_master(fd, interface, &master) < 0 || master == 0)
+            break;
+        interface = master;
     }
-    return 0;
+    return interface;
 }
 
 int route_interfaces(struct route_interface **ret_items, size_t *ret_count)

@@ -34,9 +34,9 @@ int route_find_from(int family, const uint8_t *bytes, const uint8_t *from, uint3
 
 /*
  * As which interface TCP sees what comes in by this one: the bridge, bond or team that it is a port of, which may be a port
- * itself; else it is the same.
+ * itself; else it is the same, as where it cannot be asked for.
  */
-int route_way_in(uint32_t interface, uint32_t *ret_seen);
+uint32_t route_way_in(uint32_t interface);
 
 struct route_interface {
     uint32_t number;

@@ -442,6 +442,9 @@ def test_what_comes_in_by_a_port_of_a_bridge_is_the_bridge_s(wired):
     [answer] = place.ask("10.0.0.2:1500", "10.0.0.1:21", "--interface", "eth0")
     assert (answer["certainty"], answer["cookie"], answer["segment"]["interface"]) == ("exact", cookie_of(ours), "br0")
     assert answer["reasons"][0] == "eth0 is a port of br0, which what comes in by it belongs to"
+    # Where no route leads back, too: by the first interface, which is a port.
+    [answer] = place.ask("198.51.100.9:1500", "10.0.0.1:21")
+    assert (answer["cookie"], answer["segment"]["interface"]) == (cookie_of(ours), "br0")
     with other.socket() as client:
         client.connect(("10.0.0.1", 21))
         assert accepts([ours, port], client) == cookie_of(ours)
