@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "preload/backing.h"
 
-#include "preload/lines.h"
+#include "preload/mapping.h"
 #include "preload/moved.h"
 #include "sys/child.h"
 #include "sys/memory.h"
@@ -31,85 +31,24 @@ struct ranges {
     unsigned count;
 };
 
-/* "start-end rw-p ...": of /proc/self/maps and of what begins an entry of smaps. */
-static bool parse_mapping(const char *line, struct range *ret_range, const char **ret_rest)
-{
-    ret_range->start = lines_hexadecimal(&line);
-    if (*line++ != '-')
-        return false;
-    ret_range->end = lines_hexadecimal(&line);
-    *ret_rest = line;
-    return line[0] == ' ' && strlen(line) > 5;
-}
-
-struct candidates {
-    struct ranges ranges;
-    struct range now;
-    bool is_ordinary;
-    uintptr_t resident_kib;
-};
-
-static uintptr_t decimal(const char *at)
-{
-    uintptr_t number = 0;
-
-    for (at += strspn(at, " \t"); *at >= '0' && *at <= '9'; at++)
-        number = number * 10 + (uintptr_t)(*at - '0');
-    return number;
-}
-
-/* Those of memory that a program got and asked nothing special for. */
-static bool has_ordinary_flags(const char *flags)
-{
-    static const char ordinary[] = " rd wr mr mw me ac sd nr hg nh ";
-
-    for (; *flags != '\0'; flags += 3) {
-        const char word[] = {' ', flags[0], flags[1], ' ', '\0'};
-        if (flags[1] == '\0' || flags[2] != ' ' || strstr(ordinary, word) == NULL)
-            return false;
-    }
-    return true;
-}
-
-/* Anonymous private memory, and enough of it. */
-static bool is_candidate(const char *line, struct range *ret_range)
-{
-    const char *rest;
-
-    return parse_mapping(line, ret_range, &rest) && strncmp(rest, " rw-p ", 6) == 0 &&
-           strstr(rest, " 00:00 0 ") != NULL && strstr(rest, "[stack]") == NULL &&
-           ret_range->end - ret_range->start >= LEAST_BYTES && ret_range->start % ARENA_BYTES != 0;
-}
-
-/* A program may have its stack in memory that it got (makecontext(3)). What is done there while it is moved would be lost. */
-static bool has_our_stack(const struct range *range)
-{
-    uintptr_t here = (uintptr_t)__builtin_frame_address(0);
-
-    return here >= range->start && here < range->end;
-}
-
 /* What is mostly not there would be made to be there by moving it. */
-static bool is_dense(const struct candidates *found)
+static bool is_dense(const struct mapping *mapping)
 {
-    return found->resident_kib >= (found->now.end - found->now.start) / 2048;
+    return mapping->resident_kib >= (mapping->end - mapping->start) / 2048;
 }
 
-/* The lines of smaps: a mapping, then what is said of it, its flags last. */
-static void consider(const char *line, void *data)
+/*
+ * Anonymous private memory, and enough of it. A program may have its stack in memory that it got (makecontext(3)): what is done there
+ * while it is moved would be lost.
+ */
+static void consider(const struct mapping *now, void *data)
 {
-    struct candidates *found = data;
+    struct ranges *found = data;
 
-    if (strncmp(line, "Rss:", 4) == 0)
-        found->resident_kib = decimal(line + 4);
-    else if (strncmp(line, "Swap:", 5) == 0)
-        found->is_ordinary = found->is_ordinary && decimal(line + 5) == 0;
-    else if (strncmp(line, "VmFlags: ", 9) == 0)
-        found->is_ordinary = found->is_ordinary && is_dense(found) && has_ordinary_flags(line + 9);
-    else if (line[0] < 'A' || line[0] > 'Z')
-        found->is_ordinary = is_candidate(line, &found->now) && !has_our_stack(&found->now);
-    if (line[0] == 'V' && found->is_ordinary && found->ranges.count < RANGES_MAX)
-        found->ranges.items[found->ranges.count++] = found->now;
+    if (now->is_private_rw && !now->is_of_file && !now->is_stack && now->is_ordinary && is_dense(now) &&
+        now->end - now->start >= LEAST_BYTES && now->start % ARENA_BYTES != 0 &&
+        !mapping_has(now, __builtin_frame_address(0)) && found->count < RANGES_MAX)
+        found->items[found->count++] = (struct range){.start = now->start, .end = now->end};
 }
 
 static bool write_piece(int fd, const struct range *piece, uintptr_t base)
@@ -162,17 +101,17 @@ static bool move_range(const struct range *range, struct template_board *board)
 
 bool backing_move(struct template_board *board)
 {
-    struct candidates found = {0};
+    struct ranges found = {0};
     struct rlimit limit;
 
     /* The file is larger than any, and the signal would be the program's. */
     if (child_call5(__NR_prlimit64, 0, RLIMIT_FSIZE, 0, (long)&limit, 0) < 0 ||
         limit.rlim_cur != RLIM_INFINITY)
         return true;
-    if (!lines_read("/proc/self/smaps", consider, &found))
+    if (!mappings_read(consider, &found))
         return true;
     bool is_whole = true;
-    for (unsigned i = 0; i < found.ranges.count && is_whole; i++)
-        is_whole = move_range(&found.ranges.items[i], board);
+    for (unsigned i = 0; i < found.count && is_whole; i++)
+        is_whole = move_range(&found.items[i], board);
     return is_whole;
 }

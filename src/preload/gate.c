@@ -8,6 +8,7 @@
 #include "preload/files.h"
 #include "preload/handlers.h"
 #include "preload/image.h"
+#include "preload/join.h"
 #include "preload/learn.h"
 #include "preload/standard.h"
 #include "preload/touch.h"
@@ -422,7 +423,7 @@ static void move_memory(void)
 {
     int64_t started_us = now_us();
 
-    if (!backing_move(gate.board))
+    if (!join_variables(&gate.board->joined) || !backing_move(gate.board))
         leave(TEMPLATE_REFUSAL_MEMORY);
     image_collapse(gate.board);
     gate.board->moved_us = (uint32_t)(now_us() - started_us);

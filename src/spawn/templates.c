@@ -130,6 +130,7 @@ static void welcome(struct templates *templates, struct template *template, int6
     const struct template_board *board = template->board;
     char moved[96] = "";
     char code[48] = "";
+    char joined[32] = "";
 
     template->state = TEMPLATE_READY;
     template->moved_ns = now_ns;
@@ -138,10 +139,13 @@ static void welcome(struct templates *templates, struct template *template, int6
     if (board->huge_kib != 0 || board->file_kib != 0)
         snprintf(moved, sizeof(moved), ", %u MiB in files, %u MiB in huge pages, in %u ms",
                  board->file_kib / 1024, board->huge_kib / 1024, board->moved_us / 1000);
+    if (board->joined != 0)
+        snprintf(joined, sizeof(joined), ", %u joined", board->joined);
     if (board->code_pages != 0)
         snprintf(code, sizeof(code), ", %u pages of code handed down", board->code_pages);
     const char *pinned = board->is_pinned ? ", written pages pinned" : "";
-    tell(templates, template, "at its gate with %u mappings%s%s%s", board->mappings, code, pinned, moved)
+    tell(templates, template, "at its gate with %u mappings%s%s%s%s", board->mappings, joined, code, pinned,
+         moved)
         ->duration_ns = now_ns - template->started_ns;
 }
 

@@ -96,6 +96,7 @@ struct template_board {
     uint32_t stand;   /* enum template_stand */
     uint32_t refusal; /* enum template_refusal */
     uint32_t mappings;
+    uint32_t joined;     /* so many there would be more (preload/join.h) */
     uint32_t file_kib;   /* of its memory, now in files that forks do not copy */
     uint32_t huge_kib;   /* of its memory, now in huge pages, of files or not */
     uint32_t moved_us;   /* what that took */

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT */
+#include "preload/join.h"
+
+#include "preload/mapping.h"
+#include "sys/child.h"
+
+#include <signal.h>
+#include <sys/mman.h>
+
+#define JOINED_MAX 64
+/* One mapping less is worth some twenty pages of a file that become the process's own. */
+#define BYTES_MAX     ((uintptr_t)128 << 10)
+#define FILE_KIB_MAX  32
+#define PROTECTION_RW (PROT_READ | PROT_WRITE)
+
+struct piece {
+    uintptr_t start;
+    uintptr_t bytes;
+};
+
+struct join {
+    struct mapping last;
+    struct piece found[JOINED_MAX];
+    uint32_t count;
+};
+
+static bool is_data(const struct mapping *mapping)
+{
+    uintptr_t bytes = mapping->end - mapping->start;
+
+    return mapping->is_private_rw && mapping->is_ordinary && mapping->is_of_file && bytes <= BYTES_MAX &&
+           bytes / 1024 - mapping->own_kib <= FILE_KIB_MAX &&
+           !mapping_has(mapping, __builtin_frame_address(0));
+}
+
+static void consider(const struct mapping *now, void *data)
+{
+    struct join *join = data;
+    bool is_bss = now->is_private_rw && now->is_ordinary && !now->is_of_file && !now->is_named;
+
+    if (is_bss && join->last.end == now->start && is_data(&join->last) && join->count < JOINED_MAX)
+        join->found[join->count++] =
+            (struct piece){.start = join->last.start, .bytes = join->last.end - join->last.start};
+    join->last = *now;
+}
+
+static void *map_anonymous(uintptr_t place, uintptr_t bytes, int flags)
+{
+    long result = child_call6(__NR_mmap, (long)place, (long)bytes, PROTECTION_RW,
+                              MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
+
+    return result < 0 && result > -4096 ? NULL : (void *)result;
+}
+
+/* Not by memcpy(3): by what is being moved the way there may lead, and this library's own variables. */
+static void copy(volatile uint64_t *to, const volatile uint64_t *from, uintptr_t bytes)
+{
+    for (uintptr_t i = 0; i < bytes / sizeof(*to); i++)
+        to[i] = from[i];
+}
+
+static bool make_anonymous(const struct piece *piece, void *room)
+{
+    copy(room, (void *)piece->start, piece->bytes);
+    if (map_anonymous(piece->start, piece->bytes, MAP_FIXED) == NULL)
+        return false;
+    copy((void *)piece->start, room, piece->bytes);
+    return true;
+}
+
+bool join_variables(uint32_t *ret_joined)
+{
+    const uint64_t all = ~UINT64_C(0);
+    uint64_t signals = 0;
+    struct join join = {0};
+    bool is_whole = true;
+    void *room = NULL;
+
+    *ret_joined = 0;
+    if (!mappings_read(consider, &join) || join.count == 0 || (room = map_anonymous(0, BYTES_MAX, 0)) == NULL)
+        return true;
+    child_call(__NR_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)&signals, sizeof(all));
+    for (; *ret_joined < join.count && is_whole; ++*ret_joined)
+        is_whole = make_anonymous(&join.found[*ret_joined], room);
+    child_call(__NR_rt_sigprocmask, SIG_SETMASK, (long)&signals, 0, sizeof(signals));
+    child_call(__NR_munmap, (long)room, BYTES_MAX, 0, 0);
+    return is_whole;
+}

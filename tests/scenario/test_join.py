@@ -1,0 +1,86 @@
+"""An object's variables in a worker of a template: those with values and those without are in one mapping, and are what they were."""
+import re
+
+import pytest
+
+import forkport
+from test_started import ENGINES, OF_TEMPLATES, build, started
+
+pytestmark = pytest.mark.no_program
+
+PROGRAM = """#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#define WORDS (PAGES * 512)
+static long values[WORDS] = {[0 ... WORDS - 1] = 7};
+static long zeros[4096];
+__attribute__((constructor)) static void start(void)
+{
+    for (long i = 0; i < CHANGED * 512; i += 2) values[i] = zeros[i % 4096] = i;
+#if defined(LOCKED)
+    if (mlock(values, sizeof(values)) != 0) _exit(5);
+#endif
+}
+static const char *where(void)
+{
+    char line[512];
+    FILE *maps = fopen("/proc/self/maps", "r");
+    while (fgets(line, sizeof(line), maps) != NULL) {
+        unsigned long from, to;
+        if (sscanf(line, "%lx-%lx", &from, &to) == 2 && (unsigned long)&values[WORDS / 2] - from < to - from)
+            return (unsigned long)&zeros[2048] - from < to - from ? "together" : "apart";
+    }
+    return "nowhere";
+}
+int main(void)
+{
+    char line[16];
+    long wrong = 0;
+    if (read(0, line, sizeof(line)) < 1) return 1;
+    for (long i = 0; i < WORDS; i++) wrong += values[i] != (i < CHANGED * 512 && i % 2 == 0 ? i : 7);
+    for (long i = 0; i < 4096; i++) wrong += zeros[i] != 0 && (CHANGED == 0 || i % 2 != 0);
+    dprintf(1, "%ld %s", wrong, where());
+    memset(values, 1, sizeof(values));
+    memset(zeros, 1, sizeof(zeros));
+    return 0;
+}
+"""
+
+
+def joined(server):
+    """So many mappings, as the template says."""
+    [reason] = [event["reason"] for event in server.log.find("template") if "at its gate" in event["reason"]]
+    found = re.search(r" mappings, (\d+) joined", reason)
+    return int(found[1]) if found else 0
+
+
+def looks(serve, tmp_path, way, *options):
+    """Of three workers, each of which changes all when it has looked: wrong words, and where both kinds are. And what was joined."""
+    server = started(serve, way, build(tmp_path, "cc", "variables", PROGRAM, *options), env={})
+    answers = {tuple(server.ask(b"look\n").decode().split()) for _ in range(3)}
+    server.log.wait("end", 3)
+    assert {event["exit"] for event in server.log.find("end")} == {0}
+    return answers, joined(server) if way in OF_TEMPLATES else 0
+
+
+@pytest.mark.parametrize("way", ENGINES)
+def test_they_are_together_and_what_they_were(serve, tmp_path, way):
+    answers, count = looks(serve, tmp_path, way, "-DPAGES=4", "-DCHANGED=4")
+    assert answers == {("0", "together" if way in OF_TEMPLATES else "apart")}
+    # The C library's as well.
+    assert count >= 2 if way in OF_TEMPLATES else count == 0
+
+
+@pytest.mark.parametrize("options", [["-DPAGES=24", "-DCHANGED=0"], ["-DPAGES=40", "-DCHANGED=40"],
+                                     ["-DPAGES=4", "-DCHANGED=4", "-DLOCKED"]], ids=["the file's", "large", "locked"])
+@pytest.mark.parametrize("way", [way for way in ENGINES if way in OF_TEMPLATES])
+def test_what_would_not_gain_or_is_special_stays(serve, tmp_path, way, options):
+    answers, _ = looks(serve, tmp_path, way, *options)
+    assert answers == {("0", "apart")}
+
+
+@pytest.mark.parametrize("way", [way for way in ENGINES if way in OF_TEMPLATES])
+def test_some_pages_may_be_the_files(serve, tmp_path, way):
+    assert looks(serve, tmp_path, way, "-DPAGES=8", "-DCHANGED=4")[0] == {("0", "together")}
