@@ -11,7 +11,7 @@
 /* The kernel fills as much as the reader has shown to take, up to this. */
 #define BUFFER_SIZE 32768
 /* How often those that listen are listed while they change. */
-#define READS_MAX 5
+#define READS_MAX 16
 /* Those whose ports differ by a multiple of it may stand in one chain, before Linux 5.19; since then those of one port. */
 #define CHAINS 32
 
