@@ -34,7 +34,7 @@
 #define LINE_BYTES      512
 #define MEDIAN(a, size) ((a)[(size) / 2])
 
-static volatile char *pieces[PIECES_MAX];
+static volatile char **pieces;
 static long piece_count;
 
 static long setting(const char *name)
@@ -48,6 +48,11 @@ __attribute__((constructor)) static void touch(void)
     long wanted = setting("WARM_MB") * PIECES_A_MB;
     if (setting("WARM_PLAIN"))
         prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
+    if (wanted == 0)
+        return;
+    pieces = calloc(PIECES_MAX, sizeof *pieces);
+    if (!pieces)
+        abort();
     for (piece_count = 0; piece_count < wanted && piece_count < PIECES_MAX; piece_count++) {
         char *piece = malloc(PIECE_BYTES);
         if (!piece)
@@ -125,7 +130,10 @@ static int ascending(const void *a, const void *b)
 
 static int time_forks(int count)
 {
-    static double call[FORKS_MAX], whole[FORKS_MAX];
+    double *call = calloc(2 * FORKS_MAX, sizeof *call);
+    double *whole = call + FORKS_MAX;
+    if (!call)
+        abort();
     for (int i = 0; i < count; i++) {
         double before = now_us();
         pid_t pid = fork();

@@ -487,7 +487,7 @@ static enum template_refusal try_fork(void)
 
 /*
  * What is written by the template for each worker and by the worker before its program goes on: on the stack what is called from
- * here, and at a read what is this library's, which before Linux 6.5 cannot be pinned, as it is of a file.
+ * here, and at a read what is this library's, which cannot be pinned before Linux 6.5 where it is of a file still.
  */
 static void pin_written(const char *frame)
 {
