@@ -56,18 +56,19 @@ def joined(server):
     return int(found[1]) if found else 0
 
 
-def looks(serve, tmp_path, way, *options):
+def looks(serve, tmp_path, way, *options, compiler="cc"):
     """Of three workers, each of which changes all when it has looked: wrong words, and where both kinds are. And what was joined."""
-    server = started(serve, way, build(tmp_path, "cc", "variables", PROGRAM, *options), env={})
+    server = started(serve, way, build(tmp_path, compiler, "variables", PROGRAM, *options), env={})
     answers = {tuple(server.ask(b"look\n").decode().split()) for _ in range(3)}
     server.log.wait("end", 3)
     assert {event["exit"] for event in server.log.find("end")} == {0}
     return answers, joined(server) if way in OF_TEMPLATES else 0
 
 
+@pytest.mark.parametrize("compiler", ["cc", "musl-gcc"])
 @pytest.mark.parametrize("way", ENGINES)
-def test_they_are_together_and_what_they_were(serve, tmp_path, way):
-    answers, count = looks(serve, tmp_path, way, "-DPAGES=4", "-DCHANGED=4")
+def test_they_are_together_and_what_they_were(serve, tmp_path, way, compiler):
+    answers, count = looks(serve, tmp_path, way, "-DPAGES=4", "-DCHANGED=4", compiler=compiler)
     assert answers == {("0", "together" if way in OF_TEMPLATES else "apart")}
     # The C library's as well.
     assert count >= 2 if way in OF_TEMPLATES else count == 0
