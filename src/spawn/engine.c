@@ -158,8 +158,15 @@ void engine_look_again(struct engine *engine, pid_t pid, uint64_t key)
 
 bool engine_child_ended(struct engine *engine, const struct process_end *end, int64_t now_ns)
 {
-    return (engine->templates != NULL && templates_ended(engine->templates, end, now_ns)) ||
-           (engine->pool != NULL && pool_ended(engine->pool, end, now_ns));
+    bool was_ready;
+
+    if (engine->templates != NULL && templates_ended(engine->templates, end, now_ns, &was_ready)) {
+        /* Whoever ends one wants the program as it is now: those that it has forked to wait have the old one. */
+        if (was_ready && engine->pool != NULL)
+            pool_distrust(engine->pool);
+        return true;
+    }
+    return engine->pool != NULL && pool_ended(engine->pool, end, now_ns);
 }
 
 void engine_worker_signalled(struct engine *engine, int number, int64_t now_ns)

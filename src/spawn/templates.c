@@ -447,12 +447,14 @@ static void note_end(struct templates *templates, const struct template *templat
     templates->start_ns = now_ns + pace_failure_ns(&templates->pace, now_ns);
 }
 
-bool templates_ended(struct templates *templates, const struct process_end *end, int64_t now_ns)
+bool templates_ended(struct templates *templates, const struct process_end *end, int64_t now_ns,
+                     bool *ret_was_ready)
 {
     for (size_t i = 0; i < TEMPLATES_MAX; i++) {
         struct template *template = &templates->items[i];
         if (template->state == TEMPLATE_FREE || template->pid != end->pid)
             continue;
+        *ret_was_ready = template->state == TEMPLATE_READY;
         note_end(templates, template, end, now_ns);
         /* Its answers stand on the board still, and open orders in its queue. */
         template->pid = -1;

@@ -67,8 +67,9 @@ enum fp_status templates_order(struct templates *templates, struct template *tem
 enum fp_status templates_order_waiting(struct templates *templates, struct template *template, int control_fd,
                                        uint64_t key, int64_t now_ns, struct fp_error *err);
 bool templates_outcome(struct templates *templates, int64_t now_ns, struct spawn_outcome *ret_outcome);
-/* A child was reaped that is no worker: true, it was a template. */
-bool templates_ended(struct templates *templates, const struct process_end *end, int64_t now_ns);
+/* A child was reaped that is no worker: true, it was a template; one that served until then, or not. */
+bool templates_ended(struct templates *templates, const struct process_end *end, int64_t now_ns,
+                     bool *ret_was_ready);
 /* A worker ended by a signal; true: of a fault, so that what was forked before is not to be used any more. */
 bool templates_distrust(struct templates *templates, int number, int64_t now_ns);
 

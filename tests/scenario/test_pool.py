@@ -4,6 +4,7 @@ import os
 import pathlib
 import re
 import resource
+import shutil
 import signal
 import socket
 import subprocess
@@ -371,6 +372,18 @@ def test_a_worker_that_crashes_takes_the_forked_ones_with_it(serve):
         assert client.recv(1) == b""
     server.log.wait("end", signal="SEGV")
     forkport.until(lambda: len(waiting(server)) == 4 and not set(waiting(server)) & before, "others to wait")
+
+
+def test_a_program_that_was_replaced_is_taken_up_when_the_template_is_ended(serve, tmp_path):
+    """As the manual has it for those that were forked; those that wait have what the program was."""
+    program, other = shutil.copy("/bin/echo", tmp_path / "program"), shutil.copy("/bin/false", tmp_path / "other")
+    server = serve(HERE, *POOL, "--pool-min", 4, worker=[program, "hello"])
+    wait_for(server, 4)
+    os.rename(other, program)
+    [template] = templates(server)
+    os.kill(template, signal.SIGTERM)
+    server.log.wait("template", reason="ended (signal TERM)")
+    assert [server.ask() for _ in range(4)] == [b""] * 4
 
 
 def test_those_on_their_way_when_a_worker_crashes_go_too(serve):
