@@ -84,20 +84,24 @@ static struct pairs_process *process_of(const struct pairs_table *table, pid_t p
     return (struct pairs_process *)pairs_process(table, pid);
 }
 
+static char *read_service(pid_t server)
+{
+    char arguments[ARGUMENTS_SIZE];
+
+    return service_of_arguments(arguments, procfs_read(server, "cmdline", arguments, sizeof(arguments)));
+}
+
 /* The first of the processes that listen here which is a server. */
 static bool find_listening(struct pairs_table *table, struct pairs_row *row)
 {
     struct pairs_cursor cursor = {.row = row};
-    char arguments[ARGUMENTS_SIZE];
 
     for (const struct descriptor *holder; (holder = pairs_next_holder(table, &cursor)) != NULL;) {
         struct pairs_process *process = process_of(table, holder->pid);
         if (process == NULL || strcmp(process->name, SERVER_NAME) != 0)
             continue;
-        if (process->service == NULL) {
-            size_t length = procfs_read(holder->pid, "cmdline", arguments, sizeof(arguments));
-            process->service = service_of_arguments(arguments, length);
-        }
+        if (process->service == NULL)
+            process->service = read_service(holder->pid);
         row->service = process->service;
         return process->service != NULL;
     }
@@ -136,6 +140,40 @@ static void find_connection(const struct pairs_table *table, struct pairs_row *r
     }
 }
 
+/* The service of a server that listens no more, if this is a worker of one; each process is asked once. */
+static const char *service_of_parent(struct pairs_process *worker)
+{
+    char name[PROCFS_NAME_SIZE] = "";
+
+    if (!worker->is_asked && worker->service == NULL) {
+        pid_t parent = procfs_parent(worker->pid);
+        procfs_name(parent, name);
+        if (strcmp(name, SERVER_NAME) == 0)
+            worker->service = read_service(parent);
+    }
+    worker->is_asked = true;
+    return worker->service;
+}
+
+/* A server that ends has closed its listening sockets, so its workers alone tell of it. */
+static void find_left(const struct pairs_table *table, struct pairs_row *row, char *environment)
+{
+    struct pairs_cursor cursor = {.row = row};
+
+    for (const struct descriptor *holder; (holder = pairs_next_holder(table, &cursor)) != NULL;) {
+        struct pairs_process *worker = process_of(table, holder->pid);
+        const char *service = worker != NULL ? service_of_parent(worker) : NULL;
+        if (service == NULL)
+            continue;
+        size_t length = procfs_read(holder->pid, "environ", environment, ENVIRONMENT_SIZE);
+        row->connection = service_connection(environment, length, &row->socket.pair);
+        if (row->connection != 0) {
+            row->service = service;
+            return;
+        }
+    }
+}
+
 bool service_find(struct pairs_table *table)
 {
     char *environment = NULL;
@@ -150,11 +188,14 @@ bool service_find(struct pairs_table *table)
             continue;
         if (row->owner == OWNER_WAITING && row->listening_count != 0)
             row->service = table->rows[row->listening].service;
-        if (row->owner != OWNER_HELD || service_at(table, row->socket.pair.local.port) == NULL)
+        if (row->owner != OWNER_HELD)
             continue;
         if (environment == NULL && (environment = malloc(ENVIRONMENT_SIZE)) == NULL)
             return false;
-        find_connection(table, row, environment);
+        if (service_at(table, row->socket.pair.local.port) != NULL)
+            find_connection(table, row, environment);
+        else
+            find_left(table, row, environment);
     }
     free(environment);
     return true;

@@ -7,7 +7,8 @@
  * executed with, which names the connection's number and its pair, and the pair must be this one, for a program that a
  * worker starts has that environment too; or else by being the server or its child, where the number is not known (a
  * worker of a handler or builtin is a copy of the server, and its environment is not in sight). All that is read may
- * be forged by whoever owns the process, so it says nothing about permissions. Only processes of such ports are read.
+ * be forged by whoever owns the process, so it says nothing about permissions. Only processes of such ports are read; of
+ * others the parent's name, since a server that ends listens no more: its connections are those whose number is known.
  */
 #ifndef PAIRS_SERVICE_H
 #define PAIRS_SERVICE_H

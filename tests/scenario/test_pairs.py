@@ -8,6 +8,7 @@ import re
 import resource
 import shutil
 import select
+import signal
 import socket
 import struct
 import subprocess
@@ -527,6 +528,22 @@ def test_service_and_connection_of_a_running_server(serve, host):
         worker = found[wanted[0]]["processes"][0]["pid"]
         assert rows(f"pid:{worker}")[wanted[0]]["connection"] == 1
         assert "service" not in rows(f"foreign::{server.port}")[pair_of(first)]
+
+
+def test_service_and_connection_of_a_server_that_ends(serve):
+    """It listens no more, and who ends it asks what it waits for."""
+    server = serve("127.0.0.1:0", "--name", "ftp", worker=["cat"])
+    with server.connect() as client:
+        wanted = notation(client.getpeername(), client.getsockname())
+        client.sendall(b"x")
+        assert client.recv(1) == b"x"
+        server.signal(signal.SIGTERM)
+        server.log.wait("drain")
+        found = rows(f":{server.port}")
+        assert (found[wanted]["service"], found[wanted]["connection"]) == ("ftp", 1)
+        assert "service" not in found[pair_of(client)]
+        assert set(rows("service:ftp", "connection:1")) == {wanted}
+    assert server.wait() == 0
 
 
 def test_service_of_a_copy_of_the_server_and_of_what_waits_for_it(serve):
