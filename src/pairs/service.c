@@ -40,11 +40,12 @@ char *service_of_arguments(const char *arguments, size_t length)
 {
     const char *end = arguments + length;
     const char *service = SERVER_NAME;
+    const char *name = NULL;
 
     for (const char *at = arguments; at != NULL; at = next_string(at, end)) {
         const char *value = value_of(at, "--name", end);
         if (value != NULL)
-            return strdup(value);
+            name = value;
         if ((value = value_of(at, "--builtin", end)) != NULL)
             service = value;
         if (strcmp(at, "--") != 0)
@@ -54,7 +55,7 @@ char *service_of_arguments(const char *arguments, size_t length)
             service = base_name(program);
         break;
     }
-    return strdup(service);
+    return strdup(name != NULL ? name : service);
 }
 
 uint64_t service_connection(const char *environment, size_t length, const struct pair *pair)

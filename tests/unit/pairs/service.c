@@ -23,6 +23,7 @@ static void test_service_of_arguments(void **state)
         {STRINGS("forkport\0serve\0:21\0--\0/usr/bin/ftpd\0--name\0x"), "ftpd"},
         {STRINGS("forkport\0serve\0:7\0--builtin\0echo"), "echo"},
         {STRINGS("forkport\0serve\0:7\0--builtin\0echo\0--name\0mine"), "mine"},
+        {STRINGS("forkport\0serve\0:7\0--name\0first\0--name=last\0--\0cat"), "last"},
         {STRINGS("forkport\0serve\0--name"), "forkport"},
         {STRINGS("forkport\0serve\0--"), "forkport"},
         {STRINGS(""), "forkport"},
