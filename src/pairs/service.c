@@ -122,56 +122,48 @@ static const char *service_at(const struct pairs_table *table, uint16_t port)
     return NULL;
 }
 
-static void find_connection(const struct pairs_table *table, struct pairs_row *row, char *environment)
-{
-    struct pairs_cursor cursor = {.row = row};
-
-    for (const struct descriptor *holder; (holder = pairs_next_holder(table, &cursor)) != NULL;) {
-        size_t length = procfs_read(holder->pid, "environ", environment, ENVIRONMENT_SIZE);
-        row->connection = service_connection(environment, length, &row->socket.pair);
-        if (row->connection != 0) {
-            row->service = service_at(table, row->socket.pair.local.port);
-            return;
-        }
-        const struct pairs_process *server = pairs_process(table, holder->pid);
-        if (server == NULL || server->service == NULL)
-            server = pairs_process(table, procfs_parent(holder->pid));
-        if (server != NULL && server->service != NULL)
-            row->service = server->service;
-    }
-}
-
-/* The service of a server that listens no more, if this is a worker of one; each process is asked once. */
-static const char *service_of_parent(struct pairs_process *worker)
+/*
+ * Of whom the process is: of itself, where it listens, or else of its parent, who need not listen any more. Each is asked
+ * once.
+ */
+static const char *service_of(const struct pairs_table *table, struct pairs_process *process)
 {
     char name[PROCFS_NAME_SIZE] = "";
 
-    if (!worker->is_asked && worker->service == NULL) {
-        pid_t parent = procfs_parent(worker->pid);
-        procfs_name(parent, name);
-        if (strcmp(name, SERVER_NAME) == 0)
-            worker->service = read_service(parent);
+    if (process->service != NULL || process->is_asked)
+        return process->service;
+    process->is_asked = true;
+    pid_t parent = procfs_parent(process->pid);
+    const struct pairs_process *server = pairs_process(table, parent);
+    if (server != NULL && server->service != NULL) {
+        process->service = strdup(server->service);
+        return process->service;
     }
-    worker->is_asked = true;
-    return worker->service;
+    procfs_name(parent, name);
+    if (strcmp(name, SERVER_NAME) == 0)
+        process->service = read_service(parent);
+    return process->service;
 }
 
-/* A server that ends has closed its listening sockets, so its workers alone tell of it. */
-static void find_left(const struct pairs_table *table, struct pairs_row *row, char *environment)
+/* A server that ends has closed its listening sockets, and another one may listen at its port. */
+static void find_connection(const struct pairs_table *table, struct pairs_row *row, char *environment)
 {
+    const char *here = service_at(table, row->socket.pair.local.port);
     struct pairs_cursor cursor = {.row = row};
 
     for (const struct descriptor *holder; (holder = pairs_next_holder(table, &cursor)) != NULL;) {
-        struct pairs_process *worker = process_of(table, holder->pid);
-        const char *service = worker != NULL ? service_of_parent(worker) : NULL;
-        if (service == NULL)
+        struct pairs_process *process = process_of(table, holder->pid);
+        const char *service = process != NULL ? service_of(table, process) : NULL;
+        if (service == NULL && here == NULL)
             continue;
         size_t length = procfs_read(holder->pid, "environ", environment, ENVIRONMENT_SIZE);
         row->connection = service_connection(environment, length, &row->socket.pair);
         if (row->connection != 0) {
-            row->service = service;
+            row->service = service != NULL ? service : here;
             return;
         }
+        if (service != NULL && here != NULL)
+            row->service = service;
     }
 }
 
@@ -193,10 +185,7 @@ bool service_find(struct pairs_table *table)
             continue;
         if (environment == NULL && (environment = malloc(ENVIRONMENT_SIZE)) == NULL)
             return false;
-        if (service_at(table, row->socket.pair.local.port) != NULL)
-            find_connection(table, row, environment);
-        else
-            find_left(table, row, environment);
+        find_connection(table, row, environment);
     }
     free(environment);
     return true;

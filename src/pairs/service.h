@@ -2,13 +2,13 @@
  *
  * pairs/service.h - which sockets are a running forkport's, and what they are there.
  *
- * A server is a process called forkport that holds a listening socket; its service is what its command line says. A
- * connection at such a port is of that service where its process says so itself: by the environment that a worker is
- * executed with, which names the connection's number and its pair, and the pair must be this one, for a program that a
- * worker starts has that environment too; or else by being the server or its child, where the number is not known (a
- * worker of a handler or builtin is a copy of the server, and its environment is not in sight). All that is read may
- * be forged by whoever owns the process, so it says nothing about permissions. Only processes of such ports are read; of
- * others the parent's name, since a server that ends listens no more: its connections are those whose number is known.
+ * A server is a process called forkport that holds a listening socket, or the parent of a worker; its service is what
+ * its command line says. A connection is of that service where its process says so itself: by the environment that a
+ * worker is executed with, which names the connection's number and its pair, and the pair must be this one, for a
+ * program that a worker starts has that environment too; or else, at a port where a server listens, by being the server
+ * or its child, where the number is not known (a worker of a handler or builtin is a copy of the server, and its
+ * environment is not in sight). All that is read may be forged by whoever owns the process, so it says nothing about
+ * permissions. Only processes of such ports and children of servers are read; of others the parent's name.
  */
 #ifndef PAIRS_SERVICE_H
 #define PAIRS_SERVICE_H

@@ -543,6 +543,11 @@ def test_service_and_connection_of_a_server_that_ends(serve):
         assert (found[wanted]["service"], found[wanted]["connection"]) == ("ftp", 1)
         assert "service" not in found[pair_of(client)]
         assert set(rows("service:ftp", "connection:1")) == {wanted}
+        # Its successor has the port, and not the connection.
+        serve(f"127.0.0.1:{server.port}", "--name", "next", "--builtin", "echo", log=False)
+        found = rows(f"local::{server.port}")
+        assert (found[wanted]["service"], found[wanted]["connection"]) == ("ftp", 1)
+        assert {row["service"] for row in found.values()} == {"ftp", "next"}
     assert server.wait() == 0
 
 
