@@ -5,9 +5,8 @@
 #include <string.h>
 
 #define SERVER_NAME "forkport"
-/* Beyond it stands nothing that is looked for: a service is named early, and a connection's variables come last. */
-#define ARGUMENTS_SIZE   4096
-#define ENVIRONMENT_SIZE (256 << 10)
+/* For a command line, which may have a list of many addresses, or an environment, in which a connection's variables come last. */
+#define STRINGS_SIZE (256 << 10)
 
 /* The next of the strings between `at` and the end, or NULL. */
 static const char *next_string(const char *at, const char *end)
@@ -85,15 +84,13 @@ static struct pairs_process *process_of(const struct pairs_table *table, pid_t p
     return (struct pairs_process *)pairs_process(table, pid);
 }
 
-static char *read_service(pid_t server)
+static char *read_service(pid_t server, char *strings)
 {
-    char arguments[ARGUMENTS_SIZE];
-
-    return service_of_arguments(arguments, procfs_read(server, "cmdline", arguments, sizeof(arguments)));
+    return service_of_arguments(strings, procfs_read(server, "cmdline", strings, STRINGS_SIZE));
 }
 
 /* The first of the processes that listen here which is a server. */
-static bool find_listening(struct pairs_table *table, struct pairs_row *row)
+static bool find_listening(struct pairs_table *table, struct pairs_row *row, char *strings)
 {
     struct pairs_cursor cursor = {.row = row};
 
@@ -102,7 +99,7 @@ static bool find_listening(struct pairs_table *table, struct pairs_row *row)
         if (process == NULL || strcmp(process->name, SERVER_NAME) != 0)
             continue;
         if (process->service == NULL)
-            process->service = read_service(holder->pid);
+            process->service = read_service(holder->pid, strings);
         row->service = process->service;
         return process->service != NULL;
     }
@@ -126,7 +123,7 @@ static const char *service_at(const struct pairs_table *table, uint16_t port)
  * Of whom the process is: of itself, where it listens, or else of its parent, who need not listen any more. Each is asked
  * once.
  */
-static const char *service_of(const struct pairs_table *table, struct pairs_process *process)
+static const char *service_of(const struct pairs_table *table, struct pairs_process *process, char *strings)
 {
     char name[PROCFS_NAME_SIZE] = "";
 
@@ -141,23 +138,23 @@ static const char *service_of(const struct pairs_table *table, struct pairs_proc
     }
     procfs_name(parent, name);
     if (strcmp(name, SERVER_NAME) == 0)
-        process->service = read_service(parent);
+        process->service = read_service(parent, strings);
     return process->service;
 }
 
 /* A server that ends has closed its listening sockets, and another one may listen at its port. */
-static void find_connection(const struct pairs_table *table, struct pairs_row *row, char *environment)
+static void find_connection(const struct pairs_table *table, struct pairs_row *row, char *strings)
 {
     const char *here = service_at(table, row->socket.pair.local.port);
     struct pairs_cursor cursor = {.row = row};
 
     for (const struct descriptor *holder; (holder = pairs_next_holder(table, &cursor)) != NULL;) {
         struct pairs_process *process = process_of(table, holder->pid);
-        const char *service = process != NULL ? service_of(table, process) : NULL;
+        const char *service = process != NULL ? service_of(table, process, strings) : NULL;
         if (service == NULL && here == NULL)
             continue;
-        size_t length = procfs_read(holder->pid, "environ", environment, ENVIRONMENT_SIZE);
-        row->connection = service_connection(environment, length, &row->socket.pair);
+        size_t length = procfs_read(holder->pid, "environ", strings, STRINGS_SIZE);
+        row->connection = service_connection(strings, length, &row->socket.pair);
         if (row->connection != 0) {
             row->service = service != NULL ? service : here;
             return;
@@ -167,12 +164,10 @@ static void find_connection(const struct pairs_table *table, struct pairs_row *r
     }
 }
 
-bool service_find(struct pairs_table *table)
+static bool find_all(struct pairs_table *table, char *strings)
 {
-    char *environment = NULL;
-
     for (size_t i = 0; i < table->count; i++) {
-        if (table->rows[i].socket.state == DIAG_LISTEN && !find_listening(table, &table->rows[i]))
+        if (table->rows[i].socket.state == DIAG_LISTEN && !find_listening(table, &table->rows[i], strings))
             return false;
     }
     for (size_t i = 0; i < table->count; i++) {
@@ -181,12 +176,17 @@ bool service_find(struct pairs_table *table)
             continue;
         if (row->owner == OWNER_WAITING && row->listening_count != 0)
             row->service = table->rows[row->listening].service;
-        if (row->owner != OWNER_HELD)
-            continue;
-        if (environment == NULL && (environment = malloc(ENVIRONMENT_SIZE)) == NULL)
-            return false;
-        find_connection(table, row, environment);
+        if (row->owner == OWNER_HELD)
+            find_connection(table, row, strings);
     }
-    free(environment);
     return true;
+}
+
+bool service_find(struct pairs_table *table)
+{
+    char *strings = malloc(STRINGS_SIZE);
+    bool found = strings != NULL && find_all(table, strings);
+
+    free(strings);
+    return found;
 }

@@ -572,6 +572,12 @@ def test_a_service_with_a_long_name_is_found_by_it(serve):
     assert [row["service"] for row in rows(f":{server.port}", f"service:{name}").values()] == [name]
 
 
+def test_a_service_with_many_addresses_is_found_by_its_name(serve):
+    addresses = ",".join(f"127.0.{index // 200}.{1 + index % 200}:0" for index in range(600))
+    server = serve(addresses, "--name", "many", "--builtin", "echo")
+    assert [row["service"] for row in rows(f":{server.port}", "service:many").values()] == ["many"]
+
+
 def test_a_program_that_only_listens_is_no_service(listening, port):
     assert "service" not in rows(f":{port}")[notation(("127.0.0.1", port))]
 
