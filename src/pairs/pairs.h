@@ -47,8 +47,7 @@ struct pairs_row {
 struct pairs_process {
     pid_t pid;
     char name[PROCFS_NAME_SIZE];
-    char *
-        service; /* it is a forkport serving this, or a child of one; owned; NULL: it is neither, as far as is known */
+    char *service; /* of a forkport, or of a child of one; owned; NULL: it is neither, as far as is known */
     bool is_asked; /* for its parent's service */
 };
 
