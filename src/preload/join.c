@@ -20,15 +20,18 @@ struct piece {
 
 struct join {
     struct mapping last;
+    struct mapping code; /* the last one: an object's variables stand behind its code */
     struct piece found[JOINED_MAX];
     uint32_t count;
 };
 
-static bool is_data(const struct mapping *mapping)
+/* Not any file's: one that the program has mapped may be shorter than its mapping, or changed later for all to see. */
+static bool is_data(const struct mapping *mapping, const struct mapping *code)
 {
     uintptr_t bytes = mapping->end - mapping->start;
 
-    return mapping->is_private_rw && mapping->is_ordinary && mapping->is_of_file && bytes <= BYTES_MAX &&
+    return mapping->is_private_rw && mapping->is_ordinary && mapping->is_of_file &&
+           mapping->device == code->device && mapping->inode == code->inode && bytes <= BYTES_MAX &&
            bytes / 1024 - mapping->own_kib <= FILE_KIB_MAX &&
            !mapping_has(mapping, __builtin_frame_address(0));
 }
@@ -38,9 +41,12 @@ static void consider(const struct mapping *now, void *data)
     struct join *join = data;
     bool is_bss = now->is_private_rw && now->is_ordinary && !now->is_of_file && !now->is_named;
 
-    if (is_bss && join->last.end == now->start && is_data(&join->last) && join->count < JOINED_MAX)
+    if (is_bss && join->last.end == now->start && is_data(&join->last, &join->code) &&
+        join->count < JOINED_MAX)
         join->found[join->count++] =
             (struct piece){.start = join->last.start, .bytes = join->last.end - join->last.start};
+    if (now->is_code)
+        join->code = *now;
     join->last = *now;
 }
 

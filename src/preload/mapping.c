@@ -43,7 +43,14 @@ static struct mapping begin(const char *line)
     line += *line == '-';
     new.end = lines_hexadecimal(&line);
     new.is_private_rw = strncmp(line, " rw-p ", 6) == 0;
-    new.is_of_file = strstr(line, " 00:00 0 ") == NULL;
+    new.is_code = strncmp(line, " r-xp ", 6) == 0;
+    for (int i = 0; i < 3; i++)
+        lines_skip(&line, " ");
+    new.device = lines_hexadecimal(&line) << 32;
+    lines_skip(&line, ":");
+    new.device |= lines_hexadecimal(&line);
+    new.inode = decimal(line);
+    new.is_of_file = new.device != 0 || new.inode != 0;
     new.is_named = strchr(line, '/') != NULL || strchr(line, '[') != NULL;
     new.is_stack = strstr(line, "[stack]") != NULL;
     return new;

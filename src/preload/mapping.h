@@ -14,8 +14,11 @@ struct mapping {
     uintptr_t start;
     uintptr_t end;
     uintptr_t resident_kib;
-    uintptr_t own_kib;  /* of that what is not the file's */
-    bool is_of_file;    /* anonymous otherwise */
+    uintptr_t own_kib; /* of that what is not the file's */
+    uint64_t device;   /* both 0: anonymous */
+    uint64_t inode;
+    bool is_of_file;
+    bool is_code;       /* may be read and executed, not written */
     bool is_named;      /* a file's name, or one in brackets */
     bool is_stack;      /* that of the process */
     bool is_private_rw; /* may be read and written, not executed, and is copied on write */

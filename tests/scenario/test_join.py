@@ -85,3 +85,40 @@ def test_what_would_not_gain_or_is_special_stays(serve, tmp_path, way, options):
 @pytest.mark.parametrize("way", [way for way in ENGINES if way in OF_TEMPLATES])
 def test_some_pages_may_be_the_files(serve, tmp_path, way):
     assert looks(serve, tmp_path, way, "-DPAGES=8", "-DCHANGED=4")[0] == {("0", "together")}
+
+
+# A file of the program's own, whose mapping is longer than it is and has an anonymous one behind it.
+OWN_FILE = """#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+static char *text;
+__attribute__((constructor)) static void start(void)
+{
+    long page = sysconf(_SC_PAGESIZE);
+    char *room = mmap(0, 3 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    int fd = open(FILE_NAME, O_RDONLY);
+    text = mmap(room, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, fd, 0);
+    close(fd);
+}
+int main(void)
+{
+    char line[16];
+    if (text == MAP_FAILED || read(0, line, sizeof(line)) < 1) return 1;
+    write(1, text, strlen(text));
+    return 0;
+}
+"""
+
+
+@pytest.mark.parametrize("way", ENGINES)
+def test_a_file_that_the_program_has_mapped_stays_the_files(serve, tmp_path, way):
+    """What is written to it later is seen there, and its mapping cannot be read to the end."""
+    (tmp_path / "file").write_text("before")
+    program = build(tmp_path, "cc", "own", OWN_FILE, f'-DFILE_NAME="{tmp_path}/file"')
+    server = started(serve, way, program, env={})
+    with open(tmp_path / "file", "r+") as file:
+        file.write("behind")
+    server.ask(b"look\n")
+    assert server.ask(b"look\n") == b"behind"
+    assert server.log.find("notice") == []
