@@ -6,6 +6,7 @@
 
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 
 #define JOINED_MAX 64
 /* One mapping less is worth some twenty pages of a file that become the process's own. */
@@ -65,6 +66,14 @@ static void copy(volatile uint64_t *to, const volatile uint64_t *from, uintptr_t
         to[i] = from[i];
 }
 
+static bool is_there(const struct piece *piece)
+{
+    unsigned char pages[BYTES_MAX / 4096];
+
+    return child_call(__NR_mincore, (long)piece->start, (long)piece->bytes, (long)pages, 0) == 0;
+}
+
+/* False: it has not, and is as it was, or gone. */
 static bool make_anonymous(const struct piece *piece, void *room)
 {
     copy(room, (void *)piece->start, piece->bytes);
@@ -79,16 +88,21 @@ bool join_variables(uint32_t *ret_joined)
     const uint64_t all = ~UINT64_C(0);
     uint64_t signals = 0;
     struct join join = {0};
-    bool is_whole = true;
+    uint32_t done = 0;
     void *room = NULL;
 
     *ret_joined = 0;
+    /* A filter may kill for what is done, or refuse it. */
+    if (child_call(__NR_prctl, PR_GET_SECCOMP, 0, 0, 0) != 0)
+        return true;
     if (!mappings_read(consider, &join) || join.count == 0 || (room = map_anonymous(0, BYTES_MAX, 0)) == NULL)
         return true;
     child_call(__NR_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)&signals, sizeof(all));
-    for (; *ret_joined < join.count && is_whole; ++*ret_joined)
-        is_whole = make_anonymous(&join.found[*ret_joined], room);
+    while (done < join.count && make_anonymous(&join.found[done], room))
+        done++;
     child_call(__NR_rt_sigprocmask, SIG_SETMASK, (long)&signals, 0, sizeof(signals));
     child_call(__NR_munmap, (long)room, BYTES_MAX, 0, 0);
-    return is_whole;
+    *ret_joined = done;
+    /* A limit of what may be locked (mlockall(2)) is looked at before anything is taken away. */
+    return done == join.count || is_there(&join.found[done]);
 }
