@@ -117,6 +117,10 @@ static void keep_callers(const struct code_mapping *mapping, const uintptr_t *st
 
     if (stack_end > word + STACK_BYTES / sizeof(*word))
         stack_end = word + STACK_BYTES / sizeof(*word);
+    /* A stack of the program's own (makecontext(3), sigaltstack(2)) may have nothing behind it that can be read. */
+    uintptr_t page = (uintptr_t)word & ~(uintptr_t)(PAGE_BYTES - 1);
+    if (child_call(__NR_madvise, (long)page, (long)((uintptr_t)stack_end - page), POPULATE_READ, 0) != 0)
+        return;
     for (; word < stack_end; word++)
         keep(mapping, *word, *word + 1);
 }

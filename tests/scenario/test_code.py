@@ -104,3 +104,33 @@ def test_changed_code_stays_changed(run, way):
         assert handed_down(server) == 0
     pages, status = at_its_end(server)
     assert pages[1] == 1 and status == 42
+
+
+ON_OWN_STACK = """#include <sys/mman.h>
+#include <ucontext.h>
+#include <unistd.h>
+#define BYTES (256 << 10)
+static ucontext_t first, own;
+static void answer(void)
+{
+    char line[16];
+    if (read(0, line, sizeof(line)) > 0) write(1, "read", 4);
+}
+int main(void)
+{
+    char *stack = mmap(0, 2 * BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (mprotect(stack, BYTES, PROT_READ | PROT_WRITE) != 0 || getcontext(&own) != 0) return 1;
+    own.uc_stack.ss_sp = stack;
+    own.uc_stack.ss_size = BYTES;
+    own.uc_link = &first;
+    makecontext(&own, answer, 0);
+    return swapcontext(&first, &own) != 0;
+}
+"""
+
+
+@pytest.mark.parametrize("way", ENGINES)
+def test_a_stack_of_the_programs_own_is_read_to_its_end_at_most(serve, tmp_path, way):
+    server = started(serve, way, build(tmp_path, "cc", "own", ON_OWN_STACK), env={})
+    assert [server.ask(b"look\n") for _ in range(2)] == 2 * [b"read"]
+    assert server.log.find("notice") == []
