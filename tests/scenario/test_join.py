@@ -144,3 +144,30 @@ def test_a_file_that_the_program_has_mapped_stays_the_files(serve, tmp_path, way
     server.ask(b"look\n")
     assert server.ask(b"look\n") == b"behind"
     assert server.log.find("notice") == []
+
+
+FAULTS = """#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+static char values[12 * 4096] = {1};
+static char zeros[300 << 10];
+__attribute__((constructor)) static void start(void) { memset(values, zeros[9000] = 1, sizeof(values)); }
+int main(void)
+{
+    struct rusage before, behind;
+    char line[16];
+    if (read(0, line, sizeof(line)) < 1) return 1;
+    getrusage(RUSAGE_SELF, &before);
+    for (unsigned i = 0; i < sizeof(values); i += 4096) values[i]++;
+    getrusage(RUSAGE_SELF, &behind);
+    dprintf(1, "%ld", behind.ru_minflt - before.ru_minflt);
+    return 0;
+}
+"""
+
+
+def test_a_worker_that_waited_has_those_with_values_by_then(serve, tmp_path):
+    """With those that begin with zeros they are more than is brought in ahead."""
+    server = started(serve, "pool of a template", build(tmp_path, "cc", "faults", FAULTS), env={})
+    assert int(server.ask(b"look\n")) < 3
