@@ -88,21 +88,21 @@ bool join_variables(uint32_t *ret_joined)
     const uint64_t all = ~UINT64_C(0);
     uint64_t signals = 0;
     struct join join = {0};
-    uint32_t done = 0;
     void *room = NULL;
 
     *ret_joined = 0;
     /* A filter may kill for what is done, or refuse it. */
     if (child_call(__NR_prctl, PR_GET_SECCOMP, 0, 0, 0) != 0)
         return true;
-    if (!mappings_read(consider, &join) || join.count == 0 || (room = map_anonymous(0, BYTES_MAX, 0)) == NULL)
-        return true;
+    /* No handler may change what the mappings are, or what is in them. */
     child_call(__NR_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)&signals, sizeof(all));
-    while (done < join.count && make_anonymous(&join.found[done], room))
-        done++;
+    if (mappings_read(consider, &join) && join.count != 0)
+        room = map_anonymous(0, BYTES_MAX, 0);
+    while (room != NULL && *ret_joined < join.count && make_anonymous(&join.found[*ret_joined], room))
+        ++*ret_joined;
+    if (room != NULL)
+        child_call(__NR_munmap, (long)room, BYTES_MAX, 0, 0);
     child_call(__NR_rt_sigprocmask, SIG_SETMASK, (long)&signals, 0, sizeof(signals));
-    child_call(__NR_munmap, (long)room, BYTES_MAX, 0, 0);
-    *ret_joined = done;
     /* A limit of what may be locked (mlockall(2)) is looked at before anything is taken away. */
-    return done == join.count || is_there(&join.found[done]);
+    return room == NULL || *ret_joined == join.count || is_there(&join.found[*ret_joined]);
 }
