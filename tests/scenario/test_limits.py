@@ -119,6 +119,7 @@ def test_refuse_closes_at_once_without_a_process(serve):
     for _ in range(10):
         assert closing_of(server.connect()) == b""
     server.log.wait("refuse", count=10)
+    server.log.wait("start", count=2)
     refusals = server.log.find("refuse")
     assert len(refusals) == 10 and {(event["reason"], event["live"]) for event in refusals} == {("full", 2)}
     assert all("connection" not in event and "pid" not in event for event in refusals)
