@@ -45,8 +45,8 @@ static void consider(const struct mapping *now, void *data)
 {
     struct ranges *found = data;
 
-    if (now->is_private_rw && !now->is_of_file && !now->is_stack && now->is_ordinary && is_dense(now) &&
-        now->end - now->start >= LEAST_BYTES && now->start % ARENA_BYTES != 0 &&
+    if (now->is_private_rw && !mapping_is_of_file(now) && !now->is_stack && now->is_ordinary &&
+        is_dense(now) && now->end - now->start >= LEAST_BYTES && now->start % ARENA_BYTES != 0 &&
         !mapping_has(now, __builtin_frame_address(0)) && found->count < RANGES_MAX)
         found->items[found->count++] = (struct range){.start = now->start, .end = now->end};
 }

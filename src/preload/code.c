@@ -133,14 +133,12 @@ static bool is_near(uintptr_t function, uintptr_t page)
 /* By that advice the range has an entry in its place, for the time between two calls: nothing is called, no signal handled. */
 static bool have_table_copied(const struct code_mapping *mapping)
 {
-    uint64_t all = ~UINT64_C(0);
-    uint64_t mask = 0;
     uintptr_t page = mapping->end - PAGE_BYTES;
 
     /* Not where this function is. */
     if (is_near((uintptr_t)have_table_copied, page))
         page = mapping->start;
-    child_call(__NR_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)&mask, sizeof(mask));
+    uint64_t mask = child_block_signals();
     bool is_guarded = child_call(__NR_madvise, (long)page, PAGE_BYTES, GUARD_INSTALL, 0) == 0;
     /* With the guard left there, this process could come to its end at any time. */
     if (is_guarded && child_call(__NR_madvise, (long)page, PAGE_BYTES, GUARD_REMOVE, 0) != 0)

@@ -499,7 +499,7 @@ static void pin_written(const char *frame)
         {.iov_base = &gate, .iov_len = sizeof(gate)},
     };
     /* A filter may kill for it. */
-    bool is_filtered = child_call(__NR_prctl, PR_GET_SECCOMP, 0, 0, 0) != 0;
+    bool is_filtered = child_is_filtered();
     long fd = -1;
 
     variables_written(written + 2);
@@ -544,7 +544,7 @@ static void arrive(void)
     pin_written(__builtin_frame_address(0));
     gate.board->code_pages = code_keep(variables_written_end());
     /* A filter may kill for what those do who are learnt from. */
-    if (gate.board->code_pages != 0 && child_call(__NR_prctl, PR_GET_SECCOMP, 0, 0, 0) == 0)
+    if (gate.board->code_pages != 0 && !child_is_filtered())
         learn_begin(gate.board->mappings);
     __atomic_store_n(&gate.board->stand, TEMPLATE_AT_GATE, __ATOMIC_RELEASE);
 }

@@ -4,9 +4,7 @@
 #include "preload/mapping.h"
 #include "sys/child.h"
 
-#include <signal.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 
 #define JOINED_MAX 64
 /* One mapping less is worth some twenty pages of a file that become the process's own. */
@@ -31,7 +29,7 @@ static bool is_data(const struct mapping *mapping, const struct mapping *code)
 {
     uintptr_t bytes = mapping->end - mapping->start;
 
-    return mapping->is_private_rw && mapping->is_ordinary && mapping->is_of_file &&
+    return mapping->is_private_rw && mapping->is_ordinary && mapping_is_of_file(mapping) &&
            mapping->device == code->device && mapping->inode == code->inode && bytes <= BYTES_MAX &&
            bytes / 1024 - mapping->own_kib <= FILE_KIB_MAX &&
            !mapping_has(mapping, __builtin_frame_address(0));
@@ -40,7 +38,7 @@ static bool is_data(const struct mapping *mapping, const struct mapping *code)
 static void consider(const struct mapping *now, void *data)
 {
     struct join *join = data;
-    bool is_bss = now->is_private_rw && now->is_ordinary && !now->is_of_file && !now->is_named;
+    bool is_bss = now->is_private_rw && now->is_ordinary && !mapping_is_of_file(now) && !now->is_named;
 
     if (is_bss && join->last.end == now->start && is_data(&join->last, &join->code) &&
         join->count < JOINED_MAX)
@@ -49,14 +47,6 @@ static void consider(const struct mapping *now, void *data)
     if (now->is_code)
         join->code = *now;
     join->last = *now;
-}
-
-static void *map_anonymous(uintptr_t place, uintptr_t bytes, int flags)
-{
-    long result = child_call6(__NR_mmap, (long)place, (long)bytes, PROTECTION_RW,
-                              MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
-
-    return result < 0 && result > -4096 ? NULL : (void *)result;
 }
 
 /* Not by memcpy(3): by what is being moved the way there may lead, and this library's own variables. */
@@ -74,35 +64,32 @@ static bool is_there(const struct piece *piece)
 }
 
 /* False: it has not, and is as it was, or gone. */
-static bool make_anonymous(const struct piece *piece, void *room)
+static bool make_anonymous(const struct piece *piece, long room)
 {
-    copy(room, (void *)piece->start, piece->bytes);
-    if (map_anonymous(piece->start, piece->bytes, MAP_FIXED) == NULL)
+    copy((void *)room, (void *)piece->start, piece->bytes);
+    if (child_map_anonymous(piece->start, (long)piece->bytes, PROTECTION_RW) < 0)
         return false;
-    copy((void *)piece->start, room, piece->bytes);
+    copy((void *)piece->start, (void *)room, piece->bytes);
     return true;
 }
 
 bool join_variables(uint32_t *ret_joined)
 {
-    const uint64_t all = ~UINT64_C(0);
-    uint64_t signals = 0;
     struct join join = {0};
-    void *room = NULL;
+    long room = -1;
 
     *ret_joined = 0;
-    /* A filter may kill for what is done, or refuse it. */
-    if (child_call(__NR_prctl, PR_GET_SECCOMP, 0, 0, 0) != 0)
+    if (child_is_filtered())
         return true;
     /* No handler may change what the mappings are, or what is in them. */
-    child_call(__NR_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)&signals, sizeof(all));
+    uint64_t signals = child_block_signals();
     if (mappings_read(consider, &join) && join.count != 0)
-        room = map_anonymous(0, BYTES_MAX, 0);
-    while (room != NULL && *ret_joined < join.count && make_anonymous(&join.found[*ret_joined], room))
+        room = child_map_anonymous(0, BYTES_MAX, PROTECTION_RW);
+    while (room >= 0 && *ret_joined < join.count && make_anonymous(&join.found[*ret_joined], room))
         ++*ret_joined;
-    if (room != NULL)
-        child_call(__NR_munmap, (long)room, BYTES_MAX, 0, 0);
-    child_call(__NR_rt_sigprocmask, SIG_SETMASK, (long)&signals, 0, sizeof(signals));
+    if (room >= 0)
+        child_call(__NR_munmap, room, BYTES_MAX, 0, 0);
+    child_set_mask(signals);
     /* A limit of what may be locked (mlockall(2)) is looked at before anything is taken away. */
-    return room == NULL || *ret_joined == join.count || is_there(&join.found[*ret_joined]);
+    return room < 0 || *ret_joined == join.count || is_there(&join.found[*ret_joined]);
 }

@@ -50,7 +50,6 @@ static struct mapping begin(const char *line)
     lines_skip(&line, ":");
     new.device |= lines_hexadecimal(&line);
     new.inode = decimal(line);
-    new.is_of_file = new.device != 0 || new.inode != 0;
     new.is_named = strchr(line, '/') != NULL || strchr(line, '[') != NULL;
     new.is_stack = strstr(line, "[stack]") != NULL;
     return new;

@@ -17,13 +17,17 @@ struct mapping {
     uintptr_t own_kib; /* of that what is not the file's */
     uint64_t device;   /* both 0: anonymous */
     uint64_t inode;
-    bool is_of_file;
     bool is_code;       /* may be read and executed, not written */
     bool is_named;      /* a file's name, or one in brackets */
     bool is_stack;      /* that of the process */
     bool is_private_rw; /* may be read and written, not executed, and is copied on write */
     bool is_ordinary;   /* nothing special was asked for it, and none of it is in swap */
 };
+
+static inline bool mapping_is_of_file(const struct mapping *mapping)
+{
+    return mapping->device != 0 || mapping->inode != 0;
+}
 
 static inline bool mapping_has(const struct mapping *mapping, const void *place)
 {

@@ -67,7 +67,7 @@ static struct table *table_next(void)
 static void make_lock(void)
 {
     long bytes = (long)getauxval(AT_PAGESZ);
-    long page = child_call6(__NR_mmap, 0, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    long page = child_map_anonymous(0, bytes, PROT_READ | PROT_WRITE);
 
     moved.is_held = &moved.held_here;
     if (page >= 0 && child_call(__NR_madvise, page, bytes, MADV_WIPEONFORK, 0) == 0)
@@ -90,9 +90,7 @@ void moved_add(uintptr_t start, uintptr_t end)
 /* No handler runs meanwhile: it may want the table too, or stop this thread for long. */
 static void hold(uint64_t *signals)
 {
-    const uint64_t all = ~UINT64_C(0);
-
-    child_call(__NR_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)signals, sizeof(all));
+    *signals = child_block_signals();
     while (__atomic_test_and_set(moved.is_held, __ATOMIC_ACQUIRE))
         child_call(__NR_sched_yield, 0, 0, 0, 0);
 }
@@ -100,7 +98,7 @@ static void hold(uint64_t *signals)
 static void release(const uint64_t *signals)
 {
     __atomic_clear(moved.is_held, __ATOMIC_RELEASE);
-    child_call(__NR_rt_sigprocmask, SIG_SETMASK, (long)signals, 0, sizeof(*signals));
+    child_set_mask(*signals);
 }
 
 static struct part part_of(const void *memory, size_t bytes)
@@ -178,8 +176,7 @@ static bool has_room(void)
     if (needed <= next->room)
         return true;
     long bytes = (long)(2 * needed * sizeof(struct part));
-    long memory =
-        child_call6(__NR_mmap, 0, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    long memory = child_map_anonymous(0, bytes, PROT_READ | PROT_WRITE);
     if (memory < 0)
         return false;
     /* In this order, for a fork in the midst of it. What was there before stays: somebody may look at it, without the lock. */
@@ -238,18 +235,12 @@ static void cut(const struct part *asked)
     change(asked, NULL);
 }
 
-static long map_anonymous(uintptr_t place, long bytes, int protection)
-{
-    return child_call6(__NR_mmap, (long)place, bytes, protection,
-                       MAP_PRIVATE | MAP_ANONYMOUS | (place != 0 ? MAP_FIXED : 0), -1, 0);
-}
-
 /* What stands there becomes anonymous memory, with what is in it. A hole in it is not read. */
 static bool make_anonymous(const struct part *part)
 {
     long bytes = (long)(part->end - part->start);
     bool is_read = (part->protection & PROT_READ) != 0;
-    long copy = map_anonymous(0, bytes, PROT_READ | PROT_WRITE);
+    long copy = child_map_anonymous(0, bytes, PROT_READ | PROT_WRITE);
 
     if (copy < 0)
         return false;
@@ -258,7 +249,7 @@ static bool make_anonymous(const struct part *part)
     if (done) {
         memcpy((void *)copy, (const void *)part->start, (size_t)bytes);
         /* Not the copy itself: moved there, it would not become one mapping with its neighbours, which mremap(2) needs. */
-        done = map_anonymous(part->start, bytes, PROT_READ | PROT_WRITE) >= 0;
+        done = child_map_anonymous(part->start, bytes, PROT_READ | PROT_WRITE) >= 0;
     }
     if (done)
         memcpy((void *)part->start, (const void *)copy, (size_t)bytes);
@@ -296,7 +287,7 @@ static bool zero(const struct part *part, bool is_locked)
         memset((void *)part->start, 0, (size_t)bytes);
         return true;
     }
-    if (!has_room() || map_anonymous(part->start, bytes, part->protection) < 0)
+    if (!has_room() || child_map_anonymous(part->start, bytes, part->protection) < 0)
         return false;
     cut(part);
     return true;

@@ -12,6 +12,7 @@
 #include <asm/unistd.h>
 #include <linux/capability.h>
 #include <linux/prctl.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -109,6 +110,30 @@ static inline long child_query_signal(int number, struct child_sigaction *ret_ac
 static inline long child_set_mask(uint64_t blocked)
 {
     return child_call(__NR_rt_sigprocmask, 2 /* SIG_SETMASK */, (long)&blocked, 0, sizeof(blocked));
+}
+
+/* All of them; gives those that were blocked before. */
+static inline uint64_t child_block_signals(void)
+{
+    const uint64_t all = ~UINT64_C(0);
+    uint64_t before = 0;
+
+    child_call(__NR_rt_sigprocmask, 2 /* SIG_SETMASK */, (long)&all, (long)&before, sizeof(all));
+    return before;
+}
+
+/* Does a filter of system calls hold (seccomp(2))? It may refuse one, or kill for it. */
+static inline bool child_is_filtered(void)
+{
+    return child_call(__NR_prctl, PR_GET_SECCOMP, 0, 0, 0) != 0;
+}
+
+/* Private memory of zeros, where the kernel likes (0) or in the place of what stands there; or -errno. */
+static inline long child_map_anonymous(uintptr_t place, long bytes, int protection)
+{
+    const int flags = 0x22 /* MAP_PRIVATE | MAP_ANONYMOUS */ | (place != 0 ? 0x10 /* MAP_FIXED */ : 0);
+
+    return child_call6(__NR_mmap, (long)place, bytes, protection, flags, -1, 0);
 }
 
 /* What is pending of these blocked signals is none any more. */
