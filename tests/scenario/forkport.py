@@ -85,21 +85,26 @@ def waits_for_connections(pid):
     return pid in wait_for_connections([pid])
 
 
+def is_at_gate(pid):
+    """Has it descriptors, none of the standard ones? Nobody but root may look into one there at all."""
+    try:
+        fds = os.listdir(f"/proc/{pid}/fd")
+    except PermissionError:
+        return True
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return bool(fds) and min(map(int, fds)) > 2
+
+
 def wait_for_connections(pids):
-    """Those that have descriptors, none of the standard ones; or are on their way there, with a Unix socket as 0.
-    Nobody but root may look into them at all."""
+    """Those at the gate; or on their way there, with a Unix socket as 0."""
     waiting, inputs = set(), {}
     for pid in pids:
-        try:
-            fds = os.listdir(f"/proc/{pid}/fd")
-            if fds and min(map(int, fds)) > 2:
+        with contextlib.suppress(OSError):
+            if is_at_gate(pid):
                 waiting.add(pid)
             else:
                 inputs[pid] = os.readlink(f"/proc/{pid}/fd/0").strip("socket:[]")
-        except PermissionError:
-            waiting.add(pid)
-        except (FileNotFoundError, ProcessLookupError):
-            pass
     unix = set()
     for pid in inputs:
         with contextlib.suppress(OSError):

@@ -402,7 +402,8 @@ def test_a_signal_to_what_waits_is_not_its_workers(ready, options, before):
             os.kill(pid, signal.SIGHUP)
         os.kill(pid, signal.SIGTERM)
         assert forkport.read_line(client) == "bye\n"
-    waiting = forkport.until(lambda: forkport.wait_for_connections(forkport.all_children(server.pid)))
+    # What is on its way there has what the program has set by then.
+    waiting = forkport.until(lambda: [pid for pid in forkport.all_children(server.pid) if forkport.is_at_gate(pid)])
     for pid in waiting:
         os.kill(pid, signal.SIGHUP if "HUP" in before else signal.SIGTERM)
     for pid in waiting:
