@@ -20,6 +20,7 @@
 #define SCAN_INTERVAL_MS  100
 #define LATE_NS           1000000u
 #define FAILURES_IN_A_ROW 1000u
+#define QUEUED_MAX        64u /* below the least backlog that any server has, with as many again */
 #define NS_PER_SECOND     1000000000u
 
 struct connection {
@@ -232,9 +233,43 @@ static bool is_over(const struct load *load, uint64_t now)
     return options->duration_ns && now - load->begin_ns >= options->duration_ns;
 }
 
+/* How many the server has not accepted yet: what ss(8) has as Recv-Q of a listening socket, which come first in the file. */
+static unsigned accept_queue(const struct load *load)
+{
+    unsigned port, state = TCP_LISTEN, queued, found = 0;
+    char line[256];
+    FILE *file = fopen("/proc/net/tcp", "re");
+
+    while (file && state == TCP_LISTEN && fgets(line, sizeof line, file)) {
+        if (sscanf(line, " %*u: %*[^:]:%x %*s %x %*[^:]:%x", &port, &state, &queued) == 3 &&
+            state == TCP_LISTEN && port == ntohs(load->options->address.in.sin_port))
+            found = queued;
+    }
+    if (file)
+        fclose(file);
+    return found;
+}
+
+/*
+ * What is held without a word counts once it is established here, where it may not be accepted for long. What is more than
+ * the server's queue takes is given up by its kernel, of which this side hears nothing.
+ */
+static void await_accepted(const struct load *load)
+{
+    const struct timespec pause = {.tv_nsec = 1000000};
+    uint64_t deadline_ns = now_ns() + load->options->timeout_ns;
+
+    while (accept_queue(load) > QUEUED_MAX && now_ns() < deadline_ns)
+        nanosleep(&pause, NULL);
+}
+
 static void start_closed(struct load *load)
 {
+    bool is_silent = load->options->hold && !load->options->prove;
+
     while (load->free_count > 0 && load->open - load->held < load->options->concurrency) {
+        if (is_silent && !load->released && load->result->started % QUEUED_MAX == 0)
+            await_accepted(load);
         uint64_t now = now_ns();
         if (is_over(load, now))
             return;
