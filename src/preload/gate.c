@@ -28,6 +28,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <sys/wait.h>
 #include <time.h>
 
 #define RETRY_NS     1000000
@@ -464,6 +465,13 @@ static bool may_have_two(void)
     return child_process_limit() > 1;
 }
 
+static enum template_refusal judge(int status)
+{
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM)
+        return TEMPLATE_REFUSAL_HANGS;
+    return status == 0 ? TEMPLATE_REFUSAL_NONE : TEMPLATE_REFUSAL_CALLS;
+}
+
 /* A filter of system calls, or a limit of its user's processes, would keep it from that for each connection. */
 static enum template_refusal try_fork(void)
 {
@@ -476,13 +484,16 @@ static enum template_refusal try_fork(void)
             child_call(__NR_nanosleep, (long)&a_moment, 0, 0, 0);
         pid = child_call5(__NR_clone, 0, 0, 0, 0, 0);
     }
-    if (pid == 0)
-        child_exit(can_begin() && can_continue() ? 0 : 1);
+    if (pid == 0) {
+        image_end_if_it_hangs();
+        handlers_before();
+        child_exit(can_begin() && can_continue() && image_can_use_libraries(&gate.thread) ? 0 : 1);
+    }
     while (pid > 0 && child_call(__NR_wait4, pid, (long)&status, __WALL, 0) == -EINTR)
         ;
     if (pid < 0)
         return is_short(pid) && may_have_two() ? TEMPLATE_REFUSAL_SHORT : TEMPLATE_REFUSAL_FORK;
-    return status == 0 ? TEMPLATE_REFUSAL_NONE : TEMPLATE_REFUSAL_CALLS;
+    return judge(status);
 }
 
 /*

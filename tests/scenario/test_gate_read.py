@@ -290,6 +290,39 @@ def test_more_fork_handlers_than_can_be_kept(serve):
                        "[register(None, None, None, None) for _ in range(129)]", "more functions for its forks than can be kept")
 
 
+# A library's constructor that comes to the gate while it is opened: OpenBLAS makes its threads there, with a lock that its function for forks wants.
+IN_LIBRARY = """#include <pthread.h>
+#include <stdio.h>
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static void take(void) { if (LOCKS) pthread_mutex_lock(&lock); }
+static void give(void) { if (LOCKS) pthread_mutex_unlock(&lock); }
+static void *count(void *number) { ++*(int *)number; return NULL; }
+int opened;
+__attribute__((constructor)) static void begin(void)
+{
+    pthread_t thread;
+    pthread_atfork(take, give, give);
+    take();
+    if (pthread_create(&thread, NULL, count, &opened) == 0) pthread_join(thread, NULL);
+    give();
+}
+"""
+
+
+@pytest.mark.parametrize("locks", [0, 1])
+@pytest.mark.parametrize("options", [READ, POOL], ids=["fork", "pool"])
+def test_a_library_that_comes_to_the_gate_while_it_is_opened(serve, tmp_path, options, locks):
+    """Its copies could not open another one: the loader's lock is the template's. Nor could it fork with its own lock."""
+    (tmp_path / "in.c").write_text(IN_LIBRARY)
+    subprocess.run(["cc", "-shared", "-fPIC", f"-DLOCKS={locks}", "-o", tmp_path / "libin.so", tmp_path / "in.c"], check=True)
+    server = serve("127.0.0.1:0", *options, worker=["/usr/bin/python3", "-c", (
+        f"import ctypes, sys; opened = ctypes.c_int.in_dll(ctypes.CDLL('{tmp_path}/libin.so'), 'opened').value\n"
+        "line = sys.stdin.readline(); ctypes.CDLL('libutil.so.1'); print(line.strip(), opened, flush=True)\n")])
+    notice = server.log.wait("notice")["error"]
+    assert "its copies would wait for ever, for a function for its forks or the loader's lock" in notice
+    assert [server.ask(b"hello\n") for _ in range(3)] == 3 * [b"hello 1\n"]
+
+
 def test_the_errors_of_the_dynamic_loader_are_the_programs_own(serve):
     """getpeername(2) with little room has the library look whether it is bash that asks, once for all."""
     program = ("import ctypes, sys; c = ctypes.CDLL(None); c.dlerror.restype = ctypes.c_char_p; room = ctypes.c_int(16)\n"
