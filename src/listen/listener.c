@@ -1,12 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 #include "listen/listener.h"
 
+#include "base/time.h"
 #include "listen/holder.h"
 #include "sys/fd.h"
+#include "sys/ready.h"
+#include "sys/signals.h"
 #include "sys/socket.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
+
+/* How soon it is seen that a server is to end whose pairs nobody reads. */
+#define LOOK_NS (50 * MS_NS)
 
 static void address_text(const struct address *address, char *buffer, size_t size)
 {
@@ -144,7 +151,32 @@ void listeners_free(struct listeners *listeners)
     *listeners = (struct listeners){0};
 }
 
-enum fp_status listeners_announce(const struct listeners *listeners, int fd, struct fp_error *err)
+/* Without waiting in a write, since the signals that end the server are blocked: nothing would end that. */
+static int write_pairs(int fd, int stop_fd, const char *lines, size_t length)
+{
+    size_t done = 0;
+
+    while (done < length) {
+        struct pollfd fds[] = {{.fd = fd, .events = POLLOUT}, {.fd = stop_fd, .events = POLLIN}};
+        int ready = ready_wait(fds, 2, LOOK_NS);
+
+        if (ready > 0 && fds[0].revents != 0) {
+            ssize_t written = ready_write(fd, false, lines + done, length - done);
+            /* Who waits for no more than that it is ready (s6) closes the pipe when the first line has come. */
+            if (written < 0 && errno == EPIPE && done > 0)
+                return 0;
+            if (written < 0 && errno != EAGAIN)
+                return -1;
+            done += written > 0 ? (size_t)written : 0;
+        } else if (ready > 0 || signals_are_pending(SIGTERM, SIGINT)) {
+            return 0;
+        }
+    }
+    return 0;
+}
+
+enum fp_status listeners_announce(const struct listeners *listeners, int fd, int stop_fd,
+                                  struct fp_error *err)
 {
     size_t size = listeners->count * (PAIR_TEXT_SIZE + 1);
     char *lines = malloc(size);
@@ -157,9 +189,8 @@ enum fp_status listeners_announce(const struct listeners *listeners, int fd, str
         pair_format(&listeners->items[i].pair, &text);
         text_string(&text, "\n");
     }
-    /* At once: who waits for no more than that it is ready (s6) closes the pipe when the first line has come. */
     enum fp_status status = FP_OK;
-    if (fd_write_all(fd, lines, text_length(&text)) < 0)
+    if (write_pairs(fd, stop_fd, lines, text_length(&text)) < 0)
         status = error_set(err, FP_SYSTEM, errno, "write the pairs to", "descriptor %d of --ready-fd", fd);
     free(lines);
     return status;

@@ -34,7 +34,11 @@ void listeners_close(struct listeners *listeners);
 void listeners_done(struct listeners *listeners);
 /* In a process that has them closed already: the memory alone. */
 void listeners_free(struct listeners *listeners);
-/* Writes the pair of each, a line each, to fd. */
-enum fp_status listeners_announce(const struct listeners *listeners, int fd, struct fp_error *err);
+/*
+ * Writes the pair of each, a line each, to fd. Where nobody reads them it waits, until SIGTERM or SIGINT is pending, which
+ * must be blocked, or stop_fd can be read: then not all are written.
+ */
+enum fp_status listeners_announce(const struct listeners *listeners, int fd, int stop_fd,
+                                  struct fp_error *err);
 
 #endif

@@ -293,7 +293,7 @@ static enum fp_status announce(struct fp_server *server, struct fp_error *err)
 
     if (fd < 0)
         return FP_OK;
-    enum fp_status status = listeners_announce(&server->listeners, fd, err);
+    enum fp_status status = listeners_announce(&server->listeners, fd, server->stop_fd, err);
     fd_close(fd);
     /* A connection that took the place of a standard descriptor would be taken for it. */
     if (status == FP_OK && fd_open_standard() < 0)

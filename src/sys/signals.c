@@ -62,6 +62,14 @@ int signals_read(int fd, int *ret_numbers, int most)
     return count;
 }
 
+bool signals_are_pending(int number, int other)
+{
+    sigset_t set;
+
+    sigpending(&set);
+    return sigismember(&set, number) == 1 || sigismember(&set, other) == 1;
+}
+
 bool signals_take(int number)
 {
     const struct timespec at_once = {0};

@@ -455,6 +455,39 @@ def test_pairs_come_in_one_write():
             server.kill()
 
 
+@contextlib.contextmanager
+def with_pairs_over_a_page():
+    """A server whose pairs are more than its pipe takes, and the end of it to be read."""
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    addresses = ",".join(f"127.0.{i // 250}.{i % 250 + 1}:0" for i in range(400))
+    command = [forkport.FORKPORT, "serve", addresses, "--ready-fd", str(writer), "--log", "none", "--builtin", "echo"]
+    with subprocess.Popen(command, pass_fds=[writer]) as server, open(reader, "rb", buffering=0) as ready:
+        os.close(writer)
+        try:
+            assert select.select([ready], [], [], forkport.DEADLINE)[0]
+            yield server, ready
+        finally:
+            server.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_pairs_that_nobody_reads_do_not_keep_the_server_from_ending(number):
+    with with_pairs_over_a_page() as (server, _):
+        server.send_signal(number)
+        assert server.wait(forkport.DEADLINE) == 0
+
+
+def test_who_reads_no_more_than_the_first_of_many_pairs():
+    with with_pairs_over_a_page() as (server, ready):
+        port = int(re.match(rb"\{127\.0\.0\.1:(\d+), ", ready.read(64))[1])
+        ready.close()
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.settimeout(forkport.DEADLINE)
+            client.sendall(b"here")
+            assert client.recv(4) == b"here"
+
+
 @pytest.mark.parametrize("kind", ["file", "pipe"])
 def test_a_log_at_the_descriptor_that_tells_of_readiness(tmp_path, kind):
     """--ready-fd 2 is closed when it has told; the log goes on."""
