@@ -4,6 +4,7 @@
 #include "preload/mapping.h"
 #include "sys/child.h"
 
+#include <sys/auxv.h>
 #include <sys/mman.h>
 
 #define JOINED_MAX 64
@@ -30,9 +31,24 @@ static bool is_data(const struct mapping *mapping, const struct mapping *code)
     uintptr_t bytes = mapping->end - mapping->start;
 
     return mapping->is_private_rw && mapping->is_ordinary && mapping_is_of_file(mapping) &&
-           mapping->device == code->device && mapping->inode == code->inode && bytes <= BYTES_MAX &&
-           bytes / 1024 - mapping->own_kib <= FILE_KIB_MAX &&
-           !mapping_has(mapping, __builtin_frame_address(0));
+           mapping->device == code->device && mapping->inode == code->inode &&
+           bytes / 1024 - mapping->own_kib <= FILE_KIB_MAX;
+}
+
+/* What the kernel has made behind an executable's variables is not quite as mmap(2) makes it there (VM_MTE_ALLOWED), and so is made anew, too. */
+static bool takes_both(const struct mapping *code)
+{
+#if defined(__aarch64__)
+    return mapping_has(code, (const void *)getauxval(AT_ENTRY));
+#else
+    (void)code;
+    return false;
+#endif
+}
+
+static bool is_movable(const struct piece *piece)
+{
+    return piece->bytes <= BYTES_MAX && (uintptr_t)__builtin_frame_address(0) - piece->start >= piece->bytes;
 }
 
 static void consider(const struct mapping *now, void *data)
@@ -41,19 +57,23 @@ static void consider(const struct mapping *now, void *data)
     bool is_bss = now->is_private_rw && now->is_ordinary && !mapping_is_of_file(now) && !now->is_named;
 
     if (is_bss && join->last.end == now->start && is_data(&join->last, &join->code) &&
-        join->count < JOINED_MAX)
-        join->found[join->count++] =
-            (struct piece){.start = join->last.start, .bytes = join->last.end - join->last.start};
+        join->count < JOINED_MAX) {
+        uintptr_t end = takes_both(&join->code) ? now->end : now->start;
+        struct piece piece = {.start = join->last.start, .bytes = end - join->last.start};
+        if (is_movable(&piece))
+            join->found[join->count++] = piece;
+    }
     if (now->is_code)
         join->code = *now;
     join->last = *now;
 }
 
-/* Not by memcpy(3): by what is being moved the way there may lead, and this library's own variables. */
+/* Not by memcpy(3): by what is being moved the way there may lead, and this library's own variables. What is zero stays untouched. */
 static void copy(volatile uint64_t *to, const volatile uint64_t *from, uintptr_t bytes)
 {
     for (uintptr_t i = 0; i < bytes / sizeof(*to); i++)
-        to[i] = from[i];
+        if (to[i] != from[i])
+            to[i] = from[i];
 }
 
 static bool is_there(const struct piece *piece)
