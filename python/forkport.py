@@ -226,8 +226,9 @@ def _is_large(thing):
 def _leave(status, names=None):
     """`names` are the program's own where it is in the middle of itself. A negative status is a signal's."""
     loaded = sys.modules
-    if _thread._count() and "threading" in loaded:
-        _try(loaded["threading"]._shutdown, _complain)
+    threading = loaded.get("threading")
+    if threading and (_thread._count() or getattr(threading, "_threading_atexits", None)):
+        _try(threading._shutdown, _complain)
     if "atexit" in loaded:
         _State.calling = 1
         _try(loaded["atexit"]._run_exitfuncs, _complain)
@@ -447,7 +448,7 @@ def _compile(script, ast, warnings):
     except OSError as error:
         print(f"forkport-python: cannot open {script}: {error.strerror}", file=sys.stderr)
         sys.exit(2)
-    except (SyntaxError, ValueError) as error:
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         sys.exit(_tell(error, None))
 
 

@@ -112,6 +112,7 @@ SAME = {
     "syntax": "print('never'\nx = = 1\n",
     "return": "print('never')\nreturn 1\n",
     "deep": f"print({' + '.join(['1'] * 1500)})",
+    "too deep": f"print('never', {' + '.join(['1'] * 4000)})",
     "encoding": "# -*- coding: latin-1 -*-\nprint('\u00e9')",
     "last": "import atexit, sys\ntry:\n    raise ValueError\nexcept ValueError as e:\n    pass\n"
             "atexit.register(lambda: print(sys.last_type, sys.last_value))\n1 / 0",
@@ -123,6 +124,8 @@ SAME = {
     "thread": "import threading, time\ndef late():\n    gate.wait()\n    print('late')\n"
               "gate = threading.Event()\nthreading.Thread(target=late).start()\n"
               "threading.Timer(0.05, gate.set).start()\nprint('main')",
+    "at the end of threads, there are none": "import atexit, threading\natexit.register(print, 'at exit')\n"
+                                             "threading._register_atexit(print, 'before')",
     "pool of threads": "from concurrent.futures import ThreadPoolExecutor as P\np = P(2)\n"
                        "print(list(p.map(abs, [-1, -2])))\np.submit(print, 'later')",
     "daemon thread": "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()\nprint(1)",
