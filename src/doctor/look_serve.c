@@ -133,10 +133,12 @@ void look_bytes(struct doctor_finding *ret_finding)
 /* The highest of the ports that are kept, since what holds for it holds for the others. */
 void look_low_ports(struct doctor_finding *ret_finding)
 {
+    enum { AS_KERNEL_STARTS = 1024 };
     uint64_t start;
 
+    /* A /proc of processes alone (subset=pid) does not show it, and a port is to be had all the same. */
     if (!look_number(ret_finding, "/proc/sys/net/ipv4/ip_unprivileged_port_start", &start))
-        return;
+        start = AS_KERNEL_STARTS;
     if (start <= 1) {
         look_found(ret_finding, DOCTOR_OK, "none is kept");
         return;

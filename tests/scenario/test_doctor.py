@@ -163,6 +163,15 @@ def test_a_pid_namespace(root):
     assert after["owners"]["found"].startswith("this is a PID namespace")
 
 
+def test_a_proc_of_processes_alone(root):
+    """Has no /proc/sys, where the first port that is nobody's is; a low one can be had all the same."""
+    before = look()["low_ports"]
+    if before["found"] != "may be used":
+        pytest.skip(f"here, {before['found']}")
+    script = 'mount -t proc -o subset=pid proc /proc && exec "$@"'
+    assert look(prefix=["unshare", "--pid", "--fork", "--mount", "sh", "-c", script, "sh"])["low_ports"] == before
+
+
 def test_libraries_that_are_not_there_or_are_none(root, public):
     """Over each libpcap of the host lies an empty file; of ours one is gone, and one is a text."""
     before = look(program=public / "forkport")
