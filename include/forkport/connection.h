@@ -23,7 +23,7 @@ struct fp_connection;
 
 /**
  * Serves one connection. What it returns (0 to 255) is the exit status of its process, as it stands in the "end"
- * event. When it returns, stdout is flushed and the process ends, without the atexit(3) functions, which are the
+ * event. When it returns, stdout and stderr are flushed and the process ends, without the atexit(3) functions, which are the
  * server's; other streams that it opened it must close itself. `data` is the server's, as it was when the process was forked.
  */
 typedef int fp_handler(struct fp_connection *connection, void *data);

@@ -65,19 +65,20 @@ struct copy {
     volatile struct child_report *report;
     struct fp_connection connection;
     bool purges_output;
+    bool purges_errors;
     bool purges_input;
     bool has_fork_handlers;
     char **envp;
 };
 
-/* How much waits in the buffer of standard output: without a call of the C library where that can be seen from here. */
-static inline size_t output_pending(void)
+/* How much waits in the buffer of a stream: without a call of the C library where that can be seen from here. */
+static inline size_t output_pending(FILE *stream)
 {
 #if defined(__GLIBC__)
     /* Wide characters wait elsewhere. */
-    return stdout->_mode > 0 ? __fpending(stdout) : (size_t)(stdout->_IO_write_ptr - stdout->_IO_write_base);
+    return stream->_mode > 0 ? __fpending(stream) : (size_t)(stream->_IO_write_ptr - stream->_IO_write_base);
 #else
-    return __fpending(stdout);
+    return __fpending(stream);
 #endif
 }
 
@@ -91,6 +92,8 @@ static void empty_streams(const struct copy *copy)
         __fpurge(stdout);
         clearerr(stdout);
     }
+    if (copy->purges_errors)
+        __fpurge(stderr);
     if (copy->purges_input) {
         __fpurge(stdin);
         clearerr(stdin);
@@ -104,8 +107,10 @@ IN_COPY static int call_handler(struct copy *copy)
     int status = copy->plan.handler(&copy->connection, copy->plan.handler_data);
 
     /* Asked first, since flushing would write to pages that are still shared with the supervisor. */
-    if (output_pending() != 0)
+    if (output_pending(stdout) != 0)
         fflush(stdout);
+    if (output_pending(stderr) != 0)
+        fflush(stderr);
     /* A process that the handler forked may return from it, too, when the report is another connection's already. */
     if (child_self() != worker)
         return status;
@@ -192,7 +197,8 @@ IN_COPY enum fp_status handler_start(struct engine *engine, const struct spawn_r
 
     if (plan->flushes)
         engine_flush();
-    copy.purges_output = output_pending() != 0 || ferror_unlocked(stdout);
+    copy.purges_output = output_pending(stdout) != 0 || ferror_unlocked(stdout);
+    copy.purges_errors = output_pending(stderr) != 0;
     copy.purges_input = __fbufsize(stdin) != 0;
     copy.has_fork_handlers = fork_handlers_possible(&engine->fork_handlers);
     plan_setup(plan, request, &copy.plan.setup);

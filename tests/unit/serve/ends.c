@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * Ends of workers that are not told, or are followed by another process of theirs.
+ * Ends of workers that are not told, or are followed by another process of theirs; what they have in a buffer then.
  */
 #include "visit.h"
 
+#include <fcntl.h>
 #include <semaphore.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -199,12 +200,85 @@ static void test_a_child_of_a_handler_that_returns(void **state)
     assert_false(steps.has_bytes);
 }
 
+static int tell(struct fp_connection *connection, void *data)
+{
+    fputs("without an end", stderr);
+    return hello(connection, data);
+}
+
+/* The program has written to its standard error before the second one comes. */
+static void *visit_amid_a_line(void *data)
+{
+    struct visit *visit = data;
+    int fd = connect_to(visit->server);
+    char byte;
+
+    shutdown(fd, SHUT_WR);
+    while (read(fd, &byte, 1) > 0)
+        ;
+    close(fd);
+    fputs("of the program", stderr);
+    return run_clients(visit);
+}
+
+static size_t count(const char *text, const char *what)
+{
+    size_t found = 0;
+
+    for (; (text = strstr(text, what)) != NULL; text++)
+        found++;
+    return found;
+}
+
+static void read_whole(int fd, char *ret_text, size_t size)
+{
+    ssize_t length = pread(fd, ret_text, size - 1, 0);
+
+    assert_true(length >= 0);
+    ret_text[length] = '\0';
+    close(fd);
+}
+
+/* As setvbuf(3) does it for whole lines, where the last one has no end. */
+static void test_standard_error_in_a_buffer(void **state)
+{
+    struct visit visit = {.server = make(tell), .clients = 1};
+    char log[] = "/tmp/forkport-unit.XXXXXX";
+    char own[] = "/tmp/forkport-unit.XXXXXX";
+    char text[4096];
+    char buffer[BUFSIZ];
+    int log_fd = mkstemp(log);
+    int own_fd = mkstemp(own);
+    int saved = fcntl(2, F_DUPFD_CLOEXEC, 10);
+
+    (void)state;
+    assert_true(log_fd >= 0 && own_fd >= 0 && saved >= 0);
+    assert_int_equal(fp_server_set(visit.server, "log-file", log, NULL), FP_OK);
+    assert_int_equal(dup2(own_fd, 2), 2);
+    setvbuf(stderr, buffer, _IOFBF, sizeof(buffer));
+    enum fp_status status = run_for(&visit, visit_amid_a_line);
+    fflush(stderr);
+    setvbuf(stderr, NULL, _IONBF, 0);
+    dup2(saved, 2);
+    close(saved);
+    unlink(log);
+    unlink(own);
+    fp_server_free(visit.server);
+    assert_int_equal(status, FP_OK);
+    read_whole(log_fd, text, sizeof(text));
+    assert_int_equal(count(text, "without an end"), 2);
+    assert_int_equal(count(text, "of the program"), 0);
+    read_whole(own_fd, text, sizeof(text));
+    assert_string_equal(text, "of the program");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_thread_that_waits_for_signals),
         cmocka_unit_test(test_a_thread_that_takes_signals_and_ends),
         cmocka_unit_test(test_a_child_of_a_handler_that_returns),
+        cmocka_unit_test(test_standard_error_in_a_buffer),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
