@@ -35,6 +35,8 @@
 #define RETRY_MAX_NS (64 * RETRY_NS)
 #define FORK_TRIES   100
 #define FRAMES_BYTES 512
+/* What the copy that is made to try it ends with: hardly that of a function of the program's. */
+enum { TRIED_CAN = 113, TRIED_CANNOT };
 
 static struct {
     bool ahead;
@@ -442,8 +444,7 @@ static bool can_begin(void)
     return child_setsid() >= 0 &&
            child_call5(__NR_recvfrom, gate.control, (long)&byte, 0, MSG_DONTWAIT | MSG_TRUNC, 0) == -EAGAIN &&
            child_call(__NR_getrandom, (long)&random, sizeof(random), 0, 0) == sizeof(random) &&
-           child_call(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0) == 0 && child_move(gate.control, 0) == 0 &&
-           child_call(__NR_close, gate.control, 0, 0, 0) == 0 && child_close_range(0, 2) == 0;
+           child_move(gate.control, 0) == 0 && child_call(__NR_close, gate.control, 0, 0, 0) == 0;
 }
 
 static bool can_continue(void)
@@ -465,11 +466,27 @@ static bool may_have_two(void)
     return child_process_limit() > 1;
 }
 
+/* A program's function may end it, with whatever status; no core is written of it. */
+static void try_as_worker(void)
+{
+    bool can = child_call(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0) == 0;
+
+    image_end_if_it_hangs();
+    handlers_before();
+    can = can && can_begin() && can_continue() && image_can_use_libraries(&gate.thread) &&
+          child_close_range(0, 2) == 0;
+    child_exit(can ? TRIED_CAN : TRIED_CANNOT);
+}
+
 static enum template_refusal judge(int status)
 {
-    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM)
-        return TEMPLATE_REFUSAL_HANGS;
-    return status == 0 ? TEMPLATE_REFUSAL_NONE : TEMPLATE_REFUSAL_CALLS;
+    int code = WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+
+    if (code == TRIED_CAN)
+        return TEMPLATE_REFUSAL_NONE;
+    if (code == TRIED_CANNOT || code == -SIGSYS)
+        return TEMPLATE_REFUSAL_CALLS;
+    return code == -SIGALRM ? TEMPLATE_REFUSAL_HANGS : TEMPLATE_REFUSAL_ENDS;
 }
 
 /* A filter of system calls, or a limit of its user's processes, would keep it from that for each connection. */
@@ -484,11 +501,8 @@ static enum template_refusal try_fork(void)
             child_call(__NR_nanosleep, (long)&a_moment, 0, 0, 0);
         pid = child_call5(__NR_clone, 0, 0, 0, 0, 0);
     }
-    if (pid == 0) {
-        image_end_if_it_hangs();
-        handlers_before();
-        child_exit(can_begin() && can_continue() && image_can_use_libraries(&gate.thread) ? 0 : 1);
-    }
+    if (pid == 0)
+        try_as_worker();
     while (pid > 0 && child_call(__NR_wait4, pid, (long)&status, __WALL, 0) == -EINTR)
         ;
     if (pid < 0)

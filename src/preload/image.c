@@ -13,6 +13,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -127,6 +128,8 @@ void image_end_if_it_hangs(void)
 {
     const struct itimerval limit = {.it_value.tv_sec = HANGS_AFTER_S};
 
+    /* A function may block the alarm, or set its own: with the template it ends in any case. */
+    child_call(__NR_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0);
     child_default_signal(SIGALRM);
     child_set_mask(0);
     child_call(__NR_setitimer, ITIMER_REAL, (long)&limit, 0, 0);

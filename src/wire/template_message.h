@@ -55,28 +55,29 @@ struct template_order {
 enum template_gate { TEMPLATE_GATE_MAIN, TEMPLATE_GATE_READ };
 
 /* Why a program does not wait at its gate. */
-#define TEMPLATE_REFUSALS(REFUSAL)                                                                \
-    REFUSAL(NONE, "")                                                                             \
-    REFUSAL(LAYOUT, "its environment does not lie in memory as it was given")                     \
-    REFUSAL(LIBRARY, "its C library keeps its thread in an unknown way")                          \
-    REFUSAL(PROC, "it cannot look at its descriptors in /proc")                                   \
-    REFUSAL(THREADS, "it has several threads at its gate")                                        \
-    REFUSAL(MEMORY, "its memory could not be moved into a file")                                  \
-    REFUSAL(CHILDREN, "it has a child process, which would be none of its copies'")               \
-    REFUSAL(TIMERS, "it has a timer, which its copies would not have")                            \
-    REFUSAL(URING, "it has an io_uring, which a fork would share")                                \
-    REFUSAL(CONTEXT, "it has a context of asynchronous I/O, which its copies would not have")     \
-    REFUSAL(COPIES, "it has its connection or its standard error under another number as well")   \
-    REFUSAL(WROTE, "it writes to its connection before it reads")                                 \
-    REFUSAL(LOCKS, "it holds a lock on a file")                                                   \
-    REFUSAL(REOPEN, "it has a file open that it may not open again")                              \
-    REFUSAL(FORK, "it cannot fork")                                                               \
-    REFUSAL(SHORT, "it cannot fork for want of a process or memory")                              \
-    REFUSAL(CALLS, "its copies may not make the system calls that begin them")                    \
-    REFUSAL(CLOSED, "it has closed descriptors that are not its own")                             \
-    REFUSAL(EXECUTES, "it executes another program before it reads")                              \
-    REFUSAL(FILES, "it has more files, pipes and epoll instances open than can be kept apart")    \
-    REFUSAL(HANDLERS, "it has more functions for its forks than can be kept (pthread_atfork(3))") \
+#define TEMPLATE_REFUSALS(REFUSAL)                                                                          \
+    REFUSAL(NONE, "")                                                                                       \
+    REFUSAL(LAYOUT, "its environment does not lie in memory as it was given")                               \
+    REFUSAL(LIBRARY, "its C library keeps its thread in an unknown way")                                    \
+    REFUSAL(PROC, "it cannot look at its descriptors in /proc")                                             \
+    REFUSAL(THREADS, "it has several threads at its gate")                                                  \
+    REFUSAL(MEMORY, "its memory could not be moved into a file")                                            \
+    REFUSAL(CHILDREN, "it has a child process, which would be none of its copies'")                         \
+    REFUSAL(TIMERS, "it has a timer, which its copies would not have")                                      \
+    REFUSAL(URING, "it has an io_uring, which a fork would share")                                          \
+    REFUSAL(CONTEXT, "it has a context of asynchronous I/O, which its copies would not have")               \
+    REFUSAL(COPIES, "it has its connection or its standard error under another number as well")             \
+    REFUSAL(WROTE, "it writes to its connection before it reads")                                           \
+    REFUSAL(LOCKS, "it holds a lock on a file")                                                             \
+    REFUSAL(REOPEN, "it has a file open that it may not open again")                                        \
+    REFUSAL(FORK, "it cannot fork")                                                                         \
+    REFUSAL(SHORT, "it cannot fork for want of a process or memory")                                        \
+    REFUSAL(CALLS, "its copies may not make the system calls that begin them")                              \
+    REFUSAL(CLOSED, "it has closed descriptors that are not its own")                                       \
+    REFUSAL(EXECUTES, "it executes another program before it reads")                                        \
+    REFUSAL(FILES, "it has more files, pipes and epoll instances open than can be kept apart")              \
+    REFUSAL(HANDLERS, "it has more functions for its forks than can be kept (pthread_atfork(3))")           \
+    REFUSAL(ENDS, "its copies end before they begin, by a function for its forks (pthread_atfork(3)), say") \
     REFUSAL(HANGS, "its copies would wait for ever, for a function for its forks or the loader's lock")
 
 #define REFUSAL(id, text) TEMPLATE_REFUSAL_##id,

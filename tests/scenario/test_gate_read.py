@@ -323,6 +323,43 @@ def test_a_library_that_comes_to_the_gate_while_it_is_opened(serve, tmp_path, op
     assert [server.ask(b"hello\n") for _ in range(3)] == 3 * [b"hello 1\n"]
 
 
+def with_fork_function(folder, before, in_child):
+    """A program in Python with these statements of C as its functions for forks."""
+    (folder / "of.c").write_text("#define _GNU_SOURCE\n#include <fcntl.h>\n#include <pthread.h>\n#include <signal.h>\n#include <stdio.h>\n"
+                                 f"#include <stdlib.h>\n#include <unistd.h>\nstatic void before(void) {{ {before} }}\n"
+                                 f"static void in_child(void) {{ {in_child} }}\n__attribute__((constructor)) static void begin(void)\n"
+                                 "{ pthread_atfork(before, NULL, in_child); }\n")
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", folder / "libof.so", folder / "of.c"], check=True)
+    return f"import ctypes, sys; ctypes.CDLL('{folder}/libof.so')"
+
+
+@pytest.mark.parametrize("before, in_child", [("", "_exit(0);"), ("", "exit(5);"), ("abort();", ""), ("", "raise(SIGSEGV);")])
+def test_a_function_for_forks_that_ends_the_copy(serve, tmp_path, before, in_child):
+    """Each connection would be reset, with whatever status; and it is no filter of system calls."""
+    is_executed(serve, with_fork_function(tmp_path, before, in_child), "its copies end before they begin, by a function for its forks")
+
+
+def test_a_function_for_forks_has_standard_descriptors(serve, tmp_path):
+    """At the gate, too, where it is tried."""
+    look = "for (int fd = 0; fd < 3; fd++) if (fcntl(fd, F_GETFD) < 0) abort();"
+    program = with_fork_function(tmp_path, look, look) + "; print(sys.stdin.readline(), end='', flush=True)"
+    server = serve("127.0.0.1:0", *READ, worker=["/usr/bin/python3", "-c", program])
+    server.log.wait("template")
+    assert [server.ask(b"hello\n") for _ in range(3)] == 3 * [b"hello\n"]
+
+
+def test_a_function_for_forks_that_no_alarm_ends(serve, tmp_path):
+    """Of what is tried at the gate nothing is left when the template is given up."""
+    wait = ("sigset_t all; sigfillset(&all); sigprocmask(SIG_SETMASK, &all, NULL); "
+            f'FILE *file = fopen("{tmp_path}/pid", "w"); fprintf(file, "%d", getpid()); fclose(file); for (;;) pause();')
+    server = serve("127.0.0.1:0", *READ, "--template-start", 1,
+                   worker=["/usr/bin/python3", "-c", with_fork_function(tmp_path, "", wait) + "; print(sys.stdin.readline(), end='', flush=True)"])
+    assert "did not come to its gate within 1 s" in server.log.wait("notice")["error"]
+    tried = int((tmp_path / "pid").read_text())
+    forkport.until(lambda: not os.path.exists(f"/proc/{tried}"), "the copy's end")
+    assert server.ask(b"hello\n") == b"hello\n"
+
+
 def test_the_errors_of_the_dynamic_loader_are_the_programs_own(serve):
     """getpeername(2) with little room has the library look whether it is bash that asks, once for all."""
     program = ("import ctypes, sys; c = ctypes.CDLL(None); c.dlerror.restype = ctypes.c_char_p; room = ctypes.c_int(16)\n"
