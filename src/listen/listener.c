@@ -159,20 +159,33 @@ static int write_pairs(int fd, int stop_fd, const char *lines, size_t length)
     while (done < length) {
         struct pollfd fds[] = {{.fd = fd, .events = POLLOUT}, {.fd = stop_fd, .events = POLLIN}};
         int ready = ready_wait(fds, 2, LOOK_NS);
+        ssize_t written = 0;
 
         if (ready > 0 && fds[0].revents != 0) {
-            ssize_t written = ready_write(fd, false, lines + done, length - done);
+            written = ready_write(fd, false, lines + done, length - done);
             /* Who waits for no more than that it is ready (s6) closes the pipe when the first line has come. */
             if (written < 0 && errno == EPIPE && done > 0)
                 return 0;
             if (written < 0 && errno != EAGAIN)
                 return -1;
-            done += written > 0 ? (size_t)written : 0;
-        } else if (ready > 0 || signals_are_pending(SIGTERM, SIGINT)) {
-            return 0;
+            /* A terminal says that it is ready when it has room for less than a line's end. */
+            if (written <= 0)
+                ready = ready_wait(fds + 1, 1, LOOK_NS);
         }
+        if (written > 0)
+            done += (size_t)written;
+        else if (ready > 0 || signals_are_pending(SIGTERM, SIGINT))
+            return 0;
     }
     return 0;
+}
+
+/* A terminal that has room for one byte would have a write wait for the others. */
+static int write_pairs_to(int fd, int stop_fd, const char *lines, size_t length)
+{
+    FD_AUTO own = fd_is_socket(fd) || fd_is_file(fd) ? -1 : fd_reopen_nonblocking(fd);
+
+    return write_pairs(own >= 0 ? own : fd, stop_fd, lines, length);
 }
 
 enum fp_status listeners_announce(const struct listeners *listeners, int fd, int stop_fd,
@@ -190,7 +203,7 @@ enum fp_status listeners_announce(const struct listeners *listeners, int fd, int
         text_string(&text, "\n");
     }
     enum fp_status status = FP_OK;
-    if (write_pairs(fd, stop_fd, lines, text_length(&text)) < 0)
+    if (write_pairs_to(fd, stop_fd, lines, text_length(&text)) < 0)
         status = error_set(err, FP_SYSTEM, errno, "write the pairs to", "descriptor %d of --ready-fd", fd);
     free(lines);
     return status;

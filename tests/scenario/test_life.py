@@ -14,6 +14,7 @@ import socket
 import subprocess
 import threading
 import time
+import tty
 
 import pytest
 
@@ -476,6 +477,24 @@ def test_pairs_that_nobody_reads_do_not_keep_the_server_from_ending(number):
     with with_pairs_over_a_page() as (server, _):
         server.send_signal(number)
         assert server.wait(forkport.DEADLINE) == 0
+
+
+@pytest.mark.parametrize("filled", range(6500, 8500, 500))
+def test_a_full_terminal_does_not_keep_the_server_from_ending(filled):
+    """It may have room for less than the pairs, and a write would wait for the rest."""
+    control, terminal = pty.openpty()
+    with open(terminal, "wb", buffering=0) as filling, open(control, "rb", buffering=0):
+        tty.setraw(terminal)
+        filling.write(filled * b"x")
+        command = [forkport.FORKPORT, "serve", ",".join(400 * ["127.0.0.1:0"]), "--ready-fd", str(terminal), "--log", "none", "--builtin", "echo"]
+        with subprocess.Popen(command, pass_fds=[terminal]) as server:
+            try:
+                blocked = 1 << (signal.SIGTERM - 1)
+                forkport.until(lambda: int(forkport.status(server.pid, "SigBlk"), 16) & blocked, "the server to wait with signals")
+                server.terminate()
+                assert server.wait(forkport.DEADLINE) == 0
+            finally:
+                server.kill()
 
 
 def test_who_reads_no_more_than_the_first_of_many_pairs():
