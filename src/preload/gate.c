@@ -557,12 +557,12 @@ static void arrive(void)
     keep_own_handler();
     ending_note();
     code_note();
-    /* Nobody of the same user may look into it or change it: what is done to it is done to all later workers. */
-    gate.dumpable = (int)child_call(__NR_prctl, PR_GET_DUMPABLE, 0, 0, 0);
-    child_call(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0);
     /* Before variables are joined: with those that begin with zeros they may be too large. */
     touch_note(variables_written_end());
     move_memory();
+    /* Nobody of the same user may look into it or change it: what is done to it is done to all later workers. Nor may it read its pagemap then. */
+    gate.dumpable = (int)child_call(__NR_prctl, PR_GET_DUMPABLE, 0, 0, 0);
+    child_call(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0);
     child_call(__NR_close, gate.peer, 0, 0, 0);
     if (!standard_keep())
         leave(TEMPLATE_REFUSAL_CALLS);

@@ -187,6 +187,14 @@ def test_large_memory_stays_what_it_is(serve, large_program, limit):
     assert server.stop() == 0
 
 
+def test_large_memory_of_another_user(serve, root):  # pylint: disable=unused-argument
+    """Its page table is read while it may be."""
+    with forkport.for_everybody(forkport.BUILD / "tests/fixtures/memory") as program:
+        server = ready(serve, *FORK, "--user", "nobody", worker=[program],
+                       preexec=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (64 << 20, 64 << 20)))
+        assert not collapses(in_file=False) or moved(server)[1] >= 30
+
+
 def test_memory_with_the_stack_stays_where_it_is(serve):
     """What is written there while it is moved would be lost: where functions return to, too."""
     server = ready(serve, *READ, worker=[forkport.BUILD / "tests/fixtures/context"])
