@@ -78,7 +78,7 @@ enum template_gate { TEMPLATE_GATE_MAIN, TEMPLATE_GATE_READ };
     REFUSAL(FILES, "it has more files, pipes and epoll instances open than can be kept apart")              \
     REFUSAL(HANDLERS, "it has more functions for its forks than can be kept (pthread_atfork(3))")           \
     REFUSAL(ENDS, "its copies end before they begin, by a function for its forks (pthread_atfork(3)), say") \
-    REFUSAL(HANGS, "its copies would wait for ever, for a function for its forks or the loader's lock")
+    REFUSAL(HANGS, "its copies would wait 3 s or more, for a function for its forks or the loader's lock")
 
 #define REFUSAL(id, text) TEMPLATE_REFUSAL_##id,
 enum template_refusal { TEMPLATE_REFUSALS(REFUSAL) TEMPLATE_REFUSAL_COUNT };
