@@ -465,10 +465,18 @@ bool template_was_short(const struct template *template)
     return template->board->stand == TEMPLATE_REFUSES && template->board->refusal == TEMPLATE_REFUSAL_SHORT;
 }
 
+/* A machine that stands still has what its copies do take long, too: that counts where none has come to its gate before. */
+static bool is_proven(const struct template *template, const struct template_trials *trials)
+{
+    const struct template_board *board = template->board;
+
+    return trials->proven && (board->stand != TEMPLATE_REFUSES || board->refusal == TEMPLATE_REFUSAL_HANGS);
+}
+
 bool template_is_hopeless(const struct template *template, const struct process_end *end,
                           struct template_trials *trials)
 {
-    if (template_was_short(template) || (trials->proven && template->board->stand != TEMPLATE_REFUSES))
+    if (template_was_short(template) || is_proven(template, trials))
         return false;
     if (!end->signalled)
         return true;

@@ -89,7 +89,7 @@ bool template_was_short(const struct template *template);
  * Whether a program of which this one ended before its gate is not to be tried again: it says that it cannot wait there,
  * ends by itself, or by a signal, twice. SIGKILL is somebody else's doing, or the want of memory, and does not count, nor does a
  * want of processes. Of a program that has come to its gate before only what it says counts: it may be gone for a moment,
- * while it is replaced.
+ * while it is replaced; and not that its copies wait too long, which the machine may have to do with.
  */
 bool template_is_hopeless(const struct template *template, const struct process_end *end,
                           struct template_trials *trials);

@@ -344,6 +344,26 @@ def test_functions_for_forks_that_take_long(serve, tmp_path):
     is_executed(serve, with_fork_function(tmp_path, "sleep(2);", "sleep(2);"), "its copies would wait 3 s or more")
 
 
+def test_functions_for_forks_that_take_long_once(serve, tmp_path):
+    """It was a template before, and is one again."""
+    slow = tmp_path / "slow"
+    program = (f"import os; os.path.exists('{slow}') and os.putenv('SLOW', '1'); " + with_fork_function(tmp_path, 'if (getenv("SLOW")) pause();', "")
+               + "; print(sys.stdin.readline(), end='', flush=True)")
+    server = serve("127.0.0.1:0", *READ, "--template-connections", 1, worker=["/usr/bin/python3", "-c", program])
+
+    def said(what):
+        return [event for event in server.log.find("template") if what in event["reason"]]
+
+    forkport.until(lambda: said("at its gate"), "a template")
+    slow.touch()
+    assert server.ask(b"hello\n") == b"hello\n"
+    forkport.until(lambda: said("its copies would wait 3 s or more"), "a template that is slow")
+    slow.unlink()
+    forkport.until(lambda: len(said("at its gate")) == 2, "another template")
+    assert server.ask(b"hello\n") == b"hello\n"
+    assert server.log.find("notice") == []
+
+
 def test_a_function_for_forks_has_standard_descriptors(serve, tmp_path):
     """At the gate, too, where it is tried."""
     look = "for (int fd = 0; fd < 3; fd++) if (fcntl(fd, F_GETFD) < 0) abort();"
