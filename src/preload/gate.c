@@ -12,6 +12,7 @@
 #include "preload/learn.h"
 #include "preload/standard.h"
 #include "preload/touch.h"
+#include "preload/trial.h"
 #include "preload/variables.h"
 #include "sys/child.h"
 #include "sys/pinned.h"
@@ -28,15 +29,11 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/time.h>
-#include <sys/wait.h>
 #include <time.h>
 
 #define RETRY_NS     1000000
 #define RETRY_MAX_NS (64 * RETRY_NS)
-#define FORK_TRIES   100
 #define FRAMES_BYTES 512
-/* What the copy that is made to try it ends with: hardly that of a function of the program's. */
-enum { TRIED_CAN = 113, TRIED_CANNOT };
 
 static struct {
     bool ahead;
@@ -291,12 +288,6 @@ static long fork_worker(int32_t *answer)
     return thread_fork(flags, answer, thread->tid);
 }
 
-/* What fork(2) returned: processes or memory are short. */
-static bool is_short(long result)
-{
-    return result == -EAGAIN || result == -ENOMEM;
-}
-
 /* Later each time, since the kernel copies most of this process before it says so. */
 static void wait_to_fork(int errnum, struct timespec *pause)
 {
@@ -358,7 +349,7 @@ static uint64_t serve_orders(bool before_main)
         if (pid > 0) {
             forget_order();
             pause.tv_nsec = RETRY_NS;
-        } else if (is_short(pid) && child_process_limit() == gate.processes) {
+        } else if (child_is_short(pid) && child_process_limit() == gate.processes) {
             wait_to_fork((int)-pid, &pause);
         } else {
             leave(TEMPLATE_REFUSAL_FORK);
@@ -433,84 +424,6 @@ static void move_memory(void)
 }
 
 /*
- * In a child that is made to try it: what is done for a worker and by it, before the program goes on. A filter of system calls
- * may refuse one, or kill for it.
- */
-static bool can_begin(void)
-{
-    uint64_t random = 0;
-    char byte;
-
-    return child_setsid() >= 0 &&
-           child_call5(__NR_recvfrom, gate.control, (long)&byte, 0, MSG_DONTWAIT | MSG_TRUNC, 0) == -EAGAIN &&
-           child_call(__NR_getrandom, (long)&random, sizeof(random), 0, 0) == sizeof(random) &&
-           child_move(gate.control, 0) == 0 && child_call(__NR_close, gate.control, 0, 0, 0) == 0;
-}
-
-static bool can_continue(void)
-{
-    const struct image_thread *thread = &gate.thread;
-
-    if (thread_tell_robust_list(&thread->known) != 0)
-        return false;
-    if (thread->known.cleared != thread->tid &&
-        child_call(__NR_set_tid_address, (long)thread->known.cleared, 0, 0, 0) <= 0)
-        return false;
-    /* The first of a namespace of processes: with its end the namespace ends, and there is no second one. */
-    return child_call(__NR_getpid, 0, 0, 0, 0) != 1;
-}
-
-/* Where its user may have this process and no other one, it will be so later, too. */
-static bool may_have_two(void)
-{
-    return child_process_limit() > 1;
-}
-
-/* A program's function may end it, with whatever status; no core is written of it. */
-static void try_as_worker(void)
-{
-    bool can = child_call(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0) == 0;
-
-    image_end_if_it_hangs();
-    handlers_before();
-    can = can && can_begin() && can_continue() && image_can_use_libraries(&gate.thread) &&
-          child_close_range(0, 2) == 0;
-    child_exit(can ? TRIED_CAN : TRIED_CANNOT);
-}
-
-static enum template_refusal judge(int status)
-{
-    int code = WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
-
-    if (code == TRIED_CAN)
-        return TEMPLATE_REFUSAL_NONE;
-    if (code == TRIED_CANNOT || code == -SIGSYS)
-        return TEMPLATE_REFUSAL_CALLS;
-    return code == -SIGALRM ? TEMPLATE_REFUSAL_HANGS : TEMPLATE_REFUSAL_ENDS;
-}
-
-/* A filter of system calls, or a limit of its user's processes, would keep it from that for each connection. */
-static enum template_refusal try_fork(void)
-{
-    const struct timespec a_moment = {.tv_nsec = RETRY_NS};
-    long pid = -EAGAIN;
-    int status = 0;
-
-    for (unsigned i = 0; i < FORK_TRIES && is_short(pid); i++) {
-        if (i > 0)
-            child_call(__NR_nanosleep, (long)&a_moment, 0, 0, 0);
-        pid = child_call5(__NR_clone, 0, 0, 0, 0, 0);
-    }
-    if (pid == 0)
-        try_as_worker();
-    while (pid > 0 && child_call(__NR_wait4, pid, (long)&status, __WALL, 0) == -EINTR)
-        ;
-    if (pid < 0)
-        return is_short(pid) && may_have_two() ? TEMPLATE_REFUSAL_SHORT : TEMPLATE_REFUSAL_FORK;
-    return judge(status);
-}
-
-/*
  * What is written by the template for each worker and by the worker before its program goes on: on the stack what is called from
  * here, and at a read what is this library's, which cannot be pinned before Linux 6.5 where it is of a file still.
  */
@@ -551,7 +464,7 @@ static void arrive(void)
     stop_alarm();
     caught_set_aside();
     if (refusal == TEMPLATE_REFUSAL_NONE)
-        refusal = try_fork();
+        refusal = trial_refusal(gate.control, &gate.thread);
     if (refusal != TEMPLATE_REFUSAL_NONE)
         leave(refusal);
     keep_own_handler();

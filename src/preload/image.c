@@ -1,26 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 #include "preload/image.h"
 
-#include "preload/handlers.h"
 #include "preload/lines.h"
 #include "preload/mapping.h"
 #include "preload/pagemap.h"
 #include "sys/child.h"
 #include "sys/memory.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
 
 /* Where in the C library's description of a thread its number can stand. */
-#define THREAD_BYTES  2048
-#define HANGS_AFTER_S 3
+#define THREAD_BYTES 2048
 
 /* Not in every C library of every age. */
 #pragma weak pthread_self
@@ -122,27 +117,6 @@ enum template_refusal image_refusal(void)
     if (has_timer())
         return TEMPLATE_REFUSAL_TIMERS;
     return has_context() ? TEMPLATE_REFUSAL_CONTEXT : TEMPLATE_REFUSAL_NONE;
-}
-
-void image_end_if_it_hangs(void)
-{
-    const struct itimerval limit = {.it_value.tv_sec = HANGS_AFTER_S};
-
-    /* A function may block the alarm, or set its own: with the template it ends in any case. */
-    child_call(__NR_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0);
-    child_default_signal(SIGALRM);
-    child_set_mask(0);
-    child_call(__NR_setitimer, ITIMER_REAL, (long)&limit, 0, 0);
-}
-
-bool image_can_use_libraries(const struct image_thread *thread)
-{
-    static const char own = 0;
-    Dl_info library;
-
-    *thread->tid = (int)child_call(__NR_getpid, 0, 0, 0, 0);
-    handlers_in_worker();
-    return dladdr(&own, &library) != 0;
 }
 
 struct collapsing {

@@ -25,13 +25,6 @@ void image_thread(struct image_thread *ret_thread);
 enum template_refusal image_refusal(void);
 /* One that runs, or has ended and was not waited for. */
 bool image_has_child(void);
-/* In a copy that is made to try it: should it wait for ever for what nobody gives back, it ends by SIGALRM, or else with this process. */
-void image_end_if_it_hangs(void);
-/*
- * There, too. What might not return: functions for its forks that want what the program holds at its gate, and the loader's lock, which is
- * its thread's where a library that is being opened has come to the gate, and which no copy could take or release.
- */
-bool image_can_use_libraries(const struct image_thread *thread);
 void image_collapse(struct template_board *board);
 
 #endif

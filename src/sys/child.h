@@ -10,6 +10,7 @@
 #define SYS_CHILD_H
 
 #include <asm/unistd.h>
+#include <errno.h>
 #include <linux/capability.h>
 #include <linux/prctl.h>
 #include <stdbool.h>
@@ -120,6 +121,12 @@ static inline uint64_t child_block_signals(void)
 
     child_call(__NR_rt_sigprocmask, 2 /* SIG_SETMASK */, (long)&all, (long)&before, sizeof(all));
     return before;
+}
+
+/* Of what a fork returned: processes or memory are short. */
+static inline bool child_is_short(long result)
+{
+    return result == -EAGAIN || result == -ENOMEM;
 }
 
 /* Does a filter of system calls hold (seccomp(2))? It may refuse one, or kill for it. */

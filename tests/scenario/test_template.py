@@ -192,7 +192,9 @@ def test_large_memory_of_another_user(serve, root):  # pylint: disable=unused-ar
     with forkport.for_everybody(forkport.BUILD / "tests/fixtures/memory") as program:
         server = ready(serve, *FORK, "--user", "nobody", worker=[program],
                        preexec=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (64 << 20, 64 << 20)))
-        assert not collapses(in_file=False) or moved(server)[1] >= 30
+        if not collapses(in_file=False):
+            pytest.skip("this kernel does not make huge pages of small ones")
+        assert moved(server)[1] >= 30
 
 
 def test_memory_with_the_stack_stays_where_it_is(serve):
