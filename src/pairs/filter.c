@@ -204,7 +204,7 @@ static enum fp_status parse_side(const char *term, struct filter_term *ret_term,
         if (parse_end(copy, &ret_term->end))
             return FP_OK;
     }
-    fail(err, term, "expected an address, a port, a state or KEY:VALUE");
+    fail(err, term, "expected an address, a port of 1 to 65535, a state or KEY:VALUE");
     error_hint(err, "as in :21, 192.0.2.0/24, foreign:1500, listening, pid:812, name:sshd");
     return FP_USAGE;
 }

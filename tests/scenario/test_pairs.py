@@ -403,12 +403,12 @@ def test_the_wildcard_is_no_address(address, wildcard):
 
 
 @pytest.mark.parametrize("arguments, code, message", [
-    (["x:y"], 64, "cannot filter by x:y: expected an address, a port, a state or KEY:VALUE"),
+    (["x:y"], 64, "cannot filter by x:y: expected an address, a port of 1 to 65535, a state or KEY:VALUE"),
     (["pid:abc"], 64, "a number is expected behind ':'"),
     (["name:"], 64, "cannot filter by name:: a name is expected behind ':'"),
     ([f"service:{256 * 'n'}"], 64, "a name of at most 255 bytes is expected behind ':'"),
     (["192.0.2.0/33"], 64, "expected an address"),
-    ([":70000"], 64, "expected an address"),
+    ([":70000"], 64, "a port of 1 to 65535"),
     (["--frob"], 64, "there is no such option"),
     (["--namespace"], 64, "NAME|PID is expected behind it"),
     (["--interval", "0"], 64, "cannot set --interval to 0: a whole number from 1"),
