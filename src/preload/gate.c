@@ -134,6 +134,9 @@ void gate_open(void)
     files_begin(gate.board);
     gate.processes = child_process_limit();
     gate.pid = (int)child_call(__NR_getpid, 0, 0, 0, 0);
+    /* At the gate it sees the end of its server by itself; a program that never comes to it would stay for ever. */
+    if (!gate.is_worker)
+        child_call(__NR_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0);
     gate.ahead = true;
 }
 

@@ -480,6 +480,16 @@ def test_a_template_that_is_killed_on_its_way_is_started_again(serve, tmp_path):
     assert template not in ended and server.log.find("notice") == []
 
 
+def test_a_template_on_its_way_ends_with_its_server(serve, tmp_path):
+    """At its gate it sees the end by itself; one that never comes there has nobody left to end it."""
+    server = serve("127.0.0.1:0", "--engine=fork", "--gate=read",
+                   worker=["sh", "-c", f"echo > {tmp_path}/runs; while :; do sleep 0.1; done"])
+    forkport.until((tmp_path / "runs").exists, "the template's start")
+    [pid] = forkport.all_children(server.pid)
+    os.kill(server.pid, signal.SIGKILL)
+    forkport.wait_pid(pid)
+
+
 def test_a_killed_template_loses_nobody(serve):
     """Killed again and again while it forks; every client is answered, once."""
     server = ready(serve, *FORK, worker=["cat"])
