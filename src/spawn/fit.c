@@ -15,6 +15,8 @@
 #define NOT_FOUND(library)                  \
     "cannot wait at a gate, since " library \
     " is neither beside forkport, as /proc/self/exe has it, nor in " FORKPORT_LIBRARY_INSTALLED
+#define NOT_MAPPED(library) \
+    "cannot wait at a gate, since " library " lies where nothing may be mapped to be executed (noexec)"
 
 static const char *why_not_elf(const struct program_file *file)
 {
@@ -76,6 +78,8 @@ int fit_open_library(const struct spawn_plan *plan, const char **ret_reason)
         else if (!program_has_path(fd))
             reason =
                 "cannot wait at a gate, since the library for that is loaded by /proc, which is not there";
+        else if (!program_can_be_mapped(fd))
+            reason = at_read ? NOT_MAPPED(LIBRARY_READ) : NOT_MAPPED(LIBRARY);
     }
     *ret_reason = reason;
     if (reason == NULL)

@@ -126,3 +126,10 @@ bool program_has_path(int fd)
     snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
     return access(path, F_OK) == 0;
 }
+
+bool program_can_be_mapped(int fd)
+{
+    void *bytes = mmap(NULL, 1, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, 0);
+
+    return bytes != MAP_FAILED && munmap(bytes, 1) == 0;
+}

@@ -33,5 +33,7 @@ void program_unmap(struct program_file *file);
 int program_open_companion(const char *name, const char *folder, const char *installed);
 /* Has a descriptor a path, for a process that inherits it? Only by /proc. */
 bool program_has_path(int fd);
+/* May its code be mapped? Not from where nothing is executed (noexec). */
+bool program_can_be_mapped(int fd);
 
 #endif

@@ -381,13 +381,16 @@ def test_a_library_that_is_not_found_is_named_with_where(serve, mounted, gate, l
     assert server.ask(b"x") == b"x"
 
 
+@pytest.mark.parametrize("how, said", [("umount --lazy /proc", "loaded by /proc, which is not there"),
+                                       ("mount -o remount,noexec /usr/local", "libforkport-preload.so lies where nothing may be mapped")])
 @pytest.mark.parametrize("options", [["--engine", "fork"], ["--engine", "pool"], ["--engine", "pool", "--pool-start", "exec"]], ids=" ".join)
-def test_a_library_that_cannot_be_loaded(serve, mounted, tmp_path, options):
-    """Without /proc. A program that it is not loaded into would not stop at its gate, but run without a client."""
+def test_a_library_that_cannot_be_loaded(serve, mounted, tmp_path, options, how, said):
+    """A program that it is not loaded into would not stop at its gate, but run without a client."""
     folder = re.search(rb"nor in (/[^\0]*/forkport)\0", forkport.FORKPORT.read_bytes())[1].decode()
-    prefix = mounted(f"mount --types tmpfs none /usr/local && mkdir --parents {folder} && cp {forkport.BUILD}/*.so {folder}/ && "
-                     "umount --lazy /proc")
-    server = serve(HERE, *options, "--stderr", "inherit", worker=["sh", "-c", f"echo >>{tmp_path}/runs; exec cat"], prefix=prefix)
-    assert "loaded by /proc, which is not there" in server.log.wait("notice")["error"]
+    program = shutil.copy(forkport.FORKPORT, tmp_path)  # nothing is beside it
+    prefix = mounted(f"mount --types tmpfs none /usr/local && mkdir --parents {folder} && cp {forkport.BUILD}/*.so {folder}/ && {how}")
+    server = serve(HERE, *options, "--stderr", "inherit", worker=["sh", "-c", f"echo >>{tmp_path}/runs; exec cat"], prefix=prefix,
+                   program=program)
+    assert said in server.log.wait("notice")["error"]
     assert server.ask(b"x") == b"x"
     assert (tmp_path / "runs").read_text() == "\n"
