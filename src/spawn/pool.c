@@ -508,7 +508,7 @@ static void note_end(struct pool *pool, const struct pool_seat *seat, const stru
     bool is_hopeless = template_is_hopeless(&seat->starting, end, &pool->trials);
     if (is_hopeless && pool->library_fd >= 0)
         do_without(pool, reason);
-    else if (pool->trials.proven)
+    else if (pool->trials.proven || !template_was_short(&seat->starting))
         news_add(&pool->news, SPAWN_NEWS_POOL, "%s", reason);
 }
 

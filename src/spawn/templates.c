@@ -152,8 +152,7 @@ static void welcome(struct templates *templates, struct template *template, int6
 static void not_started(struct templates *templates, const struct template *template, const char *reason,
                         bool is_hopeless, int64_t now_ns)
 {
-    bool is_told =
-        template_was_short(template) ? news_begins(&templates->short_ns, now_ns) : templates->trials.proven;
+    bool is_told = !template_was_short(template) || news_begins(&templates->short_ns, now_ns);
 
     templates->start_ns = now_ns + pace_failure_ns(&templates->pace, now_ns);
     if (is_hopeless && templates->library_fd >= 0)

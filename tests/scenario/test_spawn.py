@@ -344,6 +344,14 @@ def test_whoever_the_worker_is_to_be_cannot_stop_it_before(serve, strace, root, 
     assert firsts and all(first == ["setsid", "setresuid", "execve"] for first in firsts), firsts
 
 
+@pytest.mark.parametrize("kind", WARM)
+def test_one_that_is_killed_before_its_gate_is_told(serve, kind):
+    """By the kernel for want of memory, say. It is tried again, more slowly each time, and nobody would know why none comes."""
+    server = serve(HERE, *WARM[kind], "--gate", "read", worker=["sh", "-c", '[ "$FORKPORT_CONNECTION" ] || kill -KILL $$; cat'])
+    assert server.log.find(kind)[0]["reason"] == "ended before its gate (signal KILL)"
+    assert server.ask(b"x") == b"x" and not server.log.find("notice")
+
+
 def test_a_program_is_found_without_a_path_to_search(serve):
     server = serve(HERE, worker=["cat"], env={name: value for name, value in os.environ.items() if name != "PATH"})
     assert server.ask(b"x") == b"x"

@@ -474,8 +474,7 @@ def test_a_template_that_is_killed_on_its_way_is_started_again(serve, tmp_path):
         forkport.wait_pid(pid)
         ended.add(pid)
     (tmp_path / "go").touch()
-    server.log.wait("template")
-    [template] = template_pids(server)
+    [template] = forkport.until(lambda: template_pids(server), "a template at its gate")
     assert server.ask(b"hello\n") == b"hello %d\n" % template
     assert template not in ended and server.log.find("notice") == []
 
