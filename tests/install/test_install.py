@@ -179,7 +179,10 @@ def test_units_name_the_program_that_is_installed(installed):
     units = sorted(root.rglob("*.service"))
     assert [unit.name for unit in units] == ["forkport-echo.service", "forkport@.service"]
     for unit in units:
-        assert f"ExecStart=/{prefix.relative_to(root)}/bin/forkport serve " in unit.read_text()
+        text = unit.read_text()
+        assert f"ExecStart=/{prefix.relative_to(root)}/bin/forkport serve " in text
+        # Else one worker that takes too much memory ends all the others.
+        assert "\nOOMPolicy=continue\n" in text
 
 
 def test_the_runner_of_python_and_its_module_are_one(installed, tmp_path):
