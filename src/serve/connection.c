@@ -233,11 +233,11 @@ struct connection *connections_held(struct connections *connections)
     return connections->held_first != SLOT_NONE ? &connections->items[connections->held_first] : NULL;
 }
 
-void connections_each_running(struct connections *connections,
-                              void (*call)(struct connection *connection, void *data), void *data)
+void connections_each(struct connections *connections, enum connection_state state,
+                      void (*call)(struct connection *connection, void *data), void *data)
 {
     for (uint32_t slot = 0; slot < connections->slots.fresh; slot++) {
-        if (slots_is_taken(&connections->slots, slot) && connections->items[slot].state == CONNECTION_RUNNING)
+        if (slots_is_taken(&connections->slots, slot) && connections->items[slot].state == state)
             call(&connections->items[slot], data);
     }
 }

@@ -90,9 +90,9 @@ struct connection *connections_find_key(struct connections *connections, uint64_
 uint64_t connection_key_number(uint64_t key);
 /* The one held longest, or NULL. */
 struct connection *connections_held(struct connections *connections);
-/* Calls for every running connection. */
-void connections_each_running(struct connections *connections,
-                              void (*call)(struct connection *connection, void *data), void *data);
+/* Calls for every connection in this state. */
+void connections_each(struct connections *connections, enum connection_state state,
+                      void (*call)(struct connection *connection, void *data), void *data);
 volatile struct child_report *connection_report(struct connections *connections,
                                                 const struct connection *connection);
 

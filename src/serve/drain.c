@@ -78,7 +78,7 @@ static void hurry(struct supervisor *supervisor, enum supervisor_phase phase, in
     EVENT_SET(&event, LIVE, live, admit_live(&supervisor->admit));
     if (admit_live(&supervisor->admit) != 0)
         supervisor_event(supervisor, &event);
-    connections_each_running(&supervisor->connections, signal_worker, &number);
+    connections_each(&supervisor->connections, CONNECTION_RUNNING, signal_worker, &number);
     set_timer(supervisor, PATIENCE_NS);
 }
 
@@ -105,6 +105,13 @@ static void tell_left(struct connection *connection, void *data)
                       (int)connection->pid, (unsigned long long)connection->number);
 }
 
+/* A killed template that does not end may have taken it, or not: it is where nobody else can have it. */
+static void tell_not_started(struct connection *connection, void *data)
+{
+    supervisor_notice(data, "connection #%llu was given to a process that does not end, and is left unserved",
+                      (unsigned long long)connection->number);
+}
+
 /* SIGKILL is obeyed at once, but for what waits in the kernel for what does not come (a file system, say), or is traced. */
 static void time_over(void *data)
 {
@@ -116,7 +123,8 @@ static void time_over(void *data)
         drain_step(supervisor);
         return;
     }
-    connections_each_running(&supervisor->connections, tell_left, supervisor);
+    connections_each(&supervisor->connections, CONNECTION_RUNNING, tell_left, supervisor);
+    connections_each(&supervisor->connections, CONNECTION_STARTING, tell_not_started, supervisor);
     supervisor->phase = PHASE_LEAVING;
 }
 

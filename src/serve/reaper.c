@@ -97,7 +97,7 @@ static void drop_foreign(struct connection *connection, void *data)
 
 void reaper_lost(struct supervisor *supervisor)
 {
-    connections_each_running(&supervisor->connections, drop_foreign, supervisor);
+    connections_each(&supervisor->connections, CONNECTION_RUNNING, drop_foreign, supervisor);
 }
 
 static void look_for_lost(void *data)

@@ -352,6 +352,26 @@ def test_one_that_is_killed_before_its_gate_is_told(serve, kind):
     assert server.ask(b"x") == b"x" and not server.log.find("notice")
 
 
+def test_one_that_is_with_a_template_that_does_not_end_is_told(serve, root):
+    """Its tracer keeps it, as a debugger does; killed as it does not answer, it has the connection that it was given still."""
+    server = serve("127.0.0.1:0", "--engine", "fork", "--drain", 0, worker=["cat"])
+    template = server.log.wait("template")["pid"]
+    assert forkport.LIBC.ptrace(0x4206, template, 0, 0) == 0, "PTRACE_SEIZE"
+    try:
+        os.kill(template, signal.SIGSTOP)
+        forkport.until(lambda: forkport.state(template) == "t", "the template to be stopped")
+        with server.connect():
+            assert server.log.wait("template", 2)["reason"] == "killed: it does not answer"
+            server.signal(signal.SIGTERM)
+            server.log.wait("hurry", signal="TERM")
+            server.signal(signal.SIGTERM)
+            assert server.wait() == 71
+    finally:
+        os.kill(template, signal.SIGKILL)
+        os.waitpid(template, 0)
+    assert server.log.find("notice")[0]["error"] == "connection #1 was given to a process that does not end, and is left unserved"
+
+
 def test_a_program_is_found_without_a_path_to_search(serve):
     server = serve(HERE, worker=["cat"], env={name: value for name, value in os.environ.items() if name != "PATH"})
     assert server.ask(b"x") == b"x"

@@ -173,7 +173,7 @@ static void test_each_that_runs(void **state)
     add(&connections, 5);
     add_running(&connections, 6, 106);
     connections_remove(&connections, gone);
-    connections_each_running(&connections, note, &numbers);
+    connections_each(&connections, CONNECTION_RUNNING, note, &numbers);
     assert_int_equal(numbers, 16);
     connections_done(&connections);
 }
