@@ -14,7 +14,7 @@
 #define CONNECTION_BYTES ((uint64_t)STDERR_BYTES)
 /* What a line counts as at least, since it is an event, which a worker that writes newlines alone would have without end. */
 #define LINE_LEAST_BYTES 32
-/* What all those together may write who outlived their workers; 16 KiB come back in a second. */
+/* What all those together may write who have no connection; 16 KiB come back in a second. */
 #define STRAY_BYTES     CONNECTION_BYTES
 #define STRAY_NS_A_BYTE 61035
 /* A worker that writes without end must not keep the supervisor from its other work. */
@@ -127,7 +127,7 @@ static bool may_stray(struct supervisor *supervisor, const struct log_socket_sen
         supervisor->stray_is_dropped = true;
         supervisor_notice(
             supervisor,
-            "process %d outlived its worker and writes much to standard error: further is dropped",
+            "process %d, which has no connection, writes much to standard error: further is dropped",
             (int)sender->pid);
         return false;
     }
@@ -148,7 +148,7 @@ static void log_stray_line(struct supervisor *supervisor, const struct log_socke
     supervisor->stray_bytes += cost(length, 0);
 }
 
-/* Somebody who outlived the worker: of a connection that is no more, and bound together with all such. Each write is whole lines. */
+/* Somebody who outlived the worker, or has no connection yet: bound together with all such. Each write is whole lines. */
 static void log_stray(struct supervisor *supervisor, const struct log_socket_sender *sender,
                       const char *start, size_t length)
 {

@@ -238,6 +238,15 @@ def test_those_who_outlive_their_worker_are_told_once(serve):
     assert len(server.log.find("notice")) == 1
 
 
+@pytest.mark.no_program
+def test_a_template_that_writes_much(serve):
+    """It has not outlived anybody."""
+    flood = "import os\nfor _ in range(12000): os.write(2, b'\\n')\ninput()"
+    server = serve(HERE, "--engine", "fork", "--gate", "read", worker=["python3", "-c", flood])
+    process = server.log.wait("template")["pid"]
+    assert server.log.wait("notice")["error"].startswith(f"process {process}, which has no connection, writes much")
+
+
 def test_flood_delays_nobody(serve):
     """Some workers write as fast as they can, to the end of their bound and on; the others are served as before."""
     server = serve(HERE, worker=script(f"read what; [ $what = flood ] && exec {forkport.WORKER} flood; echo $what"))
