@@ -1,11 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 #include "preload/channel.h"
 
+#include "preload/identity.h"
 #include "preload/lines.h"
 #include "sys/child.h"
 
 #include <fcntl.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <linux/sock_diag.h>
+#include <linux/unix_diag.h>
 #include <poll.h>
+#include <sys/socket.h>
 
 #define FIONREAD_      0x541b
 #define EFD_SEMAPHORE_ 1
@@ -111,4 +117,74 @@ bool channel_pipe_open(const struct channel_pipe *pipe, int *ret_read, int *ret_
         child_call(__NR_close, ends[1], 0, 0, 0);
     }
     return is_whole;
+}
+
+static int option_of(int fd, int name)
+{
+    int value = -1;
+    unsigned length = sizeof(value);
+
+    child_getsockopt(fd, SOL_SOCKET, name, &value, &length);
+    return value;
+}
+
+/* Of the kernel's answer about a socket. */
+static uint64_t peer_in(const char *answer, long length)
+{
+    const struct nlmsghdr *header = (const struct nlmsghdr *)(const void *)answer;
+
+    if (length < (long)NLMSG_SPACE(sizeof(struct unix_diag_msg)) || header->nlmsg_type != SOCK_DIAG_BY_FAMILY)
+        return 0;
+    const struct rtattr *attribute =
+        (const struct rtattr *)(const void *)(answer + NLMSG_SPACE(sizeof(struct unix_diag_msg)));
+    for (long left = length - NLMSG_SPACE(sizeof(struct unix_diag_msg)); RTA_OK(attribute, left);
+         attribute = RTA_NEXT(attribute, left)) {
+        if (attribute->rta_type == UNIX_DIAG_PEER && attribute->rta_len >= RTA_LENGTH(sizeof(uint32_t)))
+            return *(const uint32_t *)RTA_DATA(attribute);
+    }
+    return 0;
+}
+
+uint64_t channel_pair_peer(int fd)
+{
+    const struct timespec none = {0};
+    struct pollfd ask = {.fd = fd, .events = POLLIN | POLLRDHUP};
+    struct {
+        struct nlmsghdr header;
+        struct unix_diag_req body;
+    } request = {{.nlmsg_len = sizeof(request),
+                  .nlmsg_type = SOCK_DIAG_BY_FAMILY,
+                  .nlmsg_flags = NLM_F_REQUEST},
+                 {.sdiag_family = AF_UNIX,
+                  .udiag_states = UINT32_MAX,
+                  .udiag_ino = (uint32_t)identity_of(fd).inode,
+                  .udiag_show = UDIAG_SHOW_PEER,
+                  .udiag_cookie = {UINT32_MAX, UINT32_MAX}}};
+    char answer[256] __attribute__((aligned(8)));
+
+    /* A filter might kill for what is asked here. */
+    if (child_is_filtered() || option_of(fd, SO_DOMAIN) != AF_UNIX ||
+        child_call5(__NR_ppoll, (long)&ask, 1, (long)&none, 0, 0) != 0)
+        return 0;
+    long kernel = child_call(__NR_socket, AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, NETLINK_SOCK_DIAG, 0);
+    if (kernel < 0)
+        return 0;
+    long length = child_call6(__NR_sendto, kernel, (long)&request, sizeof(request), 0, 0, 0);
+    if (length > 0)
+        length = child_call6(__NR_recvfrom, kernel, (long)answer, sizeof(answer), MSG_DONTWAIT, 0, 0);
+    child_call(__NR_close, kernel, 0, 0, 0);
+    return peer_in(answer, length);
+}
+
+bool channel_pair_open(int fd, int flags, int other_flags, int *ret_end, int *ret_other)
+{
+    int ends[2];
+
+    if (child_call(__NR_socketpair, AF_UNIX, option_of(fd, SO_TYPE) | SOCK_CLOEXEC, 0, (long)ends) != 0)
+        return false;
+    child_call(__NR_fcntl, ends[0], F_SETFL, flags & O_NONBLOCK, 0);
+    child_call(__NR_fcntl, ends[1], F_SETFL, other_flags & O_NONBLOCK, 0);
+    *ret_end = ends[0];
+    *ret_other = ends[1];
+    return true;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * preload/channel.h - pipes and eventfds, which have no name to be opened by: what is in one, and another that is like it.
+ * preload/channel.h - pipes, pairs of sockets and eventfds, which have no name to be opened by: what is in one, and another that is like it.
  *
  * A program wakes itself by one, or a shell has a text in it. A worker gets its own, with the same in it; from the one that
  * is copied nothing is taken. Which of a template's descriptors are such ones, and where a worker has its own, files.h knows. Bare system
@@ -32,5 +32,10 @@ struct channel_pipe {
 
 /* `ret_write` NULL: there is to be no writer. False where not all could be copied; what is in *ret_read and *ret_write is open even then. */
 bool channel_pipe_open(const struct channel_pipe *pipe, int *ret_read, int *ret_write);
+
+/* The inode of the socket at the other end of a socketpair(2); 0: it is none, or not as new: with something in it, or shut down. */
+uint64_t channel_pair_peer(int fd);
+/* Another pair of this type, with these flags of open(2). */
+bool channel_pair_open(int fd, int flags, int other_flags, int *ret_end, int *ret_other);
 
 #endif

@@ -20,7 +20,7 @@ struct member {
     struct epoll_event event;
 };
 
-enum file_kind { FILE_PLACE, FILE_EPOLL, FILE_EVENT, FILE_PIPE };
+enum file_kind { FILE_PLACE, FILE_EPOLL, FILE_EVENT, FILE_PIPE, FILE_PAIR };
 
 struct file {
     int fd;
@@ -31,8 +31,9 @@ struct file {
     int64_t offset;        /* of an eventfd(2) its count, of a pipe its size */
     unsigned first;        /* of an epoll instance's members */
     unsigned count;        /* of these */
-    struct identity which; /* of a pipe */
-    int other;             /* of a pipe, the item of the other end; -1: there is none */
+    struct identity which; /* of a pipe, or of a socket of a pair */
+    struct identity peer;  /* of the other end; of a pipe, which has one for both, the same */
+    int other;             /* the item of the other end; -1: there is none */
     bool is_ended;         /* of a pipe: nobody writes to it any more */
 };
 
@@ -227,16 +228,17 @@ static bool is_noted(int fd)
     return false;
 }
 
-static enum template_refusal keep_end(int fd, const struct identity *which)
+static enum template_refusal keep_end(struct file end)
 {
-    struct file end = {
-        .fd = fd, .kind = FILE_PIPE, .which = *which, .other = -1, .is_ended = channel_pipe_is_ended(fd)};
+    end.is_ended = end.kind == FILE_PIPE && channel_pipe_is_ended(end.fd);
+    end.other = -1;
     enum template_refusal refusal = keep(&end);
 
     for (unsigned i = 0; refusal == TEMPLATE_REFUSAL_NONE && end.original < 0 && i < files.count; i++) {
         struct file *file = &files.items[i];
-        if (file->kind != FILE_PIPE || file->other >= 0 || file->original >= 0 ||
-            !identity_is_same(&file->which, which) || ((file->flags ^ end.flags) & O_ACCMODE) == 0)
+        if (file->kind != end.kind || file->other >= 0 || file->original >= 0 ||
+            !identity_is_same(&file->which, &end.peer) ||
+            (end.kind == FILE_PIPE && ((file->flags ^ end.flags) & O_ACCMODE) == 0))
             continue;
         file->other = (int)files.count - 1;
         files.items[files.count - 1].other = (int)i;
@@ -245,30 +247,57 @@ static enum template_refusal keep_end(int fd, const struct identity *which)
     return refusal;
 }
 
-/*
- * One of which it has both ends, to wake itself by: with the second all that are of it are kept. Or one with a text in it that was
- * written to its end, as shells have it.
- */
-static enum template_refusal note_pipe(int fd)
+/* Are they the two ends of one? */
+static bool are_both(const struct file *end, int at)
+{
+    struct identity of = identity_of(at);
+
+    if (!identity_is_same(&of, &end->peer))
+        return false;
+    return end->kind == FILE_PAIR ? channel_pair_peer(at) == end->which.inode
+                                  : channel_pipe_reads(at) != channel_pipe_reads(end->fd);
+}
+
+static enum template_refusal keep_if_of(const struct file *end, int at)
+{
+    struct identity of = identity_of(at);
+    bool is_peer = identity_is_same(&of, &end->peer);
+
+    if ((!is_peer && !identity_is_same(&of, &end->which)) || is_noted(at))
+        return TEMPLATE_REFUSAL_NONE;
+    return keep_end(
+        (struct file){.fd = at, .kind = end->kind, .which = of, .peer = is_peer ? end->which : end->peer});
+}
+
+/* One of which it has both ends, to wake itself by: with the second all that are of it are kept. */
+static enum template_refusal note_end(const struct file *end)
 {
     enum template_refusal refusal = TEMPLATE_REFUSAL_NONE;
-    struct identity which = identity_of(fd);
-    bool reads = channel_pipe_reads(fd);
     bool has_both = false;
 
-    if (reads && channel_pipe_is_ended(fd))
-        return keep_end(fd, &which);
-    for (int pass = 0; pass < 2; pass++) {
-        for (int at = STANDARD_COUNT; at < fd && refusal == TEMPLATE_REFUSAL_NONE; at++) {
-            struct identity of = identity_of(at);
-            if (!identity_is_same(&of, &which))
-                continue;
-            has_both |= channel_pipe_reads(at) != reads;
-            if (pass > 0 && has_both && !is_noted(at))
-                refusal = keep_end(at, &which);
-        }
-    }
-    return refusal == TEMPLATE_REFUSAL_NONE && has_both ? keep_end(fd, &which) : refusal;
+    for (int at = STANDARD_COUNT; at < end->fd && !has_both; at++)
+        has_both = are_both(end, at);
+    for (int at = STANDARD_COUNT; at <= end->fd && has_both && refusal == TEMPLATE_REFUSAL_NONE; at++)
+        refusal = keep_if_of(end, at);
+    return refusal;
+}
+
+/* And one with a text in it that was written to its end, as shells have it. */
+static enum template_refusal note_pipe(int fd)
+{
+    struct identity which = identity_of(fd);
+    struct file end = {.fd = fd, .kind = FILE_PIPE, .which = which, .peer = which};
+
+    return channel_pipe_reads(fd) && channel_pipe_is_ended(fd) ? keep_end(end) : note_end(&end);
+}
+
+static enum template_refusal note_socket(int fd)
+{
+    struct identity which = identity_of(fd);
+    struct file end = {.fd = fd, .kind = FILE_PAIR, .which = which, .peer = which};
+
+    end.peer.inode = channel_pair_peer(fd);
+    return end.peer.inode == 0 ? TEMPLATE_REFUSAL_NONE : note_end(&end);
 }
 
 /* Of what a process that is to be a worker itself has: is it another thing, once its connection has come? */
@@ -289,6 +318,8 @@ static enum template_refusal note_own(int fd, const char *target)
         file.kind = FILE_EVENT;
     else if (strncmp(target, "pipe:[", 6) == 0 && can_compare())
         return note_pipe(fd);
+    else if (strncmp(target, "socket:[", 8) == 0 && can_compare())
+        return note_socket(fd);
     else if (!has_place(fd))
         return TEMPLATE_REFUSAL_NONE;
     return keep(&file);
@@ -338,6 +369,9 @@ static bool open_anew(unsigned item, int *fds)
 
     if (file->kind == FILE_PIPE)
         return fd >= 0 || open_pipe(item, fds);
+    if (file->kind == FILE_PAIR)
+        return fd >= 0 || channel_pair_open(file->fd, file->flags, files.items[file->other].flags, &fds[item],
+                                            &fds[file->other]);
     if (file->kind == FILE_PLACE)
         fd = open_file(file);
     else if (file->kind == FILE_EPOLL)

@@ -131,6 +131,12 @@ EARLY = {
         "import os, sys; output, entry = os.pipe(); os.set_blocking(output, False); copy = os.dup(entry)\n"
         "sys.stdin.readline(); os.write(copy, b'a'); os.write(entry, b'b'); print(os.read(output, 9), flush=True); os.write(entry, b'c')\n",
         "b'ab'\n"),
+    "a pair of sockets to wake itself by": (
+        "import os, socket, sys; output, entry = socket.socketpair(); output.setblocking(False); copy = os.dup(entry.fileno())\n"
+        "other, last = socket.socketpair(type=socket.SOCK_SEQPACKET)\n"
+        "sys.stdin.readline(); os.write(copy, b'a'); entry.send(b'b'); last.send(b'c'); last.send(b'd')\n"
+        "print(output.recv(9), other.recv(9), os.get_blocking(output.fileno()), flush=True); entry.send(b'e'); output.send(b'f')\n",
+        "b'ab' b'c' False\n"),
     "a pipe with something in it": (
         "import os, sys; output, entry = os.pipe(); os.write(entry, b'lock')\n"
         "sys.stdin.readline(); print(os.read(output, 9), os.get_blocking(output), flush=True)\n",
