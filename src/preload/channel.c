@@ -12,12 +12,15 @@
 #include <linux/unix_diag.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 
 #define FIONREAD_      0x541b
 #define EFD_SEMAPHORE_ 1
 #define F_SETPIPE_SZ_  1031
 #define F_GETPIPE_SZ_  1032
 #define PIPE_BYTES     65536 /* where nothing else was asked for */
+
+#define NS_A_SECOND 1000000000
 
 struct event {
     uint64_t count;
@@ -75,6 +78,55 @@ long channel_event_open(uint64_t count, int flags)
 
     if (fd >= 0 && count > 0)
         child_call(__NR_write, fd, (long)&count, sizeof(count), 0);
+    return fd;
+}
+
+struct noted_timer {
+    struct channel_timer timer;
+    bool has_run_out; /* which was not read yet */
+};
+
+static void find_timer(const char *line, void *data)
+{
+    struct noted_timer *noted = data;
+    const char *at = line;
+
+    if (lines_skip(&at, "clockid:"))
+        noted->timer.clock = (int)lines_hexadecimal(&at);
+    at = line;
+    if (lines_skip(&at, "ticks:"))
+        noted->has_run_out = lines_hexadecimal(&at) != 0;
+    at = line;
+    if (lines_skip(&at, "settime flags:"))
+        noted->timer.set_flags = (int)lines_hexadecimal(&at);
+}
+
+struct channel_timer channel_timer_note(int fd)
+{
+    struct noted_timer noted = {0};
+    char path[40];
+
+    lines_read(lines_path("/proc/self/fdinfo/", fd, path), find_timer, &noted);
+    struct timespec *next = &noted.timer.next.it_value;
+    struct timespec now = {0};
+    child_call(__NR_timerfd_gettime, fd, (long)&noted.timer.next, 0, 0);
+    bool is_set = next->tv_sec != 0 || next->tv_nsec != 0;
+    if (noted.has_run_out) {
+        *next = (struct timespec){.tv_nsec = 1};
+    } else if (is_set && (noted.timer.set_flags & TFD_TIMER_ABSTIME) != 0) {
+        child_call(__NR_clock_gettime, noted.timer.clock, (long)&now, 0, 0);
+        next->tv_sec += now.tv_sec + (next->tv_nsec + now.tv_nsec) / NS_A_SECOND;
+        next->tv_nsec = (next->tv_nsec + now.tv_nsec) % NS_A_SECOND;
+    }
+    return noted.timer;
+}
+
+long channel_timer_open(const struct channel_timer *timer, int flags)
+{
+    long fd = child_call(__NR_timerfd_create, timer->clock, O_CLOEXEC | (flags & O_NONBLOCK), 0, 0);
+
+    if (fd >= 0)
+        child_call(__NR_timerfd_settime, fd, timer->set_flags, (long)&timer->next, 0);
     return fd;
 }
 

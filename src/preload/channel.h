@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * preload/channel.h - pipes, pairs of sockets and eventfds, which have no name to be opened by: what is in one, and another that is like it.
+ * preload/channel.h - pipes, pairs of sockets, eventfds and timers, which have no name to be opened by: what is in one, and another that is like it.
  *
  * A program wakes itself by one, or a shell has a text in it. A worker gets its own, with the same in it; from the one that
  * is copied nothing is taken. Which of a template's descriptors are such ones, and where a worker has its own, files.h knows. Bare system
@@ -11,11 +11,22 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 
 /* Its count; what it was made with is added to its flags. */
 uint64_t channel_event_note(int fd, int *flags);
 /* A descriptor, or less than 0. */
 long channel_event_open(uint64_t count, int flags);
+
+struct channel_timer {
+    int clock;
+    int set_flags;          /* of timerfd_settime(2) */
+    struct itimerspec next; /* what it is to be set to: what is left of it, or a time */
+};
+
+struct channel_timer channel_timer_note(int fd);
+/* A descriptor, or less than 0. */
+long channel_timer_open(const struct channel_timer *timer, int flags);
 
 /* Of one end of a pipe: is it the one that is read? */
 bool channel_pipe_reads(int fd);

@@ -20,7 +20,7 @@ struct member {
     struct epoll_event event;
 };
 
-enum file_kind { FILE_PLACE, FILE_EPOLL, FILE_EVENT, FILE_PIPE, FILE_PAIR };
+enum file_kind { FILE_PLACE, FILE_EPOLL, FILE_EVENT, FILE_TIMER, FILE_PIPE, FILE_PAIR };
 
 struct file {
     int fd;
@@ -35,6 +35,7 @@ struct file {
     struct identity peer;  /* of the other end; of a pipe, which has one for both, the same */
     int other;             /* the item of the other end; -1: there is none */
     bool is_ended;         /* of a pipe: nobody writes to it any more */
+    struct channel_timer timer;
 };
 
 static struct {
@@ -215,6 +216,8 @@ static enum template_refusal keep(struct file *file)
         file->offset = (int64_t)channel_event_note(file->fd, &file->flags);
     if (file->kind == FILE_PIPE)
         file->offset = channel_pipe_size(file->fd);
+    if (file->kind == FILE_TIMER)
+        file->timer = channel_timer_note(file->fd);
     files.items[files.count++] = *file;
     return TEMPLATE_REFUSAL_NONE;
 }
@@ -316,6 +319,8 @@ static enum template_refusal note_own(int fd, const char *target)
         note_epoll(&file);
     else if (strcmp(target, "anon_inode:[eventfd]") == 0 && can_compare())
         file.kind = FILE_EVENT;
+    else if (strcmp(target, "anon_inode:[timerfd]") == 0 && can_compare())
+        file.kind = FILE_TIMER;
     else if (strncmp(target, "pipe:[", 6) == 0 && can_compare())
         return note_pipe(fd);
     else if (strncmp(target, "socket:[", 8) == 0 && can_compare())
@@ -376,6 +381,8 @@ static bool open_anew(unsigned item, int *fds)
         fd = open_file(file);
     else if (file->kind == FILE_EPOLL)
         fd = child_call(__NR_epoll_create1, O_CLOEXEC, 0, 0, 0);
+    else if (file->kind == FILE_TIMER)
+        fd = channel_timer_open(&file->timer, file->flags);
     else
         fd = channel_event_open((uint64_t)file->offset, file->flags);
     fds[item] = (int)fd;

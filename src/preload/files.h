@@ -3,8 +3,8 @@
  * preload/files.h - open descriptors that workers must not share, and what is done about each.
  *
  * A forked copy has the same open file descriptions: of a file, the place that is read next (shells read their scripts
- * on), and the locks (flock(2)); of an epoll instance, the set itself; of an eventfd(2), or a pipe or socketpair(2) that it has both ends of, what one
- * wakes itself by, and another would read. So at the gate they are noted, and before each fork the
+ * on), and the locks (flock(2)); of an epoll instance, the set itself; of an eventfd(2), a timerfd or a pipe or socketpair(2) that it has both ends of, what
+ * one wakes itself by, and another would read. So at the gate they are noted, and before each fork the
  * template opens them anew, for the worker alone: there they take the places of the others, put to where these were, or filled with
  * the same descriptors, of which 0 is the connection by then. What cannot be told apart at all (io_uring) makes a program unfit, and
  * so does what cannot be opened anew, at the gate or later. What the server keeps open for its workers (fp_server_keep(3)) is theirs in

@@ -137,6 +137,14 @@ EARLY = {
         "sys.stdin.readline(); os.write(copy, b'a'); entry.send(b'b'); last.send(b'c'); last.send(b'd')\n"
         "print(output.recv(9), other.recv(9), os.get_blocking(output.fileno()), flush=True); entry.send(b'e'); output.send(b'f')\n",
         "b'ab' b'c' False\n"),
+    "timers that are not set, are set, have run out, and are set to a time that may be changed": (
+        "import ctypes, os, sys; c = ctypes.CDLL(None); times = ctypes.c_long * 4; one, two, three, four = [c.timerfd_create(1, 0) for _ in 'abc'] + [c.timerfd_create(0, 0)]\n"
+        "def left(fd): now = times(); c.timerfd_gettime(fd, now); return now[0], now[2] > 0\n"
+        "c.timerfd_settime(two, 0, times(7, 0, 1000, 0), None); c.timerfd_settime(three, 0, times(0, 0, 0, 1), None)\n"
+        "c.timerfd_settime(four, 3, times(0, 0, 10 ** 10, 0), None); sys.stdin.readline()\n"
+        "early = left(one), left(two), left(four), os.read(three, 8)[0], 'flags: 03' in open(f'/proc/self/fdinfo/{four}').read()\n"
+        "print(*early, flush=True); c.timerfd_settime(one, 0, times(0, 0, 1000, 0), None); c.timerfd_settime(two, 0, times(), None)\n",
+        "(0, False) (7, True) (0, True) 1 True\n"),
     "a pipe with something in it": (
         "import os, sys; output, entry = os.pipe(); os.write(entry, b'lock')\n"
         "sys.stdin.readline(); print(os.read(output, 9), os.get_blocking(output), flush=True)\n",
