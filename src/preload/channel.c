@@ -121,6 +121,14 @@ struct channel_timer channel_timer_note(int fd)
     return noted.timer;
 }
 
+bool channel_timer_runs(int fd)
+{
+    struct itimerspec left = {0};
+
+    child_call(__NR_timerfd_gettime, fd, (long)&left, 0, 0);
+    return left.it_value.tv_sec != 0 || left.it_value.tv_nsec != 0;
+}
+
 long channel_timer_open(const struct channel_timer *timer, int flags)
 {
     long fd = child_call(__NR_timerfd_create, timer->clock, O_CLOEXEC | (flags & O_NONBLOCK), 0, 0);

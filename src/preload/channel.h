@@ -27,6 +27,7 @@ struct channel_timer {
 struct channel_timer channel_timer_note(int fd);
 /* A descriptor, or less than 0. */
 long channel_timer_open(const struct channel_timer *timer, int flags);
+bool channel_timer_runs(int fd);
 
 /* Of one end of a pipe: is it the one that is read? */
 bool channel_pipe_reads(int fd);

@@ -310,6 +310,8 @@ static bool is_of_connection(int fd, const char *target)
                                                          : fd < STANDARD_COUNT && has_place(fd);
 }
 
+#define TIMER "anon_inode:[timerfd]"
+
 /* By what stands for it in /proc/PID/fd. */
 static enum template_refusal note_own(int fd, const char *target)
 {
@@ -319,7 +321,7 @@ static enum template_refusal note_own(int fd, const char *target)
         note_epoll(&file);
     else if (strcmp(target, "anon_inode:[eventfd]") == 0 && can_compare())
         file.kind = FILE_EVENT;
-    else if (strcmp(target, "anon_inode:[timerfd]") == 0 && can_compare())
+    else if (strcmp(target, TIMER) == 0 && can_compare())
         file.kind = FILE_TIMER;
     else if (strncmp(target, "pipe:[", 6) == 0 && can_compare())
         return note_pipe(fd);
@@ -348,6 +350,9 @@ static enum template_refusal note(int folder, const char *name, bool is_alone)
     /* One that waits would keep the others from it until its client comes. */
     if (target[0] == '/' && is_locked(fd))
         return TEMPLATE_REFUSAL_LOCKS;
+    /* It would run out while nobody is there. */
+    if (is_alone && strcmp(target, TIMER) == 0 && channel_timer_runs(fd))
+        return TEMPLATE_REFUSAL_TIMERS;
     if (is_alone && !is_of_connection(fd, target))
         return TEMPLATE_REFUSAL_NONE;
     return note_own(fd, target);

@@ -77,13 +77,20 @@ static void note_timer(const char *line, void *data)
     *(bool *)data = true;
 }
 
+bool image_has_timer(void)
+{
+    bool found = false;
+
+    lines_read("/proc/self/timers", note_timer, &found);
+    return found;
+}
+
 /* That of alarm(2) apart. */
 static bool has_timer(void)
 {
-    bool found = false;
+    bool found = image_has_timer();
     struct itimerval timer = {0};
 
-    lines_read("/proc/self/timers", note_timer, &found);
     for (int which = ITIMER_VIRTUAL; which <= ITIMER_PROF && !found; which++)
         found = child_call(__NR_getitimer, which, (long)&timer, 0, 0) == 0 &&
                 (timer.it_value.tv_sec != 0 || timer.it_value.tv_usec != 0);

@@ -25,6 +25,8 @@ void image_thread(struct image_thread *ret_thread);
 enum template_refusal image_refusal(void);
 /* One that runs, or has ended and was not waited for. */
 bool image_has_child(void);
+/* Of timer_create(2). */
+bool image_has_timer(void);
 void image_collapse(struct template_board *board);
 
 #endif

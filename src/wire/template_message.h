@@ -63,7 +63,7 @@ enum template_gate { TEMPLATE_GATE_MAIN, TEMPLATE_GATE_READ };
     REFUSAL(THREADS, "it has several threads at its gate")                                                  \
     REFUSAL(MEMORY, "its memory could not be moved into a file")                                            \
     REFUSAL(CHILDREN, "it has a child process, which would be none of its copies'")                         \
-    REFUSAL(TIMERS, "it has a timer, which its copies would not have")                                      \
+    REFUSAL(TIMERS, "it has a timer, which would not be its connection's")                                  \
     REFUSAL(URING, "it has an io_uring, which a fork would share")                                          \
     REFUSAL(CONTEXT, "it has a context of asynchronous I/O, which its copies would not have")               \
     REFUSAL(COPIES, "it has its connection or its standard error under another number as well")             \

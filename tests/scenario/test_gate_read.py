@@ -161,6 +161,16 @@ EARLY = {
         "import os, sys; output, entry = os.pipe(); os.write(entry, b'text'); os.close(entry)\n"
         "sys.stdin.readline(); print(os.read(output, 9), os.read(output, 9), flush=True)\n",
         "b'text' b''\n"),
+    "a timer that has run out": (
+        "import ctypes, os, select, struct, sys; c = ctypes.CDLL(None); timer = c.timerfd_create(1, os.O_NONBLOCK)\n"
+        "c.timerfd_settime(timer, 0, struct.pack('4q', 0, 0, 0, 1), None); select.select([timer], [], [], None)\n"
+        "sys.stdin.readline(); print(*struct.unpack('q', os.read(timer, 8)), flush=True)\n",
+        "1\n"),
+    "a timer that waits to be set": (
+        "import ctypes, os, struct, sys; c = ctypes.CDLL(None); timer = c.timerfd_create(7, 0); left = ctypes.create_string_buffer(32)\n"
+        "sys.stdin.readline(); c.timerfd_gettime(timer, left); c.timerfd_settime(timer, 0, struct.pack('4q', 0, 0, 1000, 0), None)\n"
+        "print(*struct.unpack('4q', left.raw), flush=True)\n",
+        "0 0 0 0\n"),
 }
 
 
@@ -535,6 +545,35 @@ def test_an_alarm_is_for_the_client(serve, options):
     # Of a busy machine a process may have nothing for some seconds.
     assert 2 < time.monotonic() - started < forkport.DEADLINE
     assert server.log.find("notice") == []
+
+
+# Each runs for a thousand seconds.
+TIMERS = {
+    "timerfd": "timer = c.timerfd_create(1, 0); c.timerfd_settime(timer, 0, struct.pack('4q', 7, 0, 1000, 0), None)",
+    "timer_create": "timer = ctypes.c_void_p(); c.timer_create(1, None, ctypes.byref(timer)); c.timer_settime(timer, 0, struct.pack('4q', 7, 0, 1000, 0), None)",
+}
+
+
+@pytest.mark.parametrize("options", [[], READ, POOL], ids=["exec", "fork", "pool"])
+def test_a_timer_is_each_workers_own(serve, options):
+    """What one sets it to is none of the others'."""
+    program = (f"import ctypes, struct, sys; c = ctypes.CDLL(None); left = ctypes.create_string_buffer(32); {TIMERS['timerfd']}\n"
+               "sys.stdin.readline(); c.timerfd_gettime(timer, left); every, _, first, _ = struct.unpack('4q', left.raw)\n"
+               "c.timerfd_settime(timer, 0, struct.pack('4q', 0, 0, 1, 0), None); print(every, first > 500, flush=True)\n")
+    server = serve("127.0.0.1:0", *options, worker=["python3", "-c", program])
+    if options:
+        server.log.wait("pool" if "pool" in options else "template")
+    assert [server.ask(b"hello\n") for _ in range(3)] == 3 * [b"7 True\n"]
+    assert server.log.find("notice") == []
+
+
+@pytest.mark.parametrize("timer", TIMERS)
+def test_a_timer_that_would_run_while_nobody_is_there(serve, timer):
+    """Of a program that waits at its gate itself."""
+    program = f"import ctypes, struct, sys; c = ctypes.CDLL(None); {TIMERS[timer]}; print(sys.stdin.readline(), end='', flush=True)"
+    server = serve("127.0.0.1:0", *STARTED, worker=["python3", "-c", program])
+    assert "it has a timer" in server.log.wait("notice")["error"]
+    assert [server.ask(b"hello\n") for _ in range(3)] == 3 * [b"hello\n"]
 
 
 @pytest.fixture(name="prepared")
