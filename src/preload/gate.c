@@ -84,10 +84,10 @@ static void leave(enum template_refusal refusal)
     child_exit(0);
 }
 
-void gate_give_up(void)
+void gate_give_up(enum template_refusal refusal)
 {
     if (gate.ahead && child_call(__NR_getpid, 0, 0, 0, 0) == gate.pid)
-        leave(TEMPLATE_REFUSAL_EXECUTES);
+        leave(refusal);
 }
 
 static bool map_board(int fd)

@@ -24,8 +24,8 @@ bool gate_is_ahead(enum template_gate kind);
 bool gate_can_fork(void);
 /* Is this a worker, that a gate was passed in? */
 bool gate_is_behind(void);
-/* In the template, before its gate: it becomes something else, and leaves. In others nothing. */
-void gate_give_up(void);
+/* In what is to wait, before its gate: it does what it could not wait with, and leaves. In others nothing. */
+void gate_give_up(enum template_refusal refusal);
 /* The supervisor may ask by the signal, which has this handler. */
 void gate_can_be_probed(uintptr_t handler);
 void gate_open(void);

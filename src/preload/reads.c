@@ -25,6 +25,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/select.h>
+#include <sys/sem.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <ucontext.h>
@@ -109,7 +110,11 @@
          gives_up())                                                                                       \
     CALL(fexecve, int, (int fd, char *const argv[], char *const envp[]), (fd, argv, envp), gives_up())     \
     CALL(execveat, int, (int folder, const char *path, char *const argv[], char *const envp[], int flags), \
-         (folder, path, argv, envp, flags), gives_up())
+         (folder, path, argv, envp, flags), gives_up())                                                    \
+    CALL(semop, int, (int set, struct sembuf *steps, size_t count), (set, steps, count),                   \
+         is_undone(steps, count))                                                                          \
+    CALL(semtimedop, int, (int set, struct sembuf *steps, size_t count, const struct timespec *timeout),   \
+         (set, steps, count, timeout), is_undone(steps, count))
 
 static bool waits_in_epoll(int fd)
 {
@@ -151,7 +156,17 @@ static bool is_about_connection(int fd)
 
 static bool gives_up(void)
 {
-    gate_give_up();
+    gate_give_up(TEMPLATE_REFUSAL_EXECUTES);
+    return false;
+}
+
+/* At its own end. A template would hold it on, for workers that all take it to be theirs, and what waits for its client keep others from it. */
+static bool is_undone(const struct sembuf *steps, size_t count)
+{
+    for (size_t i = 0; gate_is_ahead(TEMPLATE_GATE_READ) && i < count; i++) {
+        if ((steps[i].sem_flg & SEM_UNDO) != 0)
+            gate_give_up(TEMPLATE_REFUSAL_UNDO);
+    }
     return false;
 }
 

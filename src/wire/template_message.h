@@ -69,6 +69,7 @@ enum template_gate { TEMPLATE_GATE_MAIN, TEMPLATE_GATE_READ };
     REFUSAL(COPIES, "it has its connection or its standard error under another number as well")             \
     REFUSAL(WROTE, "it writes to its connection before it reads")                                           \
     REFUSAL(LOCKS, "it holds a lock on a file")                                                             \
+    REFUSAL(UNDO, "it takes a semaphore until it ends, before it reads (semop(2), SEM_UNDO)")               \
     REFUSAL(REOPEN, "it has a file open that it may not open again")                                        \
     REFUSAL(FORK, "it cannot fork")                                                                         \
     REFUSAL(SHORT, "it cannot fork for want of a process or memory")                                        \

@@ -1,4 +1,5 @@
 """Gate read: what a program has done with its descriptors and timers before it reads, and what that is in a worker."""
+import ctypes
 import os
 import pathlib
 import resource
@@ -574,6 +575,28 @@ def test_a_timer_that_would_run_while_nobody_is_there(serve, timer):
     server = serve("127.0.0.1:0", *STARTED, worker=["python3", "-c", program])
     assert "it has a timer" in server.log.wait("notice")["error"]
     assert [server.ask(b"hello\n") for _ in range(3)] == 3 * [b"hello\n"]
+
+
+@pytest.fixture(name="semaphore")
+def semaphore_():
+    """The number of a set of one, which one process may take."""
+    library = ctypes.CDLL(None)
+    number = library.semget(0, 1, 0o600)
+    library.semctl(number, 0, 16, 1)
+    yield number
+    library.semctl(number, 0, 0)
+
+
+@pytest.mark.parametrize("options", [READ, POOL, STARTED], ids=["fork", "pool", "pool of programs"])
+def test_a_semaphore_that_a_program_holds_until_it_ends(serve, semaphore, options):
+    """Of a template all workers would take it to be theirs, and one that waits for its client would keep others from it."""
+    program = (f"import ctypes, struct, sys; c = ctypes.CDLL(None); c.semop({semaphore}, struct.pack('Hhh', 0, -1, 0x1000), 1)\n"
+               f"sys.stdin.readline(); print(c.semctl({semaphore}, 0, 12), c.semctl({semaphore}, 0, 11), flush=True)\n")
+    server = serve("127.0.0.1:0", *options, worker=["python3", "-c", program])
+    assert "it takes a semaphore until it ends" in server.log.wait("notice", count=1 + (options == POOL))["error"]
+    for number in range(1, 4):
+        answer = server.ask(b"hello\n")
+        assert answer == f"0 {server.log.wait('start', connection=number)['pid']}\n".encode()
 
 
 @pytest.fixture(name="prepared")
