@@ -236,6 +236,16 @@ uint64_t channel_pair_peer(int fd)
     return peer_in(answer, length);
 }
 
+bool channel_is_connected(int fd)
+{
+    int type = option_of(fd, SO_TYPE);
+    struct sockaddr_storage address;
+    socklen_t length = sizeof(address);
+
+    return (type == SOCK_STREAM || type == SOCK_SEQPACKET) &&
+           child_call(__NR_getpeername, fd, (long)&address, (long)&length, 0) == 0;
+}
+
 bool channel_pair_open(int fd, int flags, int other_flags, int *ret_end, int *ret_other)
 {
     int ends[2];

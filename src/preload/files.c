@@ -44,6 +44,8 @@ static struct {
     struct member members[MEMBERS_MAX];
     unsigned member_count;
     bool too_many;
+    int sockets[FILES_MAX]; /* that are connected, and may be one of a pair */
+    unsigned socket_count;
 } files;
 
 /* What the server has all workers share. */
@@ -294,13 +296,36 @@ static enum template_refusal note_pipe(int fd)
     return channel_pipe_reads(fd) && channel_pipe_is_ended(fd) ? keep_end(end) : note_end(&end);
 }
 
+/* The other end of it may come yet. */
+static enum template_refusal note_connected(int fd)
+{
+    if (!channel_is_connected(fd))
+        return TEMPLATE_REFUSAL_NONE;
+    if (files.socket_count == FILES_MAX)
+        return TEMPLATE_REFUSAL_FILES;
+    files.sockets[files.socket_count++] = fd;
+    return TEMPLATE_REFUSAL_NONE;
+}
+
 static enum template_refusal note_socket(int fd)
 {
     struct identity which = identity_of(fd);
     struct file end = {.fd = fd, .kind = FILE_PAIR, .which = which, .peer = which};
 
     end.peer.inode = channel_pair_peer(fd);
-    return end.peer.inode == 0 ? TEMPLATE_REFUSAL_NONE : note_end(&end);
+    enum template_refusal refusal = end.peer.inode == 0 ? TEMPLATE_REFUSAL_NONE : note_end(&end);
+    return refusal != TEMPLATE_REFUSAL_NONE || is_noted(fd) ? refusal : note_connected(fd);
+}
+
+/* What one copy asks there, another could get the answer to. */
+static bool talks(const int own[2])
+{
+    for (unsigned i = 0; i < files.socket_count; i++) {
+        int fd = files.sockets[i];
+        if (fd != own[0] && fd != own[1] && !is_noted(fd))
+            return true;
+    }
+    return false;
 }
 
 /* Of what a process that is to be a worker itself has: is it another thing, once its connection has come? */
@@ -447,7 +472,7 @@ static bool has_third_end(void)
     return false;
 }
 
-enum template_refusal files_note(bool is_alone)
+enum template_refusal files_note(bool is_alone, const int own[2])
 {
     char entries[2048] __attribute__((aligned(8)));
     enum template_refusal refusal = TEMPLATE_REFUSAL_NONE;
@@ -467,6 +492,8 @@ enum template_refusal files_note(bool is_alone)
         }
     }
     child_call(__NR_close, folder, 0, 0, 0);
+    if (refusal == TEMPLATE_REFUSAL_NONE && talks(own))
+        return TEMPLATE_REFUSAL_TALKS;
     if (refusal == TEMPLATE_REFUSAL_NONE && (has_third_end() || !can_open_all()))
         return TEMPLATE_REFUSAL_FILES;
     return refusal;

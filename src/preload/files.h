@@ -6,7 +6,7 @@
  * on), and the locks (flock(2)); of an epoll instance, the set itself; of an eventfd(2), a timerfd or a pipe or socketpair(2) that it has both ends of, what
  * one wakes itself by, and another would read. So at the gate they are noted, and before each fork the
  * template opens them anew, for the worker alone: there they take the places of the others, put to where these were, or filled with
- * the same descriptors, of which 0 is the connection by then. What cannot be told apart at all (io_uring) makes a program unfit, and
+ * the same descriptors, of which 0 is the connection by then. What cannot be told apart at all (io_uring, a connected socket) makes a program unfit, and
  * so does what cannot be opened anew, at the gate or later. What the server keeps open for its workers (fp_server_keep(3)) is theirs in
  * common, as where they are executed. Bare system calls; errno stays.
  */
@@ -21,9 +21,9 @@
 void files_begin(const struct template_board *board);
 /*
  * While the stand-in for the connection is still open. `is_alone`: it is to be the worker itself, which shares them with no other
- * one: what has that socket in it, or stands in its place, is noted alone.
+ * one: what has that socket in it, or stands in its place, is noted alone. `own`: two descriptors that are the gate's.
  */
-enum template_refusal files_note(bool is_alone);
+enum template_refusal files_note(bool is_alone, const int own[2]);
 
 #define FILES_MAX 32
 

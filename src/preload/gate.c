@@ -370,7 +370,7 @@ static enum template_refusal look_at_files(void)
         return TEMPLATE_REFUSAL_CLOSED;
     if (child_call5(__NR_recvfrom, gate.peer, (long)&byte, 1, MSG_PEEK | MSG_DONTWAIT, 0) != -EAGAIN)
         return TEMPLATE_REFUSAL_WROTE;
-    return files_note(gate.is_worker);
+    return files_note(gate.is_worker, (const int[]){gate.control, gate.peer});
 }
 
 /* What a program has set for the probe's signal itself stays. */

@@ -68,6 +68,7 @@ enum template_gate { TEMPLATE_GATE_MAIN, TEMPLATE_GATE_READ };
     REFUSAL(CONTEXT, "it has a context of asynchronous I/O, which its copies would not have")               \
     REFUSAL(COPIES, "it has its connection or its standard error under another number as well")             \
     REFUSAL(WROTE, "it writes to its connection before it reads")                                           \
+    REFUSAL(TALKS, "it has a connected socket, which its copies would share")                               \
     REFUSAL(LOCKS, "it holds a lock on a file")                                                             \
     REFUSAL(UNDO, "it takes a semaphore until it ends, before it reads (semop(2), SEM_UNDO)")               \
     REFUSAL(REOPEN, "it has a file open that it may not open again")                                        \

@@ -577,6 +577,17 @@ def test_a_timer_that_would_run_while_nobody_is_there(serve, timer):
     assert [server.ask(b"hello\n") for _ in range(3)] == 3 * [b"hello\n"]
 
 
+@pytest.mark.parametrize("options", [READ, POOL], ids=["fork", "pool"])
+def test_what_is_connected_to_another_process_is_executed(serve, options):
+    """What one worker asks a database, say, another would have the answer to."""
+    other = serve("127.0.0.1:0", worker=["cat"])
+    program = (f"import os, socket, sys; other = socket.create_connection(('127.0.0.1', {other.port})); sys.stdin.readline()\n"
+               "other.sendall(b'%d' % os.getpid()); print(int(other.recv(100)) == os.getpid(), flush=True)\n")
+    server = serve("127.0.0.1:0", *options, worker=["python3", "-c", program])
+    assert "it has a connected socket" in server.log.wait("notice")["error"]
+    assert [server.ask(b"hello\n") for _ in range(3)] == 3 * [b"True\n"]
+
+
 @pytest.fixture(name="semaphore")
 def semaphore_():
     """The number of a set of one, which one process may take."""
