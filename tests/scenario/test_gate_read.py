@@ -138,14 +138,6 @@ EARLY = {
         "sys.stdin.readline(); os.write(copy, b'a'); entry.send(b'b'); last.send(b'c'); last.send(b'd')\n"
         "print(output.recv(9), other.recv(9), os.get_blocking(output.fileno()), flush=True); entry.send(b'e'); output.send(b'f')\n",
         "b'ab' b'c' False\n"),
-    "timers that are not set, are set, have run out, and are set to a time that may be changed": (
-        "import ctypes, os, sys; c = ctypes.CDLL(None); times = ctypes.c_long * 4; one, two, three, four = [c.timerfd_create(1, 0) for _ in 'abc'] + [c.timerfd_create(0, 0)]\n"
-        "def left(fd): now = times(); c.timerfd_gettime(fd, now); return now[0], now[2] > 0\n"
-        "c.timerfd_settime(two, 0, times(7, 0, 1000, 0), None); c.timerfd_settime(three, 0, times(0, 0, 0, 1), None)\n"
-        "c.timerfd_settime(four, 3, times(0, 0, 10 ** 10, 0), None); sys.stdin.readline()\n"
-        "early = left(one), left(two), left(four), os.read(three, 8)[0], 'flags: 03' in open(f'/proc/self/fdinfo/{four}').read()\n"
-        "print(*early, flush=True); c.timerfd_settime(one, 0, times(0, 0, 1000, 0), None); c.timerfd_settime(two, 0, times(), None)\n",
-        "(0, False) (7, True) (0, True) 1 True\n"),
     "a pipe with something in it": (
         "import os, sys; output, entry = os.pipe(); os.write(entry, b'lock')\n"
         "sys.stdin.readline(); print(os.read(output, 9), os.get_blocking(output), flush=True)\n",
@@ -550,21 +542,36 @@ def test_an_alarm_is_for_the_client(serve, options):
 
 # Each runs for a thousand seconds.
 TIMERS = {
-    "timerfd": "timer = c.timerfd_create(1, 0); c.timerfd_settime(timer, 0, struct.pack('4q', 7, 0, 1000, 0), None)",
+    "timerfd": "c.timerfd_settime(c.timerfd_create(1, 0), 0, struct.pack('4q', 7, 0, 1000, 0), None)",
     "timer_create": "timer = ctypes.c_void_p(); c.timer_create(1, None, ctypes.byref(timer)); c.timer_settime(timer, 0, struct.pack('4q', 7, 0, 1000, 0), None)",
 }
+
+
+# One that is not set, one that is, one that has run out, and one that is set to a time that may be changed.
+FOUR_TIMERS = """
+import ctypes, os, sys
+c = ctypes.CDLL(None)
+times = ctypes.c_long * 4
+one, two, three, four = [c.timerfd_create(clock, 0) for clock in (1, 1, 1, 0)]
+def left(fd): now = times(); c.timerfd_gettime(fd, now); return now[0], now[2] > 0
+c.timerfd_settime(two, 0, times(7, 0, 1000, 0), None)
+c.timerfd_settime(three, 0, times(0, 0, 0, 1), None)
+c.timerfd_settime(four, 3, times(0, 0, 10 ** 10, 0), None)
+sys.stdin.readline()
+early = left(one), left(two), left(four), os.read(three, 8)[0], 'flags: 03' in open(f'/proc/self/fdinfo/{four}').read()
+print(*early, flush=True)
+c.timerfd_settime(one, 0, times(0, 0, 1000, 0), None)
+c.timerfd_settime(two, 0, times(), None)
+"""
 
 
 @pytest.mark.parametrize("options", [[], READ, POOL], ids=["exec", "fork", "pool"])
 def test_a_timer_is_each_workers_own(serve, options):
     """What one sets it to is none of the others'."""
-    program = (f"import ctypes, struct, sys; c = ctypes.CDLL(None); left = ctypes.create_string_buffer(32); {TIMERS['timerfd']}\n"
-               "sys.stdin.readline(); c.timerfd_gettime(timer, left); every, _, first, _ = struct.unpack('4q', left.raw)\n"
-               "c.timerfd_settime(timer, 0, struct.pack('4q', 0, 0, 1, 0), None); print(every, first > 500, flush=True)\n")
-    server = serve("127.0.0.1:0", *options, worker=["python3", "-c", program])
+    server = serve("127.0.0.1:0", *options, worker=["python3", "-c", FOUR_TIMERS])
     if options:
         server.log.wait("pool" if "pool" in options else "template")
-    assert [server.ask(b"hello\n") for _ in range(3)] == 3 * [b"7 True\n"]
+    assert [server.ask(b"hello\n") for _ in range(3)] == 3 * [b"(0, False) (7, True) (0, True) 1 True\n"]
     assert server.log.find("notice") == []
 
 
