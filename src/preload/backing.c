@@ -3,6 +3,7 @@
 
 #include "preload/mapping.h"
 #include "preload/moved.h"
+#include "preload/pagemap.h"
 #include "sys/child.h"
 #include "sys/memory.h"
 
@@ -26,29 +27,74 @@ struct range {
     uintptr_t end;
 };
 
-struct ranges {
-    struct range items[RANGES_MAX];
+struct search {
+    struct template_board *board;
+    struct range found[RANGES_MAX]; /* to be moved */
     unsigned count;
+    unsigned room;
 };
 
-/* What is mostly not there would be made to be there by moving it. */
-static bool is_dense(const struct mapping *mapping)
+struct collapsing {
+    struct template_board *board;
+    uintptr_t start;
+    unsigned there; /* pages, of the piece that is looked at */
+};
+
+static void collapse_piece(uintptr_t piece, struct template_board *board)
 {
-    return mapping->resident_kib >= (mapping->end - mapping->start) / 2048;
+    if (child_call(__NR_madvise, (long)piece, HUGE_BYTES, MADV_COLLAPSE, 0) == 0)
+        board->huge_kib += HUGE_BYTES / 1024;
+}
+
+/* By the piece: what is mostly holes would be made to be there, and one for which there is no huge page does not keep the others back. */
+static bool look_at_page(unsigned page, uint64_t entry, void *data)
+{
+    const unsigned pages = HUGE_BYTES / PAGEMAP_PAGE_BYTES;
+    struct collapsing *now = data;
+
+    now->there += pagemap_is_there(entry);
+    if ((page + 1) % pages != 0)
+        return true;
+    if (now->there >= pages / 2)
+        collapse_piece(now->start + (uintptr_t)(page / pages) * HUGE_BYTES, now->board);
+    now->there = 0;
+    return true;
+}
+
+/* What of it fills huge pages. */
+static void collapse(uintptr_t start, uintptr_t end, struct template_board *board)
+{
+    struct collapsing now = {.board = board, .start = (start + HUGE_BYTES - 1) & ~(HUGE_BYTES - 1)};
+
+    end &= ~(HUGE_BYTES - 1);
+    if (now.start < end)
+        pagemap_read("/proc/self/pagemap", now.start, end, look_at_page, &now);
 }
 
 /*
- * Anonymous private memory, and enough of it. A program may have its stack in memory that it got (makecontext(3)): what is done there
- * while it is moved would be lost.
+ * Enough of it, and not mostly what is not there, which would be made to be there by moving it. A program may have its stack in memory that
+ * it got (makecontext(3)): what is done there while it is moved would be lost.
  */
+static bool is_movable(const struct mapping *mapping)
+{
+    uintptr_t bytes = mapping->end - mapping->start;
+
+    return mapping->is_ordinary && bytes >= LEAST_BYTES && mapping->resident_kib >= bytes / 2048 &&
+           mapping->start % ARENA_BYTES != 0 && !mapping_has(mapping, __builtin_frame_address(0));
+}
+
+/* Private memory without a file behind it. Not what is hardly anywhere, as in a sanitizer's terabytes. */
 static void consider(const struct mapping *now, void *data)
 {
-    struct ranges *found = data;
+    struct search *search = data;
 
-    if (now->is_private_rw && !mapping_is_of_file(now) && !now->is_stack && now->is_ordinary &&
-        is_dense(now) && now->end - now->start >= LEAST_BYTES && now->start % ARENA_BYTES != 0 &&
-        !mapping_has(now, __builtin_frame_address(0)) && found->count < RANGES_MAX)
-        found->items[found->count++] = (struct range){.start = now->start, .end = now->end};
+    search->board->mappings++;
+    if (!now->is_private_rw || mapping_is_of_file(now) || now->is_stack)
+        return;
+    if (search->count < search->room && is_movable(now))
+        search->found[search->count++] = (struct range){.start = now->start, .end = now->end};
+    else if (now->resident_kib >= (now->end - now->start) / HUGE_BYTES * (PAGEMAP_PAGE_BYTES / 1024))
+        collapse(now->start, now->end, search->board);
 }
 
 static bool write_piece(int fd, const struct range *piece, uintptr_t base)
@@ -70,12 +116,9 @@ static bool move_range(const struct range *range, struct template_board *board)
 {
     uintptr_t base = range->start & ~(HUGE_BYTES - 1);
     int fd = (int)child_call(__NR_memfd_create, (long)FILE_NAME, MFD_CLOEXEC, 0, 0);
-    bool is_whole = true;
-
-    if (fd < 0)
-        return true;
     struct range piece = {.start = range->start};
-    bool goes_on = child_call(__NR_ftruncate, fd, FILE_BYTES, 0, 0) == 0;
+    bool is_whole = true;
+    bool goes_on = fd >= 0 && child_call(__NR_ftruncate, fd, FILE_BYTES, 0, 0) == 0;
     for (; goes_on && piece.start < range->end; piece.start = piece.end) {
         piece.end = (piece.start & ~(HUGE_BYTES - 1)) + HUGE_BYTES;
         if (piece.end > range->end)
@@ -89,29 +132,30 @@ static bool move_range(const struct range *range, struct template_board *board)
         if (!goes_on)
             break;
         board->file_kib += (uint32_t)(bytes / 1024);
-        if (bytes == HUGE_BYTES &&
-            child_call(__NR_madvise, (long)piece.start, HUGE_BYTES, MADV_COLLAPSE, 0) == 0)
-            board->huge_kib += HUGE_BYTES / 1024;
+        if (bytes == HUGE_BYTES)
+            collapse_piece(piece.start, board);
     }
     child_call(__NR_close, fd, 0, 0, 0);
     if (piece.start > range->start)
         moved_add(range->start, piece.start);
+    if (is_whole)
+        collapse(piece.start, range->end, board);
     return is_whole;
 }
 
 bool backing_move(struct template_board *board)
 {
-    struct ranges found = {0};
+    struct search search = {.board = board};
     struct rlimit limit;
+    bool is_whole = true;
 
     /* The file is larger than any, and the signal would be the program's. */
-    if (child_call5(__NR_prlimit64, 0, RLIMIT_FSIZE, 0, (long)&limit, 0) < 0 ||
-        limit.rlim_cur != RLIM_INFINITY)
+    if (child_call5(__NR_prlimit64, 0, RLIMIT_FSIZE, 0, (long)&limit, 0) >= 0 &&
+        limit.rlim_cur == RLIM_INFINITY)
+        search.room = RANGES_MAX;
+    if (!mappings_read(consider, &search))
         return true;
-    if (!mappings_read(consider, &found))
-        return true;
-    bool is_whole = true;
-    for (unsigned i = 0; i < found.count && is_whole; i++)
-        is_whole = move_range(&found.items[i], board);
+    for (unsigned i = 0; i < search.count && is_whole; i++)
+        is_whole = move_range(&search.found[i], board);
     return is_whole;
 }

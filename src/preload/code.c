@@ -2,7 +2,7 @@
 #include "preload/code.h"
 
 #include "preload/ending.h"
-#include "preload/lines.h"
+#include "preload/mapping.h"
 #include "preload/pagemap.h"
 #include "sys/child.h"
 
@@ -32,20 +32,17 @@ static struct {
     bool kept[CODE_PAGES_MAX];
 } code;
 
-static void note(const char *line, void *data)
+static void note(const struct mapping *now, void *data)
 {
-    uintptr_t start = lines_hexadecimal(&line);
+    uintptr_t pages = (now->end - now->start) / PAGE_BYTES;
 
     (void)data;
-    if (*line++ != '-')
+    if (!now->is_private_r || !mapping_is_of_file(now) || now->own_kib != 0 || code.count == MAPPINGS_MAX ||
+        pages > CODE_PAGES_MAX - code.pages)
         return;
-    uintptr_t end = lines_hexadecimal(&line);
-    bool is_of_file =
-        (strncmp(line, " r-xp ", 6) == 0 || strncmp(line, " r--p ", 6) == 0) && strchr(line, '/') != NULL;
-    if (!is_of_file || code.count == MAPPINGS_MAX || (end - start) / PAGE_BYTES > CODE_PAGES_MAX - code.pages)
-        return;
-    code.mappings[code.count++] = (struct code_mapping){.start = start, .end = end, .first = code.pages};
-    code.pages += (unsigned)((end - start) / PAGE_BYTES);
+    code.mappings[code.count++] =
+        (struct code_mapping){.start = now->start, .end = now->end, .first = code.pages};
+    code.pages += (unsigned)pages;
 }
 
 static struct code_mapping *mapping_of(uintptr_t address)
@@ -56,24 +53,20 @@ static struct code_mapping *mapping_of(uintptr_t address)
     return NULL;
 }
 
-/* The lines of smaps: a mapping, then what is said of it. */
-static void note_change(const char *line, void *data)
+static void note_change(const struct mapping *now, void *data)
 {
-    struct code_mapping **now = data;
-    const char *at = line;
+    struct code_mapping *mapping = mapping_of(now->start);
 
-    if (line[0] < 'A' || line[0] > 'Z')
-        *now = mapping_of(lines_hexadecimal(&at));
-    else if (*now != NULL && (lines_skip(&at, "Anonymous:") || lines_skip(&at, "Swap:")) && *at != '0')
-        (*now)->is_changed = true;
+    (void)data;
+    if (mapping != NULL && now->own_kib != 0)
+        mapping->is_changed = true;
 }
 
 /* Of which a page is not the file's. */
 static void drop_changed(void)
 {
-    struct code_mapping *now = NULL;
     unsigned kept = 0;
-    bool is_known = lines_read("/proc/self/smaps", note_change, &now);
+    bool is_known = mappings_read(note_change, NULL);
 
     for (unsigned i = 0; is_known && i < code.count; i++)
         if (!code.mappings[i].is_changed)
@@ -83,10 +76,10 @@ static void drop_changed(void)
 
 void code_note(void)
 {
-    code.count = 0;
     code.pages = 0;
-    lines_read("/proc/self/maps", note, NULL);
-    drop_changed();
+    code.count = 0;
+    if (!mappings_read(note, NULL))
+        code.count = 0;
 }
 
 const struct code_mapping *code_mappings(unsigned *ret_count)

@@ -425,7 +425,6 @@ static void move_memory(void)
 
     if (!join_variables(&gate.board->joined) || !backing_move(gate.board))
         leave(TEMPLATE_REFUSAL_MEMORY);
-    image_collapse(gate.board);
     gate.board->moved_us = (uint32_t)(now_us() - started_us);
 }
 

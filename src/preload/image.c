@@ -2,10 +2,7 @@
 #include "preload/image.h"
 
 #include "preload/lines.h"
-#include "preload/mapping.h"
-#include "preload/pagemap.h"
 #include "sys/child.h"
-#include "sys/memory.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -124,45 +121,4 @@ enum template_refusal image_refusal(void)
     if (has_timer())
         return TEMPLATE_REFUSAL_TIMERS;
     return has_context() ? TEMPLATE_REFUSAL_CONTEXT : TEMPLATE_REFUSAL_NONE;
-}
-
-struct collapsing {
-    struct template_board *board;
-    uintptr_t start;
-    unsigned there; /* pages, of the piece that is looked at */
-};
-
-/* By the piece: what is mostly holes would be made to be there, and one for which there is no huge page does not keep the others back. */
-static bool collapse_piece(unsigned page, uint64_t entry, void *data)
-{
-    const unsigned pages = HUGE_BYTES / PAGEMAP_PAGE_BYTES;
-    struct collapsing *now = data;
-
-    now->there += pagemap_is_there(entry);
-    if ((page + 1) % pages != 0)
-        return true;
-    uintptr_t piece = now->start + (uintptr_t)(page / pages) * HUGE_BYTES;
-    if (now->there >= pages / 2 && child_call(__NR_madvise, (long)piece, HUGE_BYTES, MADV_COLLAPSE, 0) == 0)
-        now->board->huge_kib += HUGE_BYTES / 1024;
-    now->there = 0;
-    return true;
-}
-
-/* Private memory without a file behind it, and of that what fills huge pages. Not what is hardly anywhere, as in a sanitizer's terabytes. */
-static void collapse_mapping(const struct mapping *mapping, void *data)
-{
-    struct template_board *board = data;
-    uintptr_t start = (mapping->start + HUGE_BYTES - 1) & ~(HUGE_BYTES - 1);
-    uintptr_t end = mapping->end & ~(HUGE_BYTES - 1);
-    struct collapsing now = {.board = board, .start = start};
-
-    board->mappings++;
-    if (mapping->is_private_rw && !mapping_is_of_file(mapping) && !mapping->is_stack && start < end &&
-        mapping->resident_kib >= (mapping->end - mapping->start) / HUGE_BYTES * (PAGEMAP_PAGE_BYTES / 1024))
-        pagemap_read("/proc/self/pagemap", start, end, collapse_piece, &now);
-}
-
-void image_collapse(struct template_board *board)
-{
-    mappings_read(collapse_mapping, board);
 }

@@ -5,8 +5,7 @@
  * image_refusal() finds what makes a program unfit to be a template in its threads (descriptors are preload/files.h's). image_thread()
  * finds where the C library keeps the number of its thread, which the kernel is then told to write anew in each copy: glibc
  * has it where the kernel clears it at a thread's end; for others the library itself is asked, by changing the word that
- * might be it and looking whether the thread's clock changes. image_collapse() moves large private memory into huge pages,
- * which fork(2) copies by the entry and not by the page; not what is mostly not there, which would be there then. Calls are bare system calls; errno stays.
+ * might be it and looking whether the thread's clock changes. Calls are bare system calls; errno stays.
  */
 #ifndef PRELOAD_IMAGE_H
 #define PRELOAD_IMAGE_H
@@ -27,6 +26,5 @@ enum template_refusal image_refusal(void);
 bool image_has_child(void);
 /* Of timer_create(2). */
 bool image_has_timer(void);
-void image_collapse(struct template_board *board);
 
 #endif

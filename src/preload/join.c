@@ -46,11 +46,6 @@ static bool takes_both(const struct mapping *code)
 #endif
 }
 
-static bool is_movable(const struct piece *piece)
-{
-    return piece->bytes <= BYTES_MAX && (uintptr_t)__builtin_frame_address(0) - piece->start >= piece->bytes;
-}
-
 static void consider(const struct mapping *now, void *data)
 {
     struct join *join = data;
@@ -58,9 +53,10 @@ static void consider(const struct mapping *now, void *data)
 
     if (is_bss && join->last.end == now->start && is_data(&join->last, &join->code) &&
         join->count < JOINED_MAX) {
-        uintptr_t end = takes_both(&join->code) ? now->end : now->start;
-        struct piece piece = {.start = join->last.start, .bytes = end - join->last.start};
-        if (is_movable(&piece))
+        struct mapping whole = {.start = join->last.start,
+                                .end = takes_both(&join->code) ? now->end : now->start};
+        struct piece piece = {.start = whole.start, .bytes = whole.end - whole.start};
+        if (piece.bytes <= BYTES_MAX && !mapping_has(&whole, __builtin_frame_address(0)))
             join->found[join->count++] = piece;
     }
     if (now->is_code)

@@ -44,6 +44,7 @@ static struct mapping begin(const char *line)
     new.end = lines_hexadecimal(&line);
     new.is_private_rw = strncmp(line, " rw-p ", 6) == 0;
     new.is_code = strncmp(line, " r-xp ", 6) == 0;
+    new.is_private_r = new.is_code || strncmp(line, " r--p ", 6) == 0;
     for (int i = 0; i < 3; i++)
         lines_skip(&line, " ");
     new.device = lines_hexadecimal(&line) << 32;
@@ -67,9 +68,11 @@ static void take(const char *line, void *data)
         now->resident_kib = decimal(line + 4);
     else if (strncmp(line, "Anonymous:", 10) == 0)
         now->own_kib = decimal(line + 10);
-    else if (strncmp(line, "Swap:", 5) == 0)
-        now->is_ordinary = now->is_ordinary && decimal(line + 5) == 0;
-    else if (strncmp(line, "ProtectionKey:", 14) == 0)
+    else if (strncmp(line, "Swap:", 5) == 0) {
+        uintptr_t swapped_kib = decimal(line + 5);
+        now->own_kib += swapped_kib;
+        now->is_ordinary = now->is_ordinary && swapped_kib == 0;
+    } else if (strncmp(line, "ProtectionKey:", 14) == 0)
         now->is_ordinary = now->is_ordinary && decimal(line + 14) == 0;
     else if (strncmp(line, "VmFlags: ", 9) == 0) {
         now->is_ordinary = now->is_ordinary && has_ordinary_flags(line + 9);

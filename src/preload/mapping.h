@@ -14,9 +14,10 @@ struct mapping {
     uintptr_t start;
     uintptr_t end;
     uintptr_t resident_kib;
-    uintptr_t own_kib; /* of that what is not the file's */
+    uintptr_t own_kib; /* of that what is not the file's, and what is in swap */
     uint64_t device;   /* both 0: anonymous */
     uint64_t inode;
+    bool is_private_r;  /* may be read, not written */
     bool is_code;       /* may be read and executed, not written */
     bool is_named;      /* a file's name, or one in brackets */
     bool is_stack;      /* that of the process */
