@@ -7,7 +7,6 @@
 #include "sys/child.h"
 #include "sys/memory.h"
 
-#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>

@@ -74,8 +74,7 @@ static void note_fields(const char *line, void *data)
         at = strchr(at, ' ');
         if (at == NULL)
             return;
-        for (at++; *at >= '0' && *at <= '9'; at++)
-            fields[number] = fields[number] * 10 + (uint64_t)(*at - '0');
+        fields[number] = lines_decimal(++at);
     }
 }
 

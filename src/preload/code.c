@@ -5,18 +5,14 @@
 #include "preload/mapping.h"
 #include "preload/pagemap.h"
 #include "sys/child.h"
+#include "sys/memory.h"
 
-#include <signal.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
-#define POPULATE_READ 22  /* MADV_POPULATE_READ: Linux 5.14 */
-#define GUARD_INSTALL 102 /* MADV_GUARD_INSTALL, MADV_GUARD_REMOVE: Linux 6.13 */
-#define GUARD_REMOVE  103
-#define PAGE_BYTES    PAGEMAP_PAGE_BYTES
-#define MAPPINGS_MAX  192
-#define STACK_BYTES   (64 * 1024)
+#define PAGE_BYTES   PAGEMAP_PAGE_BYTES
+#define MAPPINGS_MAX 192
+#define STACK_BYTES  (64 * 1024)
 /* Of a function that the C library calls from one that it gives a name to: next to it, as they are of one file. */
 #define NEAR_BYTES  1024
 #define STDIO_BYTES (9 * 1024)
@@ -112,7 +108,7 @@ static void keep_callers(const struct code_mapping *mapping, const uintptr_t *st
         stack_end = word + STACK_BYTES / sizeof(*word);
     /* A stack of the program's own (makecontext(3), sigaltstack(2)) may have nothing behind it that can be read. */
     uintptr_t page = (uintptr_t)word & ~(uintptr_t)(PAGE_BYTES - 1);
-    if (child_call(__NR_madvise, (long)page, (long)((uintptr_t)stack_end - page), POPULATE_READ, 0) != 0)
+    if (child_call(__NR_madvise, (long)page, (long)((uintptr_t)stack_end - page), MADV_POPULATE_READ, 0) != 0)
         return;
     for (; word < stack_end; word++)
         keep(mapping, *word, *word + 1);
@@ -132,9 +128,9 @@ static bool have_table_copied(const struct code_mapping *mapping)
     if (is_near((uintptr_t)have_table_copied, page))
         page = mapping->start;
     uint64_t mask = child_block_signals();
-    bool is_guarded = child_call(__NR_madvise, (long)page, PAGE_BYTES, GUARD_INSTALL, 0) == 0;
+    bool is_guarded = child_call(__NR_madvise, (long)page, PAGE_BYTES, MADV_GUARD_INSTALL, 0) == 0;
     /* With the guard left there, this process could come to its end at any time. */
-    if (is_guarded && child_call(__NR_madvise, (long)page, PAGE_BYTES, GUARD_REMOVE, 0) != 0)
+    if (is_guarded && child_call(__NR_madvise, (long)page, PAGE_BYTES, MADV_GUARD_REMOVE, 0) != 0)
         child_exit(70);
     child_set_mask(mask);
     return is_guarded;
@@ -155,7 +151,7 @@ static uint32_t settle(const struct code_mapping *mapping)
             if (kept[at] != is_kept)
                 continue;
             child_call(__NR_madvise, (long)(mapping->start + at * PAGE_BYTES),
-                       (long)((next - at) * PAGE_BYTES), is_kept ? POPULATE_READ : MADV_DONTNEED, 0);
+                       (long)((next - at) * PAGE_BYTES), is_kept ? MADV_POPULATE_READ : MADV_DONTNEED, 0);
             if (is_kept)
                 kept_count += (uint32_t)(next - at);
         }

@@ -55,15 +55,6 @@ static struct {
     unsigned count;
 } kept;
 
-static int number_of(const char *digits)
-{
-    int number = 0;
-
-    for (; *digits >= '0' && *digits <= '9'; digits++)
-        number = number * 10 + (*digits - '0');
-    return number;
-}
-
 static bool is_of_member(const char **line)
 {
     return strncmp(*line, "tfd:", 4) == 0 && lines_skip(line, "tfd:");
@@ -77,7 +68,7 @@ static void note_member(const char *line, void *data)
     (void)data;
     if (!is_of_member(&line))
         return;
-    member.fd = number_of(line);
+    member.fd = (int)lines_decimal(line);
     if (!lines_skip(&line, "events:"))
         return;
     member.event.events = (uint32_t)lines_hexadecimal(&line);
@@ -127,7 +118,7 @@ static bool is_locked(int fd)
 /* Are they one open file, with one place in it (dup(2))? A kernel that does not say (kcmp(2)) has told it as no. */
 static bool is_one(int fd, int other)
 {
-    long pid = child_call(__NR_getpid, 0, 0, 0, 0);
+    long pid = child_self();
 
     return child_call5(__NR_kcmp, pid, pid, KCMP_FILE, fd, other) == 0;
 }
@@ -360,7 +351,7 @@ static enum template_refusal note_own(int fd, const char *target)
 static enum template_refusal note(int folder, const char *name, bool is_alone)
 {
     char target[64];
-    int fd = number_of(name);
+    int fd = (int)lines_decimal(name);
     long length = child_call(__NR_readlinkat, folder, (long)name, (long)target, sizeof(target) - 1);
 
     if (length <= 0 || fd == folder)
@@ -533,7 +524,7 @@ static void find_member(const char *line, void *data)
     struct found *found = data;
 
     if (is_of_member(&line) && found->count < MEMBERS_MAX)
-        found->fds[found->count++] = number_of(line);
+        found->fds[found->count++] = (int)lines_decimal(line);
 }
 
 /* A member may be an instance itself. Of what is none, no line is of a member. */

@@ -22,7 +22,6 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
@@ -86,7 +85,7 @@ static void leave(enum template_refusal refusal)
 
 void gate_give_up(enum template_refusal refusal)
 {
-    if (gate.ahead && child_call(__NR_getpid, 0, 0, 0, 0) == gate.pid)
+    if (gate.ahead && child_self() == gate.pid)
         leave(refusal);
 }
 
@@ -133,7 +132,7 @@ void gate_open(void)
     standard_begin();
     files_begin(gate.board);
     gate.processes = child_process_limit();
-    gate.pid = (int)child_call(__NR_getpid, 0, 0, 0, 0);
+    gate.pid = (int)child_self();
     /* At the gate it sees the end of its server by itself; a program that never comes to it would stay for ever. */
     if (!gate.is_worker)
         child_call(__NR_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0);
@@ -494,7 +493,7 @@ static void arrive(void)
 
 void gate_pass(bool before_main)
 {
-    if (!gate.ahead || child_call(__NR_getpid, 0, 0, 0, 0) != gate.pid)
+    if (!gate.ahead || child_self() != gate.pid)
         return;
     /* What is read now is not the connection, but a file that the program has put in its place for a while. */
     if (!before_main && !standard_stands(0))

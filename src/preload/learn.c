@@ -45,10 +45,7 @@ static void stop(void)
 
 static void note_most(const char *line, void *data)
 {
-    uint64_t *most = data;
-
-    for (*most = 0; *line >= '0' && *line <= '9'; line++)
-        *most = *most * 10 + (uint64_t)(*line - '0');
+    *(uint64_t *)data = lines_decimal(line);
 }
 
 void learn_begin(uint32_t mappings)

@@ -48,6 +48,18 @@ uint64_t lines_hexadecimal(const char **at)
     }
 }
 
+uint64_t lines_decimal(const char *at)
+{
+    uint64_t number = 0;
+
+    /* Not by strspn(3): a template comes here when which pages of the C library its workers have is settled. */
+    while (*at == ' ' || *at == '\t')
+        at++;
+    for (; *at >= '0' && *at <= '9'; at++)
+        number = number * 10 + (uint64_t)(*at - '0');
+    return number;
+}
+
 bool lines_skip(const char **at, const char *word)
 {
     const char *found = strstr(*at, word);

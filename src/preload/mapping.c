@@ -12,15 +12,6 @@ struct reading {
     struct mapping now;
 };
 
-static uintptr_t decimal(const char *at)
-{
-    uintptr_t number = 0;
-
-    for (at += strspn(at, " \t"); *at >= '0' && *at <= '9'; at++)
-        number = number * 10 + (uintptr_t)(*at - '0');
-    return number;
-}
-
 /* Those of memory that a program got and asked nothing special for. */
 static bool has_ordinary_flags(const char *flags)
 {
@@ -50,7 +41,7 @@ static struct mapping begin(const char *line)
     new.device = lines_hexadecimal(&line) << 32;
     lines_skip(&line, ":");
     new.device |= lines_hexadecimal(&line);
-    new.inode = decimal(line);
+    new.inode = lines_decimal(line);
     new.is_named = strchr(line, '/') != NULL || strchr(line, '[') != NULL;
     new.is_stack = strstr(line, "[stack]") != NULL;
     return new;
@@ -65,15 +56,15 @@ static void take(const char *line, void *data)
     if (line[0] < 'A' || line[0] > 'Z')
         *now = begin(line);
     else if (strncmp(line, "Rss:", 4) == 0)
-        now->resident_kib = decimal(line + 4);
+        now->resident_kib = lines_decimal(line + 4);
     else if (strncmp(line, "Anonymous:", 10) == 0)
-        now->own_kib = decimal(line + 10);
+        now->own_kib = lines_decimal(line + 10);
     else if (strncmp(line, "Swap:", 5) == 0) {
-        uintptr_t swapped_kib = decimal(line + 5);
+        uintptr_t swapped_kib = lines_decimal(line + 5);
         now->own_kib += swapped_kib;
         now->is_ordinary = now->is_ordinary && swapped_kib == 0;
     } else if (strncmp(line, "ProtectionKey:", 14) == 0)
-        now->is_ordinary = now->is_ordinary && decimal(line + 14) == 0;
+        now->is_ordinary = now->is_ordinary && lines_decimal(line + 14) == 0;
     else if (strncmp(line, "VmFlags: ", 9) == 0) {
         now->is_ordinary = now->is_ordinary && has_ordinary_flags(line + 9);
         reading->call(now, reading->data);

@@ -2,6 +2,7 @@
 #include "preload/moved.h"
 
 #include "sys/child.h"
+#include "sys/memory.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -10,20 +11,12 @@
 #include <stddef.h>
 #include <string.h>
 #include <sys/auxv.h>
-#include <sys/mman.h>
 
-#ifndef MADV_POPULATE_READ
-#define MADV_POPULATE_READ 22
-#endif
 #ifndef MADV_DONTNEED_LOCKED
 #define MADV_DONTNEED_LOCKED 24
 #endif
 #ifndef MREMAP_DONTUNMAP
 #define MREMAP_DONTUNMAP 4
-#endif
-#ifndef MADV_GUARD_INSTALL
-#define MADV_GUARD_INSTALL 102
-#define MADV_GUARD_REMOVE  103
 #endif
 
 #define EXPORTED  __attribute__((visibility("default")))

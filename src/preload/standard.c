@@ -43,7 +43,7 @@ static struct manner manner_of(int fd)
     child_call(__NR_fcntl, fd, F_GETOWN_EX, (long)&owner, 0);
     return (struct manner){.status = status < 0 ? 0 : (int)status,
                            .close_flag = close_flag > 0 ? O_CLOEXEC : 0,
-                           .is_owner = owner.pid != 0 && owner.pid == child_call(__NR_getpid, 0, 0, 0, 0),
+                           .is_owner = owner.pid != 0 && owner.pid == child_self(),
                            .signal = number > 0 ? (int)number : 0};
 }
 
@@ -145,7 +145,7 @@ void standard_forget(void)
     for (int fd = 0; fd < STANDARD_COUNT; fd++) {
         const struct manner *manner = &standard.manner[fd];
         if (standard.source[fd] == fd && manner->is_owner)
-            child_call(__NR_fcntl, fd, F_SETOWN, child_call(__NR_getpid, 0, 0, 0, 0), 0);
+            child_call(__NR_fcntl, fd, F_SETOWN, child_self(), 0);
         if (standard.source[fd] == fd && manner->signal != 0)
             child_call(__NR_fcntl, fd, F_SETSIG, manner->signal, 0);
     }

@@ -3,14 +3,13 @@
 
 #include "preload/lines.h"
 #include "sys/child.h"
+#include "sys/memory.h"
 
 #include <stdbool.h>
 #include <string.h>
 #include <sys/auxv.h>
 
-#define POPULATE_READ  22 /* MADV_POPULATE_READ, MADV_POPULATE_WRITE: Linux 5.14 */
-#define POPULATE_WRITE 23
-#define RANGES_MAX     48
+#define RANGES_MAX 48
 /* A worker of a larger one comes to little of it. What is brought in for nothing is taken apart at the end, while the client waits. */
 #define WRITTEN_BYTES_MAX (256 * 1024)
 #define CODE_BYTES_MAX    (64 * 1024)
@@ -45,9 +44,9 @@ static void note(const char *line, void *data)
     else if (strstr(line, "[heap]") == NULL)
         return;
     if (strncmp(line, " rw-p ", 6) == 0 && bytes <= WRITTEN_BYTES_MAX)
-        advice = POPULATE_WRITE;
+        advice = MADV_POPULATE_WRITE;
     else if (strncmp(line, " r-xp ", 6) == 0 && bytes <= CODE_BYTES_MAX && strchr(line, '/') != NULL)
-        advice = POPULATE_READ;
+        advice = MADV_POPULATE_READ;
     if (advice == 0 || range_count == RANGES_MAX)
         return;
     ranges[range_count].start = start;
@@ -74,5 +73,5 @@ void touch_pages(void)
     for (unsigned i = 0; i < range_count; i++)
         child_call(__NR_madvise, (long)ranges[i].start, (long)ranges[i].bytes, ranges[i].advice, 0);
     if (stack < stack_end && stack_bytes <= WRITTEN_BYTES_MAX)
-        child_call(__NR_madvise, (long)stack, (long)stack_bytes, POPULATE_WRITE, 0);
+        child_call(__NR_madvise, (long)stack, (long)stack_bytes, MADV_POPULATE_WRITE, 0);
 }

@@ -39,7 +39,7 @@ static bool can_continue(const struct image_thread *thread)
         child_call(__NR_set_tid_address, (long)thread->known.cleared, 0, 0, 0) <= 0)
         return false;
     /* The first of a namespace of processes: with its end the namespace ends, and there is no second one. */
-    return child_call(__NR_getpid, 0, 0, 0, 0) != 1;
+    return child_self() != 1;
 }
 
 /* Where its user may have this process and no other one, it will be so later, too. */
@@ -69,7 +69,7 @@ static bool can_use_libraries(const struct image_thread *thread)
     static const char own = 0;
     Dl_info library;
 
-    *thread->tid = (int)child_call(__NR_getpid, 0, 0, 0, 0);
+    *thread->tid = (int)child_self();
     handlers_in_worker();
     return dladdr(&own, &library) != 0;
 }

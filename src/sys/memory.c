@@ -8,10 +8,6 @@
 #include <sys/auxv.h>
 #include <unistd.h>
 
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23
-#endif
-
 void *memory_map_private(size_t bytes)
 {
     void *memory =
@@ -99,7 +95,7 @@ void memory_back(void *memory, size_t bytes, bool huge)
 {
     if (huge)
         madvise(memory, bytes, MADV_HUGEPAGE);
-    madvise(memory, bytes, MADV_POPULATE_WRITE); /* from Linux 5.14 on; before, touching does it */
+    madvise(memory, bytes, MADV_POPULATE_WRITE); /* where it is not known, touching does it */
     if (huge)
-        madvise(memory, bytes, MADV_COLLAPSE); /* from 6.1 on: what small pages backed already */
+        madvise(memory, bytes, MADV_COLLAPSE); /* what small pages backed already */
 }

@@ -16,8 +16,17 @@
 #include <sys/mman.h>
 
 #define HUGE_BYTES ((uintptr_t)2 << 20)
+/* Of madvise(2), from Linux 5.14, 6.1 and 6.13 on. */
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ  22
+#define MADV_POPULATE_WRITE 23
+#endif
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE 25
+#endif
+#ifndef MADV_GUARD_INSTALL
+#define MADV_GUARD_INSTALL 102
+#define MADV_GUARD_REMOVE  103
 #endif
 
 void *memory_map_private(size_t bytes);
