@@ -12,8 +12,8 @@
 #include <signal.h>
 #include <stdlib.h>
 
-/* How soon it is seen that a server is to end whose pairs nobody reads. */
-#define LOOK_NS (50 * MS_NS)
+/* A terminal says that it is ready when it has room for less than a line's end. */
+#define AGAIN_NS (50 * MS_NS)
 
 static void address_text(const struct address *address, char *buffer, size_t size)
 {
@@ -154,38 +154,31 @@ void listeners_free(struct listeners *listeners)
 /* Without waiting in a write, since the signals that end the server are blocked: nothing would end that. */
 static int write_pairs(int fd, int stop_fd, const char *lines, size_t length)
 {
-    size_t done = 0;
+    FD_AUTO signal_fd = signals_watch(SIGTERM, SIGINT);
+    struct pollfd fds[] = {{.fd = fd},
+                           {.fd = stop_fd, .events = POLLIN},
+                           {.fd = signal_fd, .events = POLLIN}};
+    bool is_full = false;
 
-    while (done < length) {
-        struct pollfd fds[] = {{.fd = fd, .events = POLLOUT}, {.fd = stop_fd, .events = POLLIN}};
-        int ready = ready_wait(fds, 2, LOOK_NS);
+    if (signal_fd < 0)
+        return -1;
+    for (size_t done = 0; done < length;) {
         ssize_t written = 0;
-
-        if (ready > 0 && fds[0].revents != 0) {
+        fds[0].events = is_full ? 0 : POLLOUT;
+        if (ready_wait(fds, 3, is_full ? AGAIN_NS : -1) > 0 && fds[0].revents != 0)
             written = ready_write(fd, false, lines + done, length - done);
-            /* Who waits for no more than that it is ready (s6) closes the pipe when the first line has come. */
-            if (written < 0 && errno == EPIPE && done > 0)
-                return 0;
-            if (written < 0 && errno != EAGAIN)
-                return -1;
-            /* A terminal says that it is ready when it has room for less than a line's end. */
-            if (written <= 0)
-                ready = ready_wait(fds + 1, 1, LOOK_NS);
-        }
+        /* Who waits for no more than that it is ready (s6) closes the pipe when the first line has come. */
+        if (written < 0 && errno == EPIPE && done > 0)
+            return 0;
+        if (written < 0 && errno != EAGAIN)
+            return -1;
+        is_full = written < 0;
         if (written > 0)
             done += (size_t)written;
-        else if (ready > 0 || signals_are_pending(SIGTERM, SIGINT))
+        else if (fds[1].revents != 0 || fds[2].revents != 0)
             return 0;
     }
     return 0;
-}
-
-/* A terminal that has room for one byte would have a write wait for the others. */
-static int write_pairs_to(int fd, int stop_fd, const char *lines, size_t length)
-{
-    FD_AUTO own = fd_is_socket(fd) || fd_is_file(fd) ? -1 : fd_reopen_nonblocking(fd);
-
-    return write_pairs(own >= 0 ? own : fd, stop_fd, lines, length);
 }
 
 enum fp_status listeners_announce(const struct listeners *listeners, int fd, int stop_fd,
@@ -193,17 +186,19 @@ enum fp_status listeners_announce(const struct listeners *listeners, int fd, int
 {
     size_t size = listeners->count * (PAIR_TEXT_SIZE + 1);
     char *lines = malloc(size);
+    /* A terminal that has room for one byte would have a write wait for the others. */
+    FD_AUTO own = fd_is_file(fd) ? -1 : fd_reopen_nonblocking(fd);
     struct text text;
 
     if (lines == NULL)
-        return error_set(err, FP_SYSTEM, errno, "write the pairs to", "descriptor %d of --ready-fd", fd);
+        return error_set(err, FP_SYSTEM, ENOMEM, "write the pairs to", "descriptor %d of --ready-fd", fd);
     text_init(&text, lines, size);
     for (size_t i = 0; i < listeners->count; i++) {
         pair_format(&listeners->items[i].pair, &text);
         text_string(&text, "\n");
     }
     enum fp_status status = FP_OK;
-    if (write_pairs_to(fd, stop_fd, lines, text_length(&text)) < 0)
+    if (write_pairs(own >= 0 ? own : fd, stop_fd, lines, text_length(&text)) < 0)
         status = error_set(err, FP_SYSTEM, errno, "write the pairs to", "descriptor %d of --ready-fd", fd);
     free(lines);
     return status;

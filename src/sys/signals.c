@@ -62,12 +62,14 @@ int signals_read(int fd, int *ret_numbers, int most)
     return count;
 }
 
-bool signals_are_pending(int number, int other)
+int signals_watch(int number, int other)
 {
     sigset_t set;
 
-    sigpending(&set);
-    return sigismember(&set, number) == 1 || sigismember(&set, other) == 1;
+    sigemptyset(&set);
+    sigaddset(&set, number);
+    sigaddset(&set, other);
+    return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
 bool signals_take(int number)

@@ -26,8 +26,8 @@ int signals_open(const sigset_t *set, sigset_t *ret_old);
 /* Reads the numbers of up to `most` (at most 16) pending signals; how many there were. */
 int signals_read(int fd, int *ret_numbers, int most);
 
-/* Is one of two blocked signals pending? It still is then. */
-bool signals_are_pending(int number, int other);
+/* A descriptor that is ready to be read while one of two blocked signals is pending. */
+int signals_watch(int number, int other);
 /* Is a blocked signal pending? It is not any more then. */
 bool signals_take(int number);
 
