@@ -156,7 +156,7 @@ void engine_look_again(struct engine *engine, pid_t pid, uint64_t key)
         pool_look_again(engine->pool, pid, key);
 }
 
-bool engine_child_ended(struct engine *engine, const struct process_end *end, int64_t now_ns)
+void engine_child_ended(struct engine *engine, const struct process_end *end, int64_t now_ns)
 {
     bool was_ready;
 
@@ -164,9 +164,9 @@ bool engine_child_ended(struct engine *engine, const struct process_end *end, in
         /* Whoever ends one wants the program as it is now: those that it has forked to wait have the old one. */
         if (was_ready && engine->pool != NULL)
             pool_distrust(engine->pool);
-        return true;
+    } else if (engine->pool != NULL) {
+        pool_ended(engine->pool, end, now_ns);
     }
-    return engine->pool != NULL && pool_ended(engine->pool, end, now_ns);
 }
 
 void engine_worker_signalled(struct engine *engine, int number, int64_t now_ns)

@@ -72,8 +72,8 @@ bool engine_outcome(struct engine *engine, int64_t now_ns, struct spawn_outcome 
  * nothing was known of it a moment ago.
  */
 void engine_look_again(struct engine *engine, pid_t pid, uint64_t key);
-/* A child ended that is no connection's. True: it was the engine's. */
-bool engine_child_ended(struct engine *engine, const struct process_end *end, int64_t now_ns);
+/* A child ended that is no connection's. */
+void engine_child_ended(struct engine *engine, const struct process_end *end, int64_t now_ns);
 /* A worker was ended by a signal. */
 void engine_worker_signalled(struct engine *engine, int number, int64_t now_ns);
 /* Looks after what the engine keeps; to be called again at engine_due_ns(), INT64_MAX: need not be. */

@@ -523,12 +523,12 @@ static struct pool_seat *find(struct pool *pool, pid_t pid)
     return NULL;
 }
 
-bool pool_ended(struct pool *pool, const struct process_end *end, int64_t now_ns)
+void pool_ended(struct pool *pool, const struct process_end *end, int64_t now_ns)
 {
     struct pool_seat *seat = find(pool, end->pid);
 
     if (seat == NULL)
-        return false;
+        return;
     if (seat->state != POOL_LEAVING)
         note_end(pool, seat, end, now_ns);
     if (seat->state == POOL_CALLED)
@@ -536,7 +536,6 @@ bool pool_ended(struct pool *pool, const struct process_end *end, int64_t now_ns
         seat->pid = -1;
     else
         let_go(pool, seat);
-    return true;
 }
 
 void pool_distrust(struct pool *pool)

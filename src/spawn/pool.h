@@ -96,8 +96,8 @@ bool pool_outcome(struct pool *pool, int64_t now_ns, struct spawn_outcome *ret_o
 void pool_look_again(struct pool *pool, pid_t pid, uint64_t key);
 /* An outcome of the templates: true, it was an order of the pool's, which takes all of it. */
 bool pool_forked(struct pool *pool, const struct spawn_outcome *take_outcome, int64_t now_ns);
-/* A child was reaped that is no connection's: true, it was of the pool. */
-bool pool_ended(struct pool *pool, const struct process_end *end, int64_t now_ns);
+/* A child was reaped that is no connection's, and no template. */
+void pool_ended(struct pool *pool, const struct process_end *end, int64_t now_ns);
 /* What was forked until now shares a layout that may be known, or is of a program that is to be served no more. */
 void pool_distrust(struct pool *pool);
 /* No more connections will come: those that wait may go. */

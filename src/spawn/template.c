@@ -150,13 +150,9 @@ static int compare_numbers(const void *a, const void *b)
 static void fill_setup(struct template_pad *pad, int socket_fd)
 {
     const struct child_setup *setup = &pad->plan->setup;
+    const struct spawn_request none = {.fd = socket_fd};
 
-    pad->setup = *setup;
-    pad->setup.socket_fd = socket_fd;
-    if (pad->plan->stderr_socket)
-        pad->setup.stderr_fd = socket_fd;
-    if (setup->to_log)
-        log_socket_number(&pad->setup.log, 0);
+    plan_setup(pad->plan, &none, &pad->setup);
     if (setup->keep_count > 0)
         memcpy(pad->keep, setup->keep, setup->keep_count * sizeof(int));
     memcpy(pad->keep + setup->keep_count, pad->fds, sizeof(pad->fds));
