@@ -65,12 +65,7 @@ static int enter(const struct namespace *namespace)
 /* A socket may be held from another namespace than its own, and where no process is in that it is. */
 static void find_holder(struct elsewhere_place *place)
 {
-    struct procfs_holders holders = {.count = 0};
-
-    if (place->socket.inode == 0 ||
-        procfs_socket_holders(place->socket.inode, &place->holder, 1, &holders) < 0)
-        return;
-    if (holders.count != 0)
+    if (place->socket.inode != 0 && descriptors_holders(place->socket.inode, &place->holder, 1) != 0)
         procfs_name(place->holder, place->process);
 }
 

@@ -2,10 +2,10 @@
 #include "listen/holder.h"
 
 #include "addr/pair.h"
+#include "sys/descriptors.h"
 #include "sys/fd.h"
 #include "sys/netlink.h"
 #include "sys/process.h"
-#include "sys/procfs.h"
 #include "wire/sock_diag.h"
 
 #include <net/if.h>
@@ -98,23 +98,22 @@ static void find(int fd, const struct address *wanted, uint32_t interface, struc
     }
 }
 
-static void write_pids(const pid_t *pids, const struct procfs_holders *holders, struct text *text)
+static void write_pids(const pid_t *pids, size_t count, struct text *text)
 {
-    size_t named = holders->count <= NAMED_MAX ? holders->count : NAMED_MAX - 1;
+    size_t named = count <= NAMED_MAX ? count : NAMED_MAX - 1;
 
-    text_string(text, holders->count == 1 ? " of process " : " of processes ");
+    text_string(text, count == 1 ? " of process " : " of processes ");
     for (size_t i = 0; i < named; i++) {
-        bool last = i + 1 == holders->count;
+        bool last = i + 1 == count;
         text_string(text, i == 0 ? "" : last ? " and " : ", ");
         text_unsigned(text, (uint64_t)pids[i]);
     }
-    if (holders->count > named)
-        text_printf(text, " and %zu more", holders->count - named);
+    if (count > named)
+        text_printf(text, " and %zu more", count - named);
 }
 
 static void write_holders(const struct diag_socket *socket, struct text *text)
 {
-    struct procfs_holders holders;
     pid_t pids[NAMED_MAX];
     char name[PROCFS_NAME_SIZE];
 
@@ -122,17 +121,16 @@ static void write_holders(const struct diag_socket *socket, struct text *text)
         text_string(text, ", which no process holds any more");
         return;
     }
-    if (procfs_socket_holders(socket->inode, pids, NAMED_MAX, &holders) < 0)
-        holders = (struct procfs_holders){.incomplete = true};
-    if (holders.count == 0) {
+    size_t count = descriptors_holders(socket->inode, pids, NAMED_MAX);
+    if (count == 0) {
         text_printf(text, " of user %u; its process cannot be seen from here", socket->uid);
         return;
     }
-    if (holders.count == 1 && pids[0] == process_self()) {
+    if (count == 1 && pids[0] == process_self()) {
         text_string(text, " of this server itself");
         return;
     }
-    write_pids(pids, &holders, text);
+    write_pids(pids, count, text);
     procfs_name(pids[0], name);
     text_string(text, name[0] != '\0' ? ", " : "");
     text_string(text, name);

@@ -345,3 +345,24 @@ void descriptors_done(struct descriptors *descriptors)
     free(descriptors->items);
     *descriptors = (struct descriptors){0};
 }
+
+size_t descriptors_holders(uint32_t inode, pid_t *ret_pids, size_t room)
+{
+    struct descriptors all = {0};
+    size_t holders = 0;
+    size_t count;
+
+    /* Where it fails there are fewer. */
+    descriptors_read_all(&all);
+    descriptors_sort(&all);
+    const struct descriptor *found = descriptors_find(&all, inode, &count);
+    for (size_t i = 0; i < count; i++) {
+        if (i > 0 && found[i].pid == found[i - 1].pid)
+            continue;
+        if (holders < room)
+            ret_pids[holders] = found[i].pid;
+        holders++;
+    }
+    descriptors_done(&all);
+    return holders;
+}

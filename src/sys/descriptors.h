@@ -60,4 +60,7 @@ const struct descriptor *descriptors_find(const struct descriptors *descriptors,
                                           size_t *ret_count);
 void descriptors_done(struct descriptors *descriptors);
 
+/* How many processes are seen to hold the socket `inode`; up to `room` of them, by pid, go to ret_pids. */
+size_t descriptors_holders(uint32_t inode, pid_t *ret_pids, size_t room);
+
 #endif
