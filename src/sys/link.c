@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "sys/fd.h"
 #include "sys/loop.h"
+#include "sys/netlink.h"
 #include "sys/ready.h"
 
 #include <errno.h>
@@ -86,16 +87,6 @@ int link_open(void)
     return open_groups(0);
 }
 
-static int send_message(int fd, struct message *message)
-{
-    struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
-
-    return sendto(fd, message->bytes, header_of(message)->nlmsg_len, 0, (struct sockaddr *)&kernel,
-                  sizeof(kernel)) < 0
-               ? -1
-               : 0;
-}
-
 /* Nothing but the acknowledgement is sent to a socket without groups that asks for nothing else. */
 static int request(int fd, struct message *message)
 {
@@ -105,7 +96,7 @@ static int request(int fd, struct message *message)
         char rest[sizeof(struct message)];
     } answer;
 
-    if (send_message(fd, message) < 0)
+    if (netlink_send(fd, message->bytes, header_of(message)->nlmsg_len) < 0)
         return -1;
     ssize_t length = recv(fd, &answer, sizeof(answer), 0);
     if (length < 0)
@@ -209,7 +200,7 @@ int link_wait(const char *device, int64_t timeout_ns)
     if (fd < 0 || asked.ifi_index == 0)
         return -1;
     begin(&message, RTM_GETLINK, 0, &asked, sizeof(asked));
-    if (send_message(fd, &message) < 0)
+    if (netlink_send(fd, message.bytes, header_of(&message)->nlmsg_len) < 0)
         return -1;
     while (up == 0) {
         struct pollfd waited = {.fd = fd, .events = POLLIN};

@@ -29,6 +29,7 @@ int netlink_open(void);
  * as the filter (count 0: none) lets it pass. About `buffer_bytes` of announcements wait to be read.
  */
 int netlink_open_announced(uint32_t groups, const struct sock_filter *filter, size_t count, int buffer_bytes);
+/* To the kernel, by a socket of any of netlink(7)'s protocols. */
 int netlink_send(int fd, const void *request, size_t length);
 /* One datagram. */
 ssize_t netlink_receive(int fd, void *buffer, size_t size);

@@ -2,6 +2,7 @@
 #include "sys/route.h"
 
 #include "sys/fd.h"
+#include "sys/netlink.h"
 
 #include <errno.h>
 #include <ifaddrs.h>
@@ -75,7 +76,6 @@ static int ask(int fd, int family, const uint8_t *bytes, const uint8_t *from, ui
                unsigned flags, struct route *ret_route)
 {
     _Alignas(struct nlmsghdr) char answer[4096];
-    struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
     size_t length = family == AF_INET ? sizeof(struct in_addr) : sizeof(struct in6_addr);
     struct question question = {
         .header = {.nlmsg_len = NLMSG_LENGTH(sizeof(struct rtmsg)),
@@ -89,7 +89,7 @@ static int ask(int fd, int family, const uint8_t *bytes, const uint8_t *from, ui
         put(&question, RTA_SRC, from, length);
     if (interface != 0)
         put(&question, RTA_OIF, &interface, sizeof(interface));
-    if (sendto(fd, &question, question.header.nlmsg_len, 0, (struct sockaddr *)&kernel, sizeof(kernel)) < 0)
+    if (netlink_send(fd, &question, question.header.nlmsg_len) < 0)
         return -1;
     ssize_t got = recv(fd, answer, sizeof(answer), 0);
     return got < 0 ? -1 : read_route(answer, (size_t)got, ret_route);
@@ -172,7 +172,6 @@ static int read_master(const char *bytes, size_t length, uint32_t *ret_master)
 static int ask_master(int fd, uint32_t interface, uint32_t *ret_master)
 {
     _Alignas(struct nlmsghdr) char answer[8192];
-    struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
     struct {
         struct nlmsghdr header;
         struct ifinfomsg link;
@@ -181,7 +180,7 @@ static int ask_master(int fd, uint32_t interface, uint32_t *ret_master)
         .link = {.ifi_family = AF_UNSPEC, .ifi_index = (int)interface},
     };
 
-    if (sendto(fd, &asked, sizeof(asked), 0, (struct sockaddr *)&kernel, sizeof(kernel)) < 0)
+    if (netlink_send(fd, &asked, sizeof(asked)) < 0)
         return -1;
     ssize_t got = recv(fd, answer, sizeof(answer), 0);
     return got < 0 ? -1 : read_master(answer, (size_t)got, ret_master);
