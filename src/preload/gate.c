@@ -372,13 +372,19 @@ static enum template_refusal look_at_files(void)
     return files_note(gate.is_worker, (const int[]){gate.control, gate.peer});
 }
 
-/* What a program has set for the probe's signal itself stays. */
-static void keep_own_handler(void)
+static void shut_in(void)
 {
     struct child_sigaction action = {0};
 
+    /* What a program has set for the probe's signal itself stays. */
     if (child_query_signal(TEMPLATE_PROBE_SIGNAL, &action) != 0 || action.handler != gate.probe)
         gate.probe = 0;
+    /* Nobody of the same user may look into it or change it: what is done to it is done to all later workers. Nor may it read its pagemap then. */
+    gate.dumpable = (int)child_call(__NR_prctl, PR_GET_DUMPABLE, 0, 0, 0);
+    child_call(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0);
+    child_call(__NR_close, gate.peer, 0, 0, 0);
+    if (!standard_keep())
+        leave(TEMPLATE_REFUSAL_CALLS);
 }
 
 /* What one waits with, and what it says before: the board is not to be in what becomes the worker. */
@@ -396,14 +402,9 @@ static void arrive_as_worker(void)
     if (refusal != TEMPLATE_REFUSAL_NONE)
         leave(refusal);
     variables_follow();
-    keep_own_handler();
     stop_alarm();
     caught_set_aside();
-    gate.dumpable = (int)child_call(__NR_prctl, PR_GET_DUMPABLE, 0, 0, 0);
-    child_call(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0);
-    child_call(__NR_close, gate.peer, 0, 0, 0);
-    if (!standard_keep())
-        leave(TEMPLATE_REFUSAL_CALLS);
+    shut_in();
     gate.board = NULL;
     __atomic_store_n(&board->stand, TEMPLATE_AT_GATE, __ATOMIC_RELEASE);
     child_call(__NR_munmap, (long)board, sizeof(*board), 0, 0);
@@ -471,18 +472,12 @@ static void arrive(void)
         refusal = trial_refusal(gate.control, &gate.thread);
     if (refusal != TEMPLATE_REFUSAL_NONE)
         leave(refusal);
-    keep_own_handler();
     ending_note();
     code_note();
     /* Before variables are joined: with those that begin with zeros they may be too large. */
     touch_note(variables_written_end());
     move_memory();
-    /* Nobody of the same user may look into it or change it: what is done to it is done to all later workers. Nor may it read its pagemap then. */
-    gate.dumpable = (int)child_call(__NR_prctl, PR_GET_DUMPABLE, 0, 0, 0);
-    child_call(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0);
-    child_call(__NR_close, gate.peer, 0, 0, 0);
-    if (!standard_keep())
-        leave(TEMPLATE_REFUSAL_CALLS);
+    shut_in();
     pin_written(__builtin_frame_address(0));
     gate.board->code_pages = code_keep(variables_written_end());
     /* A filter may kill for what those do who are learnt from. */
