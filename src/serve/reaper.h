@@ -3,7 +3,7 @@
  * serve/reaper.h - a process ends: reap, account, give the slot back.
  *
  * Called when SIGCHLD was seen, once or for many ends at once: it reaps until no ended child is left, so none can be
- * missed. What the worker wrote to standard error before its end is logged first. The slot is released here and
+ * missed, or goes on in the next turn after a thousand. What the worker wrote to standard error before its end is logged first. The slot is released here and
  * nowhere else for a connection that had a process. A worker that could not run is told from one that did, and slows the doors down. Nothing here
  * waits or fails.
  */

@@ -397,9 +397,4 @@ void supervisor_done(struct supervisor *supervisor)
     plan_done(&supervisor->plan);
     connections_done(&supervisor->connections);
     memory_unmap(supervisor->admit_memory, admit_memory_bytes(&supervisor->admit.limits));
-    *supervisor = (struct supervisor){.signal_fd = -1,
-                                      .reserve_fd = -1,
-                                      .stderr_log = {.reader = -1, .path_fd = -1},
-                                      .stderr_fd = -1,
-                                      .loop = {.fd = -1}};
 }

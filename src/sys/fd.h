@@ -64,7 +64,7 @@ bool fd_is_inherited(int fd);
 bool fd_is_socket(int fd);
 bool fd_is_file(int fd);
 bool fd_is_terminal(int fd);
-/* Room for at least one write to fd without blocking, now? */
+/* Room for at least one write to fd without blocking, now or within so long? */
 bool fd_is_writable(int fd, int within_ms);
 /* Is there nobody any more who reads what fd is written, or will there be within so long? */
 bool fd_is_left(int fd, int within_ms);
