@@ -191,10 +191,15 @@ static void stop_alarm(void)
     child_call(__NR_setitimer, ITIMER_REAL, (long)&none, (long)&gate.alarm, 0);
 }
 
-static void continue_alarm(void)
+/* The program is what it was before the gate. */
+static void set_free(uint32_t variable_count)
 {
+    standard_forget();
+    child_call(__NR_prctl, PR_SET_DUMPABLE, gate.dumpable, 0, 0);
     if (gate.alarm.it_value.tv_sec != 0 || gate.alarm.it_value.tv_usec != 0)
         child_call(__NR_setitimer, ITIMER_REAL, (long)&gate.alarm, 0, 0);
+    caught_put_back();
+    variables_set(variable_count);
 }
 
 static void forget_order(void)
@@ -226,11 +231,7 @@ static void take_order(void)
     gate.ahead = false;
     if (gate.probe != 0)
         child_default_signal(TEMPLATE_PROBE_SIGNAL);
-    variables_set(order.variables);
-    child_call(__NR_prctl, PR_SET_DUMPABLE, gate.dumpable, 0, 0);
-    continue_alarm();
-    caught_put_back();
-    standard_forget();
+    set_free(order.variables);
     forget_order();
     child_call(__NR_close, gate.control, 0, 0, 0);
 }
@@ -263,11 +264,7 @@ static void become_worker(const struct template_order_head *order, bool before_m
         take_order();
         return;
     }
-    standard_forget();
-    child_call(__NR_prctl, PR_SET_DUMPABLE, gate.dumpable, 0, 0);
-    continue_alarm();
-    caught_put_back();
-    variables_set(order->variables);
+    set_free(order->variables);
     /* Before main() nobody asks for the gate again. */
     if (before_main)
         return;
