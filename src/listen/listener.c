@@ -151,32 +151,44 @@ void listeners_free(struct listeners *listeners)
     *listeners = (struct listeners){0};
 }
 
-/* Without waiting in a write, since the signals that end the server are blocked: nothing would end that. */
+/* What there is room for; 0: none now, and *is_full where it was said that there is. */
+static ssize_t write_some(struct pollfd *fds, int64_t wait_ns, const char *bytes, size_t length,
+                          bool *is_full)
+{
+    ssize_t written = 0;
+
+    fds[0].events = *is_full ? 0 : POLLOUT;
+    if (ready_wait(fds, 3, wait_ns) > 0 && fds[0].revents != 0)
+        written = ready_write(fds[0].fd, false, bytes, length);
+    *is_full = written < 0 && errno == EAGAIN;
+    return *is_full ? 0 : written;
+}
+
+/*
+ * Without waiting in a write, since the signals that end the server are blocked: nothing would end that. They have a descriptor
+ * where there is something to wait for; a server that has just enough descriptors to serve has none left here.
+ */
 static int write_pairs(int fd, int stop_fd, const char *lines, size_t length)
 {
-    FD_AUTO signal_fd = signals_watch(SIGTERM, SIGINT);
-    struct pollfd fds[] = {{.fd = fd},
-                           {.fd = stop_fd, .events = POLLIN},
-                           {.fd = signal_fd, .events = POLLIN}};
+    FD_AUTO signal_fd = -1;
+    struct pollfd fds[] = {{.fd = fd}, {.fd = stop_fd, .events = POLLIN}, {.fd = -1, .events = POLLIN}};
     bool is_full = false;
 
-    if (signal_fd < 0)
-        return -1;
     for (size_t done = 0; done < length;) {
-        ssize_t written = 0;
-        fds[0].events = is_full ? 0 : POLLOUT;
-        if (ready_wait(fds, 3, is_full ? AGAIN_NS : -1) > 0 && fds[0].revents != 0)
-            written = ready_write(fd, false, lines + done, length - done);
+        int64_t wait_ns = is_full ? AGAIN_NS : -1;
+        ssize_t written = write_some(fds, signal_fd < 0 ? 0 : wait_ns, lines + done, length - done, &is_full);
         /* Who waits for no more than that it is ready (s6) closes the pipe when the first line has come. */
-        if (written < 0 && errno == EPIPE && done > 0)
+        if (written < 0)
+            return errno == EPIPE && done > 0 ? 0 : -1;
+        done += (size_t)written;
+        if (written == 0 && signal_fd < 0) {
+            signal_fd = signals_watch(SIGTERM, SIGINT);
+            fds[2].fd = signal_fd;
+            if (signal_fd < 0)
+                return -1;
+        } else if (written == 0 && (fds[1].revents != 0 || fds[2].revents != 0)) {
             return 0;
-        if (written < 0 && errno != EAGAIN)
-            return -1;
-        is_full = written < 0;
-        if (written > 0)
-            done += (size_t)written;
-        else if (fds[1].revents != 0 || fds[2].revents != 0)
-            return 0;
+        }
     }
     return 0;
 }
