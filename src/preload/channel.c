@@ -10,6 +10,8 @@
 #include <linux/rtnetlink.h>
 #include <linux/sock_diag.h>
 #include <linux/unix_diag.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
@@ -236,6 +238,15 @@ uint64_t channel_pair_peer(int fd)
     return peer_in(answer, length);
 }
 
+/* Of its state, the first byte. Others than TCP know no such option. */
+static bool is_connecting(int fd)
+{
+    uint8_t state = 0;
+    unsigned length = sizeof(state);
+
+    return child_getsockopt(fd, IPPROTO_TCP, TCP_INFO, &state, &length) == 0 && state == TCP_SYN_SENT;
+}
+
 bool channel_is_connected(int fd)
 {
     int type = option_of(fd, SO_TYPE);
@@ -243,7 +254,7 @@ bool channel_is_connected(int fd)
     socklen_t length = sizeof(address);
 
     return (type == SOCK_STREAM || type == SOCK_SEQPACKET) &&
-           child_call(__NR_getpeername, fd, (long)&address, (long)&length, 0) == 0;
+           (child_call(__NR_getpeername, fd, (long)&address, (long)&length, 0) == 0 || is_connecting(fd));
 }
 
 bool channel_pair_open(int fd, int flags, int other_flags, int *ret_end, int *ret_other)

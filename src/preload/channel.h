@@ -47,7 +47,7 @@ bool channel_pipe_open(const struct channel_pipe *pipe, int *ret_read, int *ret_
 
 /* The inode of the socket at the other end of a socketpair(2); 0: it is none, or not as new: with something in it, or shut down. */
 uint64_t channel_pair_peer(int fd);
-/* Is it a stream, or of packets in order, that leads to somebody? */
+/* Is it a stream, or of packets in order, that leads to somebody, or is about to? */
 bool channel_is_connected(int fd);
 /* Another pair of this type, with these flags of open(2). */
 bool channel_pair_open(int fd, int flags, int other_flags, int *ret_end, int *ret_other);

@@ -303,7 +303,7 @@ static enum template_refusal note_socket(int fd)
     struct identity which = identity_of(fd);
     struct file end = {.fd = fd, .kind = FILE_PAIR, .which = which, .peer = which};
 
-    end.peer.inode = channel_pair_peer(fd);
+    end.peer.inode = can_compare() ? channel_pair_peer(fd) : 0;
     enum template_refusal refusal = end.peer.inode == 0 ? TEMPLATE_REFUSAL_NONE : note_end(&end);
     return refusal != TEMPLATE_REFUSAL_NONE || is_noted(fd) ? refusal : note_connected(fd);
 }
@@ -341,7 +341,7 @@ static enum template_refusal note_own(int fd, const char *target)
         file.kind = FILE_TIMER;
     else if (strncmp(target, "pipe:[", 6) == 0 && can_compare())
         return note_pipe(fd);
-    else if (strncmp(target, "socket:[", 8) == 0 && can_compare())
+    else if (strncmp(target, "socket:[", 8) == 0)
         return note_socket(fd);
     else if (!has_place(fd))
         return TEMPLATE_REFUSAL_NONE;

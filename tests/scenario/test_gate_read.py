@@ -1,9 +1,11 @@
 """Gate read: what a program has done with its descriptors and timers before it reads, and what that is in a worker."""
 import ctypes
+import errno
 import os
 import pathlib
 import resource
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -282,9 +284,10 @@ def test_signals_that_input_is_announced_by(serve, tmp_path, options):
             assert forkport.read_to_end(client) == b"1 1\n"
 
 
-def is_executed(serve, program, reason):
+def is_executed(serve, program, reason, **more):
     """A program in Python has no template, which is said, and its connections are served."""
-    server = serve("127.0.0.1:0", *READ, worker=["/usr/bin/python3", "-c", f"{program}; print(sys.stdin.readline(), end='', flush=True)"])
+    server = serve("127.0.0.1:0", *READ, worker=["/usr/bin/python3", "-c", f"{program}; print(sys.stdin.readline(), end='', flush=True)"],
+                   **more)
     assert reason in server.log.wait("notice")["error"]
     assert [server.ask(b"hello\n") for _ in range(3)] == 3 * [b"hello\n"]
     assert not server.log.find("template")
@@ -593,6 +596,22 @@ def test_what_is_connected_to_another_process_is_executed(serve, options):
     server = serve("127.0.0.1:0", *options, worker=["python3", "-c", program])
     assert "it has a connected socket" in server.log.wait("notice")["error"]
     assert [server.ask(b"hello\n") for _ in range(3)] == 3 * [b"True\n"]
+
+
+def test_what_is_connected_where_copies_are_not_told_from_others(serve):
+    """As in containers whose filter of system calls refuses kcmp(2)."""
+    program = "import socket, sys; other = socket.create_server(('127.0.0.1', 0)); one = socket.create_connection(other.getsockname())"
+    is_executed(serve, program, "it has a connected socket", preexec=forkport.refuse("kcmp", forkport.ERRNO | errno.EPERM))
+
+
+def test_what_is_not_connected_yet(serve):
+    """It would be, in all workers, once the other end's queue has room."""
+    with socket.socket() as other, socket.socket() as first:
+        other.bind(("127.0.0.1", 0))
+        other.listen(0)
+        first.connect(other.getsockname())
+        is_executed(serve, "import socket, sys; one = socket.socket(); one.setblocking(False); "
+                           f"one.connect_ex(('127.0.0.1', {other.getsockname()[1]}))", "it has a connected socket")
 
 
 @pytest.fixture(name="semaphore")
