@@ -394,7 +394,7 @@ static void arrive_as_worker(void)
     if (refusal == TEMPLATE_REFUSAL_NONE && image_has_child())
         refusal = TEMPLATE_REFUSAL_CHILDREN;
     /* It would run out while nobody is there; one of the time that this process uses does not run. */
-    if (refusal == TEMPLATE_REFUSAL_NONE && image_has_timer())
+    if (refusal == TEMPLATE_REFUSAL_NONE && image_timer_runs())
         refusal = TEMPLATE_REFUSAL_TIMERS;
     if (refusal != TEMPLATE_REFUSAL_NONE)
         leave(refusal);

@@ -74,20 +74,31 @@ static void note_timer(const char *line, void *data)
     *(bool *)data = true;
 }
 
-bool image_has_timer(void)
+static void note_running_timer(const char *line, void *data)
+{
+    struct itimerspec left = {0};
+
+    if (strncmp(line, "ID: ", 4) != 0)
+        return;
+    child_call(__NR_timer_gettime, (long)lines_decimal(line + 4), (long)&left, 0, 0);
+    *(bool *)data |= left.it_value.tv_sec != 0 || left.it_value.tv_nsec != 0;
+}
+
+bool image_timer_runs(void)
 {
     bool found = false;
 
-    lines_read("/proc/self/timers", note_timer, &found);
+    lines_read("/proc/self/timers", note_running_timer, &found);
     return found;
 }
 
 /* That of alarm(2) apart. */
 static bool has_timer(void)
 {
-    bool found = image_has_timer();
+    bool found = false;
     struct itimerval timer = {0};
 
+    lines_read("/proc/self/timers", note_timer, &found);
     for (int which = ITIMER_VIRTUAL; which <= ITIMER_PROF && !found; which++)
         found = child_call(__NR_getitimer, which, (long)&timer, 0, 0) == 0 &&
                 (timer.it_value.tv_sec != 0 || timer.it_value.tv_usec != 0);

@@ -24,7 +24,7 @@ void image_thread(struct image_thread *ret_thread);
 enum template_refusal image_refusal(void);
 /* One that runs, or has ended and was not waited for. */
 bool image_has_child(void);
-/* Of timer_create(2). */
-bool image_has_timer(void);
+/* One of timer_create(2). */
+bool image_timer_runs(void);
 
 #endif

@@ -587,6 +587,13 @@ def test_a_timer_that_would_run_while_nobody_is_there(serve, timer):
     assert [server.ask(b"hello\n") for _ in range(3)] == 3 * [b"hello\n"]
 
 
+def test_a_timer_that_does_not_run(serve):
+    """As the interpreter of Ruby has one, to share its time between threads."""
+    program = "import ctypes, sys; c = ctypes.CDLL(None); c.timer_create(1, None, ctypes.byref(ctypes.c_void_p())); print(sys.stdin.readline(), end='', flush=True)"
+    server = serve("127.0.0.1:0", *STARTED, worker=["python3", "-c", program])
+    assert server.ask(b"hello\n") == b"hello\n" and server.log.find("notice") == []
+
+
 @pytest.mark.parametrize("options", [READ, POOL], ids=["fork", "pool"])
 def test_what_is_connected_to_another_process_is_executed(serve, options):
     """What one worker asks a database, say, another would have the answer to."""
