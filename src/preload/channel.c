@@ -108,10 +108,11 @@ struct channel_timer channel_timer_note(int fd)
     struct noted_timer noted = {0};
     char path[40];
 
+    /* In this order, should it run out now. */
+    child_call(__NR_timerfd_gettime, fd, (long)&noted.timer.next, 0, 0);
     lines_read(lines_path("/proc/self/fdinfo/", fd, path), find_timer, &noted);
     struct timespec *next = &noted.timer.next.it_value;
     struct timespec now = {0};
-    child_call(__NR_timerfd_gettime, fd, (long)&noted.timer.next, 0, 0);
     bool is_set = next->tv_sec != 0 || next->tv_nsec != 0;
     if (noted.has_run_out) {
         *next = (struct timespec){.tv_nsec = 1};

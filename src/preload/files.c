@@ -188,7 +188,7 @@ static long open_file(const struct file *file)
 /* By a process that gave up its privileges since, or where its path is no more, as some file systems have it. */
 static bool can_be_renewed(const struct file *file)
 {
-    long fd = open_file(file);
+    long fd = file->kind == FILE_TIMER ? channel_timer_open(&file->timer, file->flags) : open_file(file);
 
     if (fd >= 0)
         child_call(__NR_close, fd, 0, 0, 0);
@@ -203,14 +203,14 @@ static enum template_refusal keep(struct file *file)
     file->offset = child_call(__NR_lseek, file->fd, 0, 1 /* SEEK_CUR */, 0);
     if (files.count == FILES_MAX || files.too_many)
         return TEMPLATE_REFUSAL_FILES;
-    if (file->original < 0 && file->kind == FILE_PLACE && !can_be_renewed(file))
-        return TEMPLATE_REFUSAL_REOPEN;
     if (file->original < 0 && file->kind == FILE_EVENT)
         file->offset = (int64_t)channel_event_note(file->fd, &file->flags);
     if (file->kind == FILE_PIPE)
         file->offset = channel_pipe_size(file->fd);
     if (file->kind == FILE_TIMER)
         file->timer = channel_timer_note(file->fd);
+    if (file->original < 0 && (file->kind == FILE_PLACE || file->kind == FILE_TIMER) && !can_be_renewed(file))
+        return TEMPLATE_REFUSAL_REOPEN;
     files.items[files.count++] = *file;
     return TEMPLATE_REFUSAL_NONE;
 }

@@ -71,13 +71,13 @@ enum template_gate { TEMPLATE_GATE_MAIN, TEMPLATE_GATE_READ };
     REFUSAL(TALKS, "it has a connected socket, which its copies would share")                               \
     REFUSAL(LOCKS, "it holds a lock on a file")                                                             \
     REFUSAL(UNDO, "it takes a semaphore until it ends, before it reads (semop(2), SEM_UNDO)")               \
-    REFUSAL(REOPEN, "it has a file open that it may not open again")                                        \
+    REFUSAL(REOPEN, "it has a file or timer open that it may not open again")                               \
     REFUSAL(FORK, "it cannot fork")                                                                         \
     REFUSAL(SHORT, "it cannot fork for want of a process or memory")                                        \
     REFUSAL(CALLS, "its copies may not make the system calls that begin them")                              \
     REFUSAL(CLOSED, "it has closed descriptors that are not its own")                                       \
     REFUSAL(EXECUTES, "it executes another program before it reads")                                        \
-    REFUSAL(FILES, "it has more files, pipes and epoll instances open than can be kept apart")              \
+    REFUSAL(FILES, "it has more files, sockets, timers and such open than can be kept apart")               \
     REFUSAL(HANDLERS, "it has more functions for its forks than can be kept (pthread_atfork(3))")           \
     REFUSAL(ENDS, "its copies end before they begin, by a function for its forks (pthread_atfork(3)), say") \
     REFUSAL(HANGS, "its copies would wait 3 s or more, for a function for its forks or the loader's lock")

@@ -296,13 +296,13 @@ def is_executed(serve, program, reason, **more):
 def test_files_that_cannot_be_opened_again_all_at_once(serve):
     """Descriptors are short: that is found at the gate, not by each connection."""
     is_executed(serve, "import resource, sys; files = [open('/etc/passwd') for _ in range(10)]; "
-                       "resource.setrlimit(resource.RLIMIT_NOFILE, (18, 18))", "more files, pipes and epoll instances open than can be kept apart")
+                       "resource.setrlimit(resource.RLIMIT_NOFILE, (18, 18))", "more files, sockets, timers and such open than can be kept apart")
 
 
 def test_a_third_end_of_a_pipe(serve):
     """It would be another pipe's than the two that were made anew."""
     is_executed(serve, "import os, sys; output, entry = os.pipe(); third = os.open(f'/proc/self/fd/{entry}', os.O_WRONLY)",
-                "more files, pipes and epoll instances open than can be kept apart")
+                "more files, sockets, timers and such open than can be kept apart")
 
 
 def test_more_fork_handlers_than_can_be_kept(serve):
@@ -420,7 +420,7 @@ def test_the_errors_of_the_dynamic_loader_are_the_programs_own(serve):
                                   "one = select.epoll(); [one.register(os.pipe()[0]) for _ in range(33)]"], ids=["files", "in epoll"])
 def test_more_files_than_can_be_kept_apart(serve, what):
     """Copies would share the places in those that are too many."""
-    is_executed(serve, f"import os, select, sys; {what}", "more files, pipes and epoll instances open than can be kept apart")
+    is_executed(serve, f"import os, select, sys; {what}", "more files, sockets, timers and such open than can be kept apart")
 
 
 @pytest.mark.parametrize("options", [READ, ["--engine", "fork"]], ids=["read", "main"])
@@ -576,6 +576,25 @@ def test_a_timer_is_each_workers_own(serve, options):
         server.log.wait("pool" if "pool" in options else "template")
     assert [server.ask(b"hello\n") for _ in range(3)] == 3 * [b"(0, False) (7, True) (0, True) 1 True\n"]
     assert server.log.find("notice") == []
+
+
+def test_a_timer_that_runs_out_while_it_is_looked_at(serve, strace):  # pylint: disable=unused-argument
+    """In no worker would it run out, ever."""
+    program = ("import ctypes, select, sys; c = ctypes.CDLL(None); timer = c.timerfd_create(1, 0)\n"
+               "c.timerfd_settime(timer, 0, (ctypes.c_long * 4)(0, 0, 0, 100000000), None); sys.stdin.readline()\n"
+               "print(select.select([timer], [], [], 2)[0] == [timer], flush=True)\n")
+    server = serve("127.0.0.1:0", *READ, worker=["python3", "-c", program],
+                   prefix=["strace", "-D", "-f", "-o", "/dev/null", "-e", "trace=timerfd_gettime", "-e", "inject=timerfd_gettime:delay_enter=500000"])
+    assert server.ask(b"hello\n") == b"True\n"
+
+
+def test_a_timer_that_may_not_be_made_again(serve, root):  # pylint: disable=unused-argument
+    """One that wakes the machine is a privilege, which the program has given up since."""
+    timer = forkport.LIBC.timerfd_create(9, 0)
+    if timer < 0:
+        pytest.skip("there is no such privilege here")
+    os.close(timer)
+    is_executed(serve, "import ctypes, os, sys; ctypes.CDLL(None).timerfd_create(9, 0); os.setuid(65534)", "timer open that it may not open again")
 
 
 @pytest.mark.parametrize("timer", TIMERS)
