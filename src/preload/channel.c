@@ -14,6 +14,7 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/timerfd.h>
 
 #define FIONREAD_      0x541b
@@ -208,6 +209,23 @@ static uint64_t peer_in(const char *answer, long length)
     return 0;
 }
 
+/* Has it been told nothing that another one would not know, which is as it was made? */
+static bool is_as_made(int fd, int other)
+{
+    static const int names[] = {SO_RCVTIMEO, SO_SNDTIMEO, SO_RCVBUF, SO_SNDBUF, SO_PASSCRED};
+    bool is_same = true;
+
+    for (unsigned i = 0; i < sizeof(names) / sizeof(*names) && is_same; i++) {
+        struct timeval values[2] = {0};
+        unsigned length = sizeof(*values);
+        child_getsockopt(fd, SOL_SOCKET, names[i], &values[0], &length);
+        length = sizeof(*values);
+        child_getsockopt(other, SOL_SOCKET, names[i], &values[1], &length);
+        is_same = values[0].tv_sec == values[1].tv_sec && values[0].tv_usec == values[1].tv_usec;
+    }
+    return is_same;
+}
+
 uint64_t channel_pair_peer(int fd)
 {
     const struct timespec none = {0};
@@ -232,7 +250,9 @@ uint64_t channel_pair_peer(int fd)
     long kernel = child_call(__NR_socket, AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, NETLINK_SOCK_DIAG, 0);
     if (kernel < 0)
         return 0;
-    long length = child_call6(__NR_sendto, kernel, (long)&request, sizeof(request), 0, 0, 0);
+    long length = 0;
+    if (is_as_made(fd, (int)kernel))
+        length = child_call6(__NR_sendto, kernel, (long)&request, sizeof(request), 0, 0, 0);
     if (length > 0)
         length = child_call6(__NR_recvfrom, kernel, (long)answer, sizeof(answer), MSG_DONTWAIT, 0, 0);
     child_call(__NR_close, kernel, 0, 0, 0);

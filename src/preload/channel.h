@@ -45,7 +45,7 @@ struct channel_pipe {
 /* `ret_write` NULL: there is to be no writer. False where not all could be copied; what is in *ret_read and *ret_write is open even then. */
 bool channel_pipe_open(const struct channel_pipe *pipe, int *ret_read, int *ret_write);
 
-/* The inode of the socket at the other end of a socketpair(2); 0: it is none, or not as new: with something in it, or shut down. */
+/* The inode of the socket at the other end of a socketpair(2); 0: it is none, or not as new: with something in it, told to be another way, or shut down. */
 uint64_t channel_pair_peer(int fd);
 /* Is it a stream, or of packets in order, that leads to somebody, or is about to? */
 bool channel_is_connected(int fd);

@@ -640,6 +640,13 @@ def test_what_is_not_connected_yet(serve):
                            f"one.connect_ex(('127.0.0.1', {other.getsockname()[1]}))", "it has a connected socket")
 
 
+@pytest.mark.parametrize("option, value", [("SO_RCVTIMEO", "struct.pack('ll', 0, 1000)"), ("SO_SNDBUF", "100000"), ("SO_PASSCRED", "1")])
+def test_a_pair_of_sockets_that_is_not_as_it_was_made(serve, option, value):
+    """Another one would wait for ever where this one does not."""
+    is_executed(serve, f"import socket, struct, sys; socket.SO_RCVTIMEO = 20; one, other = socket.socketpair(); "
+                       f"other.setsockopt(socket.SOL_SOCKET, socket.{option}, {value})", "it has a connected socket")
+
+
 @pytest.fixture(name="semaphore")
 def semaphore_():
     """The number of a set of one, which one process may take."""
