@@ -84,6 +84,35 @@ long channel_event_open(uint64_t count, int flags)
     return fd;
 }
 
+static void find_event_id(const char *line, void *data)
+{
+    if (lines_skip(&line, "eventfd-id:"))
+        *(uint64_t *)data = lines_decimal(line) + 1;
+}
+
+/* 0: it is none. */
+static uint64_t event_id(int fd)
+{
+    uint64_t id = 0;
+    char path[40];
+
+    lines_read(lines_path("/proc/self/fdinfo/", fd, path), find_event_id, &id);
+    return id;
+}
+
+bool channel_is_one(int fd, int other)
+{
+    struct identity one = identity_of(fd);
+    struct identity two = identity_of(other);
+    uint64_t id = 0;
+
+    if (identity_is_same(&one, &two) && one.type == S_IFIFO)
+        return channel_pipe_reads(fd) == channel_pipe_reads(other);
+    if (identity_is_same(&one, &two))
+        id = event_id(fd);
+    return id != 0 && id == event_id(other);
+}
+
 struct noted_timer {
     struct channel_timer timer;
     bool has_run_out; /* which was not read yet */

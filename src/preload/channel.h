@@ -13,6 +13,9 @@
 #include <stdint.h>
 #include <time.h>
 
+/* Of pipes and eventfds, where no system call tells it: are both descriptors of one end? */
+bool channel_is_one(int fd, int other);
+
 /* Its count; what it was made with is added to its flags. */
 uint64_t channel_event_note(int fd, int *flags);
 /* A descriptor, or less than 0. */

@@ -115,12 +115,19 @@ static bool is_locked(int fd)
     return found;
 }
 
-/* Are they one open file, with one place in it (dup(2))? A kernel that does not say (kcmp(2)) has told it as no. */
-static bool is_one(int fd, int other)
+static long compare(int fd, int other)
 {
     long pid = child_self();
 
-    return child_call5(__NR_kcmp, pid, pid, KCMP_FILE, fd, other) == 0;
+    return child_call5(__NR_kcmp, pid, pid, KCMP_FILE, fd, other);
+}
+
+/* Are they one open file, with one place in it (dup(2))? Of files and timers a kernel that does not say (kcmp(2)) has told it as no. */
+static bool is_one(int fd, int other)
+{
+    long order = compare(fd, other);
+
+    return order == 0 || (order < 0 && channel_is_one(fd, other));
 }
 
 void files_begin(const struct template_board *board)
@@ -141,12 +148,6 @@ static bool is_kept(int fd)
             return true;
     }
     return false;
-}
-
-/* Where copies cannot be told from others, what one wakes itself by stays as it is. */
-static bool can_compare(void)
-{
-    return is_one(0, 0);
 }
 
 /* What it shares with other processes by being executed, it goes on sharing. */
@@ -303,7 +304,10 @@ static enum template_refusal note_socket(int fd)
     struct identity which = identity_of(fd);
     struct file end = {.fd = fd, .kind = FILE_PAIR, .which = which, .peer = which};
 
-    end.peer.inode = can_compare() ? channel_pair_peer(fd) : 0;
+    /* Where copies of it cannot be told from others, it stays as it is. */
+    if (compare(fd, fd) != 0)
+        return note_connected(fd);
+    end.peer.inode = channel_pair_peer(fd);
     enum template_refusal refusal = end.peer.inode == 0 ? TEMPLATE_REFUSAL_NONE : note_end(&end);
     return refusal != TEMPLATE_REFUSAL_NONE || is_noted(fd) ? refusal : note_connected(fd);
 }
@@ -335,11 +339,11 @@ static enum template_refusal note_own(int fd, const char *target)
 
     if (strcmp(target, "anon_inode:[eventpoll]") == 0)
         note_epoll(&file);
-    else if (strcmp(target, "anon_inode:[eventfd]") == 0 && can_compare())
+    else if (strcmp(target, "anon_inode:[eventfd]") == 0)
         file.kind = FILE_EVENT;
-    else if (strcmp(target, TIMER) == 0 && can_compare())
+    else if (strcmp(target, TIMER) == 0)
         file.kind = FILE_TIMER;
-    else if (strncmp(target, "pipe:[", 6) == 0 && can_compare())
+    else if (strncmp(target, "pipe:[", 6) == 0)
         return note_pipe(fd);
     else if (strncmp(target, "socket:[", 8) == 0)
         return note_socket(fd);

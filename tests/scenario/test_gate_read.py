@@ -130,6 +130,10 @@ EARLY = {
         "sys.stdin.readline(); os.eventfd_write(two, 1)\n"
         "print(os.eventfd_read(one), [os.eventfd_read(two) for _ in range(3)], flush=True); os.eventfd_write(one, 1)\n",
         "7 [1, 1, 1]\n"),
+    "a copy of an eventfd": (
+        "import os, sys; one = os.eventfd(0); two = os.dup(one)\n"
+        "sys.stdin.readline(); os.eventfd_write(one, 3); print(os.eventfd_read(two), flush=True); os.eventfd_write(two, 1)\n",
+        "3\n"),
     "a pipe to wake itself by": (
         "import os, sys; output, entry = os.pipe(); os.set_blocking(output, False); copy = os.dup(entry)\n"
         "sys.stdin.readline(); os.write(copy, b'a'); os.write(entry, b'b'); print(os.read(output, 9), flush=True); os.write(entry, b'c')\n",
@@ -180,6 +184,15 @@ def test_what_is_done_before_it_reads(serve, options, what):
     for _ in range(3):
         assert server.ask(b"hello\n") == answer.format(port=server.port).encode()
     assert server.log.find("notice") == []
+
+
+@pytest.mark.parametrize("what", [what for what in EARLY if "eventfd" in what or "pipe" in what or "timer" in what])
+def test_what_is_done_before_it_reads_where_copies_are_not_told_from_others(serve, what):
+    """As in containers whose filter of system calls refuses kcmp(2)."""
+    program, answer = EARLY[what]
+    server = serve("127.0.0.1:0", *READ, worker=["python3", "-c", program], preexec=forkport.refuse("kcmp", forkport.ERRNO | errno.EPERM))
+    server.log.wait("template")
+    assert [server.ask(b"hello\n") for _ in range(3)] == 3 * [answer.encode()]
 
 
 def test_a_file_that_may_not_be_opened_again(serve, root, tmp_path):
