@@ -113,45 +113,40 @@ bool channel_is_one(int fd, int other)
     return id != 0 && id == event_id(other);
 }
 
-struct noted_timer {
-    struct channel_timer timer;
-    bool has_run_out; /* which was not read yet */
-};
-
 static void find_timer(const char *line, void *data)
 {
-    struct noted_timer *noted = data;
+    struct channel_timer *timer = data;
     const char *at = line;
 
     if (lines_skip(&at, "clockid:"))
-        noted->timer.clock = (int)lines_hexadecimal(&at);
+        timer->clock = (int)lines_hexadecimal(&at);
     at = line;
     if (lines_skip(&at, "ticks:"))
-        noted->has_run_out = lines_hexadecimal(&at) != 0;
+        timer->has_run_out = lines_hexadecimal(&at) != 0;
     at = line;
     if (lines_skip(&at, "settime flags:"))
-        noted->timer.set_flags = (int)lines_hexadecimal(&at);
+        timer->set_flags = (int)lines_hexadecimal(&at);
 }
 
 struct channel_timer channel_timer_note(int fd)
 {
-    struct noted_timer noted = {0};
+    struct channel_timer timer = {0};
+    struct timespec *next = &timer.next.it_value;
+    struct timespec now = {0};
     char path[40];
 
-    /* In this order, should it run out now. */
-    child_call(__NR_timerfd_gettime, fd, (long)&noted.timer.next, 0, 0);
-    lines_read(lines_path("/proc/self/fdinfo/", fd, path), find_timer, &noted);
-    struct timespec *next = &noted.timer.next.it_value;
-    struct timespec now = {0};
-    bool is_set = next->tv_sec != 0 || next->tv_nsec != 0;
-    if (noted.has_run_out) {
+    /* First: one that runs out in between is seen to have. */
+    child_call(__NR_timerfd_gettime, fd, (long)&timer.next, 0, 0);
+    lines_read(lines_path("/proc/self/fdinfo/", fd, path), find_timer, &timer);
+    if (timer.has_run_out)
         *next = (struct timespec){.tv_nsec = 1};
-    } else if (is_set && (noted.timer.set_flags & TFD_TIMER_ABSTIME) != 0) {
-        child_call(__NR_clock_gettime, noted.timer.clock, (long)&now, 0, 0);
+    bool is_set = next->tv_sec != 0 || next->tv_nsec != 0;
+    if (is_set && (timer.set_flags & TFD_TIMER_ABSTIME) != 0) {
+        child_call(__NR_clock_gettime, timer.clock, (long)&now, 0, 0);
         next->tv_sec += now.tv_sec + (next->tv_nsec + now.tv_nsec) / NS_A_SECOND;
         next->tv_nsec = (next->tv_nsec + now.tv_nsec) % NS_A_SECOND;
     }
-    return noted.timer;
+    return timer;
 }
 
 bool channel_timer_runs(int fd)
@@ -166,8 +161,11 @@ long channel_timer_open(const struct channel_timer *timer, int flags)
 {
     long fd = child_call(__NR_timerfd_create, timer->clock, O_CLOEXEC | (flags & O_NONBLOCK), 0, 0);
 
-    if (fd >= 0)
-        child_call(__NR_timerfd_settime, fd, timer->set_flags, (long)&timer->next, 0);
+    struct pollfd ask = {.fd = (int)fd, .events = POLLIN};
+
+    if (fd >= 0 && child_call(__NR_timerfd_settime, fd, timer->set_flags, (long)&timer->next, 0) == 0 &&
+        timer->has_run_out)
+        child_call5(__NR_ppoll, (long)&ask, 1, 0, 0, 0); /* until the clock's interrupt has come */
     return fd;
 }
 

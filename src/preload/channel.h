@@ -25,6 +25,7 @@ struct channel_timer {
     int clock;
     int set_flags;          /* of timerfd_settime(2) */
     struct itimerspec next; /* what it is to be set to: what is left of it, or a time */
+    bool has_run_out;       /* which was not read yet */
 };
 
 struct channel_timer channel_timer_note(int fd);

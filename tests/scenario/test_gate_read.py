@@ -563,19 +563,22 @@ TIMERS = {
 }
 
 
-# One that is not set, one that is, one that has run out, and one that is set to a time that may be changed.
-FOUR_TIMERS = """
-import ctypes, os, sys
+# One that is not set, one that is, one that has run out, one that is set to a time that may be changed, and one that ran out at a time and goes on.
+FIVE_TIMERS = """
+import ctypes, os, select, sys, time
 c = ctypes.CDLL(None)
 times = ctypes.c_long * 4
-one, two, three, four = [c.timerfd_create(clock, 0) for clock in (1, 1, 1, 0)]
+one, two, three, four, five = [c.timerfd_create(clock, 0) for clock in (1, 1, 1, 0, 0)]
 def left(fd): now = times(); c.timerfd_gettime(fd, now); return now[0], now[2] > 0
 c.timerfd_settime(two, 0, times(7, 0, 1000, 0), None)
 c.timerfd_settime(three, 0, times(0, 0, 0, 1), None)
 c.timerfd_settime(four, 3, times(0, 0, 10 ** 10, 0), None)
+c.timerfd_settime(five, 1, times(10 ** 6, 0, int(time.time()), 0), None)
+select.select([five], [], [], None)
 sys.stdin.readline()
 early = left(one), left(two), left(four), os.read(three, 8)[0], 'flags: 03' in open(f'/proc/self/fdinfo/{four}').read()
-print(*early, flush=True)
+ticks = int.from_bytes(os.read(five, 8), 'little')
+print(*early, ticks, flush=True)
 c.timerfd_settime(one, 0, times(0, 0, 1000, 0), None)
 c.timerfd_settime(two, 0, times(), None)
 """
@@ -584,10 +587,10 @@ c.timerfd_settime(two, 0, times(), None)
 @pytest.mark.parametrize("options", [[], READ, POOL], ids=["exec", "fork", "pool"])
 def test_a_timer_is_each_workers_own(serve, options):
     """What one sets it to is none of the others'."""
-    server = serve("127.0.0.1:0", *options, worker=["python3", "-c", FOUR_TIMERS])
+    server = serve("127.0.0.1:0", *options, worker=["python3", "-c", FIVE_TIMERS])
     if options:
         server.log.wait("pool" if "pool" in options else "template")
-    assert [server.ask(b"hello\n") for _ in range(3)] == 3 * [b"(0, False) (7, True) (0, True) 1 True\n"]
+    assert [server.ask(b"hello\n") for _ in range(3)] == 3 * [b"(0, False) (7, True) (0, True) 1 True 1\n"]
     assert server.log.find("notice") == []
 
 
