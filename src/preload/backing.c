@@ -54,8 +54,12 @@ static bool look_at_page(unsigned page, uint64_t entry, void *data)
     now->there += pagemap_is_there(entry);
     if ((page + 1) % pages != 0)
         return true;
-    if (now->there >= pages / 2)
-        collapse_piece(now->start + (uintptr_t)(page / pages) * HUGE_BYTES, now->board);
+    if (now->there >= pages / 2) {
+        uintptr_t piece = now->start + (uintptr_t)(page / pages) * HUGE_BYTES;
+        /* Linux 6.1 collapses none of which a trial's fork has made every page one to be copied. */
+        child_call(__NR_madvise, (long)piece, PAGEMAP_PAGE_BYTES, MADV_POPULATE_WRITE, 0);
+        collapse_piece(piece, now->board);
+    }
     now->there = 0;
     return true;
 }
