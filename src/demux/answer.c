@@ -119,6 +119,7 @@ static enum fp_status find_way(struct answer *answer, const struct route_interfa
         return status;
     answer->way = way_of(pair, &local, &foreign, is_given_outside(answer, &local, interfaces, count));
     find_interface(answer, &local, &foreign, interfaces, count);
+    answer->through = local.through;
     uint32_t passed = answer->way == WAY_HERE ? local.through : answer->segment.interface;
     if (answer->port != 0 && is_down(answer->port, interfaces, count))
         passed = answer->port;
@@ -129,7 +130,10 @@ static enum fp_status find_way(struct answer *answer, const struct route_interfa
     return FP_OK;
 }
 
-/* An answer is sent from LOCAL, and by the device that the receiver is bound to. */
+/*
+ * An answer is sent from LOCAL, and by the device that the receiver is bound to. The host itself sees of it only what does
+ * not leave it: of lo, or the VRF of LOCAL.
+ */
 static enum fp_status find_way_back(struct answer *answer, struct fp_error *err)
 {
     const struct pair *pair = &answer->segment.pair;
@@ -140,7 +144,8 @@ static enum fp_status find_way_back(struct answer *answer, struct fp_error *err)
         interface = answer->table.rows[answer->kernel].socket.interface;
     if (route_find_from(pair->foreign.family, pair->foreign.bytes, pair->local.bytes, interface, &back) < 0)
         return error_set(err, error_class(errno), errno, "read", "the routing table");
-    answer->unanswered = !back.reachable;
+    answer->unanswered =
+        !back.reachable || (answer->way == WAY_HERE && !back.local && back.through != answer->through);
     return FP_OK;
 }
 
@@ -345,7 +350,7 @@ static enum fp_status make(struct answer *answer, const struct ask *ask,
         status = decide(answer, ask, err);
     if (status == FP_OK && answer->way == WAY_REMOTE && !answer->interface_given)
         status = ask_interfaces(answer, ask, interfaces, count, err);
-    if (status == FP_OK && answer->way == WAY_REMOTE)
+    if (status == FP_OK && judge_comes(answer))
         status = find_way_back(answer, err);
     if (status == FP_OK)
         judge(answer);

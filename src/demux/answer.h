@@ -60,8 +60,9 @@ struct answer {
     struct segment segment;
     enum answer_way way;
     bool interface_given;
-    uint32_t port;   /* the one that was given, where segment.interface is what that is a port of; else 0 */
-    bool unanswered; /* no route leads back to FOREIGN, so that its sender sees nothing, whatever TCP does */
+    uint32_t port;    /* the one that was given, where segment.interface is what that is a port of; else 0 */
+    uint32_t through; /* what the host itself sends to LOCAL passes it: lo, or a VRF */
+    bool unanswered;  /* no route leads back to FOREIGN, so that its sender sees nothing, whatever TCP does */
     struct pairs_table table;
     struct model_steering steering;
     int programs; /* sk_lookup programs of the namespace; -1: they may not be seen */

@@ -84,11 +84,33 @@ static const char *acknowledgement(const struct answer *answer)
            "those who listen";
 }
 
+/* One that is gone has its number alone. */
+static void put_device(uint32_t interface, struct text *text)
+{
+    char name[IF_NAMESIZE];
+
+    if (if_indextoname(interface, name) != NULL)
+        text_escape(text, name, strlen(name));
+    else
+        text_unsigned(text, interface);
+}
+
+static void put_silence(const struct answer *answer, struct text *text)
+{
+    text_string(text, silence(answer));
+    if (!judge_comes(answer) || !answer->unanswered || answer->kernel == ANSWER_NONE ||
+        socket_at(answer, answer->kernel)->interface == 0)
+        return;
+    text_string(text, " by ");
+    put_device(socket_at(answer, answer->kernel)->interface, text);
+    text_string(text, ", to which the receiver is bound");
+}
+
 void explain_sender(const struct answer *answer, struct text *text)
 {
     switch (answer->reply) {
     case REPLY_NOTHING:
-        text_string(text, silence(answer));
+        put_silence(answer, text);
         break;
     case REPLY_RESET:
         text_string(text, judge_is_orphan(answer) ? "RST, where the data is new" : "RST");
@@ -100,17 +122,6 @@ void explain_sender(const struct answer *answer, struct text *text)
         text_string(text, acknowledgement(answer));
         break;
     }
-}
-
-/* One that is gone has its number alone. */
-static void put_device(uint32_t interface, struct text *text)
-{
-    char name[IF_NAMESIZE];
-
-    if (if_indextoname(interface, name) != NULL)
-        text_escape(text, name, strlen(name));
-    else
-        text_unsigned(text, interface);
 }
 
 void explain_interface(const struct segment *segment, struct text *text)

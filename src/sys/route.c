@@ -119,7 +119,14 @@ int route_find_from(int family, const uint8_t *bytes, const uint8_t *from, uint3
                     struct route *ret_route)
 {
     FD_AUTO fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
-    return fd < 0 ? -1 : ask(fd, family, bytes, from, interface, 0, ret_route);
+    if (fd < 0 || ask(fd, family, bytes, from, interface, 0, ret_route) < 0)
+        return -1;
+    /* IPv6 heeds the interface here as it does for a bound socket where no address is named to be sent from. */
+    if (family == AF_INET6 && interface != 0 && (ret_route->local || ret_route->interface != interface) &&
+        ask(fd, family, bytes, NULL, interface, 0, ret_route) < 0)
+        return -1;
+    ret_route->through = ret_route->interface;
+    return 0;
 }
 
 /* Other devices that have ports, as VRFs, leave it to be seen by which one it came. */

@@ -1022,6 +1022,49 @@ def test_nobody_answers_whom_no_route_leads_back_to(outsider, flags, listens, co
     assert ("no route leads back to it" in text) == (expected == "nothing"), text
 
 
+def is_heard(made, source, local):
+    """Whether the connection is made, to a port where somebody listens."""
+    made.settimeout(0.5)
+    made.bind((source, 0))
+    with contextlib.suppress(OSError):
+        made.connect((local, 21))
+        return True
+    return False
+
+
+@pytest.mark.parametrize("device, local, source, is_answered", [
+    ("eth0", "10.0.0.1", "10.0.0.1", True), ("eth0", "10.0.0.1", "10.0.1.1", False), ("eth0", "10.0.0.1", "127.0.0.1", False),
+    ("lo", "127.0.0.1", "10.0.0.1", True), (None, "10.0.0.1", "10.0.1.1", True), ("eth0", "fd00::1", "fd00::1", True),
+    ("eth0", "fd00::1", "fd00:1::1", False), ("eth0", "fd00::1", "::1", False), ("lo", "::1", "fd00::1", False)])
+def test_what_is_bound_to_a_device_answers_the_host_by_it_alone(wired, device, local, source, is_answered):
+    place, _ = wired
+    listening = place.listen("::" if ":" in local else "0.0.0.0", 21, device=device)
+    for which in "lo", "eth0":
+        place.host.run("sysctl", "-qw", f"net.ipv4.conf.{which}.rp_filter=0")
+    [answer] = place.ask(end_of((source, 1500)), end_of((local, 21)))
+    assert (answer["cookie"], answer["certainty"]) == (cookie_of(listening), "exact")
+    assert answer["reply"] == ("syn-ack" if is_answered else "nothing")
+    assert is_heard(place.socket(V6 if ":" in local else V4), source, local) == is_answered
+    text = place.run(end_of((source, 1500)), end_of((local, 21))).stdout
+    assert (f"no route leads back to it by {device}, to which the receiver is bound" in text) != is_answered, text
+
+
+@pytest.mark.parametrize("commands, is_answered", [
+    ([], False), (["route add default via fd00:1::2 metric 4096"], True),
+    (["rule add from fd00:77::1 table 9", "route add default via fd00:1::2 table 9"], True)])
+def test_what_is_bound_to_a_device_answers_by_its_routes_alone(wired, commands, is_answered):
+    """With IPv6, whose way back leads by another interface else."""
+    place, other = wired
+    for host, command in [(place.host, "route add default via fd00::2"), (place.host, "addr add fd00:77::1/128 dev lo"),
+                          (other, "addr add fd00:99::1/128 dev lo"), (other, "route add fd00:77::1/128 via fd00:1::1"),
+                          *((place.host, command) for command in commands)]:
+        host.run("ip", "-6", *command.split())
+    place.listen("::", 21, device="eth1")
+    [answer] = place.ask("[fd00:99::1]:1500", "[fd00:77::1]:21", "--interface", "eth1")
+    assert answer["reply"] == ("syn-ack" if is_answered else "nothing")
+    assert is_heard(place.stack.enter_context(other.socket(V6)), "fd00:99::1", "fd00:77::1") == is_answered
+
+
 OURS, THEIRS, OTHER = ("10.0.0.1", "fd00::1"), ("10.0.0.9", "fd00::9"), ("10.0.0.3", "fd00::3")
 TAKEN, MALFORMED = ("listening", "exact"), (None, None)
 AWAY, MARTIAN = ("nobody", "exact", "for another host"), ("nobody", "exact", "martian")
