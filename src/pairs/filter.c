@@ -94,6 +94,9 @@ static enum fp_status parse_key(const struct key *key, const char *term, struct 
     if (strlen(value) >= FILTER_TEXT_SIZE)
         return fail(err, term, "a name of at most 255 bytes is expected behind ':'");
     memcpy(ret_term->text, value, strlen(value) + 1);
+    /* The kernel keeps no more of a process's name. */
+    if (key->kind == FILTER_NAME && strlen(value) >= PROCFS_NAME_SIZE)
+        ret_term->text[PROCFS_NAME_SIZE - 1] = '\0';
     return FP_OK;
 }
 

@@ -475,6 +475,17 @@ def test_a_name_cannot_move_the_terminal(listening, port):
         child.stdin.close()
 
 
+def test_a_process_is_found_by_the_whole_name_of_its_program(listening, port, tmp_path):
+    """Of which the kernel keeps the first 15 bytes."""
+    name = "a-program-with-a-long-name"
+    (tmp_path / name).symlink_to(shutil.which("cat"))
+    with subprocess.Popen([tmp_path / name], stdin=subprocess.PIPE, pass_fds=[listening.fileno()]) as child:
+        row = rows(f":{port}", f"name:{name}")[notation(("127.0.0.1", port))]
+        assert (child.pid, name[:15]) in [(process["pid"], process["name"]) for process in row["processes"]]
+        assert not rows(f":{port}", "name:another-program-with-a-long-name", code=1) and not rows(f":{port}", f"name:{name[:14]}", code=1)
+        child.stdin.close()
+
+
 def test_another_namespace_by_process(network):
     host = network.host("other")
     with subprocess.Popen([*network.inside, "nsenter", f"--net=/proc/{host.process.pid}/ns/net", "python3", "-c",
