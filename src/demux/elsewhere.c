@@ -17,21 +17,34 @@ static bool may_come_home(void)
     return home >= 0 && netns_leave(home) == 0;
 }
 
+/* By the interface that leads to its sender; what is sent by a host to itself by the one that owns the address. */
+static bool comes_in(const struct segment *segment, uint32_t *ret_interface)
+{
+    const struct address *local = &segment->pair.local;
+    const struct address *foreign = &segment->pair.foreign;
+    struct route route;
+    struct route back;
+
+    if (route_find(local->family, local->bytes, 0, &route) < 0 || !route.local)
+        return false;
+    if (route_find(foreign->family, foreign->bytes, 0, &back) == 0 && !back.local && back.interface != 0)
+        route.interface = back.interface;
+    *ret_interface = route.interface;
+    return true;
+}
+
 /* The socket that would receive it in the namespace that the thread is in. */
 static enum fp_status look_around(const struct segment *segment, struct elsewhere_place *place,
                                   bool *ret_found, struct fp_error *err)
 {
-    const struct address *local = &segment->pair.local;
     const struct model_steering nothing = {.count = 0};
     struct segment there = *segment;
     struct pairs_table table = {.count = 0};
     struct model model;
-    struct route route;
 
     *ret_found = false;
-    if (route_find(local->family, local->bytes, 0, &route) < 0 || !route.local)
+    if (!comes_in(segment, &there.interface))
         return FP_OK;
-    there.interface = route.interface;
     enum fp_status status =
         gather_endpoints(&table, segment->pair.local.port, segment->pair.foreign.port, err);
     if (status == FP_OK && !model_find(&table, &there, &nothing, &model))

@@ -818,6 +818,18 @@ def test_somebody_who_listens_in_another_network_is_found(network):
         assert answer["pair"] == "{127.0.0.1:21, *:*}"
 
 
+def test_in_another_network_it_comes_in_by_the_way_to_its_sender(wired):
+    """And not by the one that owns the address, to which a socket that is bound to a device would have another."""
+    place, other = wired
+    other.run("ip", "addr", "add", "192.0.2.77/32", "dev", "lo")
+    place.host.run("ip", "route", "add", "192.0.2.77", "via", "10.0.0.2")
+    Place(other, place.stack).listen("0.0.0.0", 21, device="eth0")
+    for source, says in ("10.0.0.1", "{*%eth0:21, *:*} would receive it"), ("10.0.1.1", "nobody would receive it"):
+        reasons = place.nobody(f"{source}:1500", "192.0.2.77:21", certainty="unknown")
+        assert any(f" of process {other.process.pid} (" in reason and reason.endswith(says) for reason in reasons), reasons
+    assert connects(place, "10.0.0.1", "192.0.2.77")
+
+
 # Makes the names of ip-netns(8) with the commands, where nobody else sees them, and keeps them until standard input ends.
 NAMES = "mount -t tmpfs none /run && mkdir /run/netns && {} && echo && exec cat"
 # Listens in the network namespace of that name, and is itself in its own again.
