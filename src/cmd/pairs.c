@@ -84,15 +84,22 @@ static enum render_form form_of(const struct arguments *arguments)
     return arguments->netstat ? RENDER_NETSTAT : RENDER_COLUMNS;
 }
 
-/* How many bytes of the line stand in so many columns. */
+/*
+ * How many bytes of the line stand in so many columns. Which characters take two no table is kept of: one of three bytes, as those
+ * of Chinese, Japanese and Korean are, may.
+ */
 static size_t cut(const char *string, size_t length, unsigned columns)
 {
     size_t at = 0;
 
     if (columns == 0)
         return length;
-    for (; at < length && columns > 0; columns--) {
+    while (at < length) {
         size_t step = text_utf8_length((const unsigned char *)string + at, length - at);
+        unsigned width = step > 2 ? 2 : 1;
+        if (width > columns)
+            break;
+        columns -= width;
         at += step != 0 ? step : 1;
     }
     return at;

@@ -655,6 +655,21 @@ def test_lines_end_at_the_edge_of_the_terminal(listening, port):
         assert [read("\r\n") for _ in whole] == [line[:40] for line in whole]
 
 
+def test_a_name_of_wide_characters_ends_at_the_edge_of_the_terminal(listening, port):
+    """Of which each takes two columns."""
+    script = "printf 名名名名名 > /proc/self/comm; echo; read x"
+    with subprocess.Popen(["bash", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          pass_fds=[listening.fileno()]) as child:
+        child.stdout.readline()
+        whole = run(f":{port}").splitlines()[1]
+        start = whole.index("名")
+        for columns, shown in (start + 7, start + 3), (start + 8, start + 4), (start + 20, start + 15):
+            with on_terminal(24, columns, f":{port}") as read:
+                read("\r\n")
+                assert read("\r\n") == whole[:shown]
+        child.stdin.close()
+
+
 def test_watch_draws_a_screen(listening, port):
     """The first table has no marks; what comes later is marked once. A look a second, unless told otherwise."""
     with on_terminal(24, 200, "--watch", f"local::{port}") as read:
