@@ -24,6 +24,8 @@
 #define PIPE_BYTES     65536 /* where nothing else was asked for */
 
 #define NS_A_SECOND 1000000000
+/* What a worker waits for a timer that had run out, should the clock have been set back since. */
+#define SET_BACK_NS 100000000
 
 struct event {
     uint64_t count;
@@ -159,13 +161,14 @@ bool channel_timer_runs(int fd)
 
 long channel_timer_open(const struct channel_timer *timer, int flags)
 {
+    const struct timespec at_most = {.tv_nsec = SET_BACK_NS};
     long fd = child_call(__NR_timerfd_create, timer->clock, O_CLOEXEC | (flags & O_NONBLOCK), 0, 0);
-
     struct pollfd ask = {.fd = (int)fd, .events = POLLIN};
 
     if (fd >= 0 && child_call(__NR_timerfd_settime, fd, timer->set_flags, (long)&timer->next, 0) == 0 &&
         timer->has_run_out)
-        child_call5(__NR_ppoll, (long)&ask, 1, 0, 0, 0); /* until the clock's interrupt has come */
+        child_call5(__NR_ppoll, (long)&ask, 1, (long)&at_most, 0,
+                    0); /* until the clock's interrupt has come */
     return fd;
 }
 
