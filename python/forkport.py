@@ -471,7 +471,10 @@ def _prepare(modules, words):
     import importlib.machinery
     import warnings
     _load_library()
-    script = os.path.join(os.getcwd(), words[0])
+    try:
+        script = os.path.join(os.getcwd(), words[0])
+    except OSError:  # the folder has been removed
+        script = words[0]
     tree, code = _compile(script, ast, warnings)
     given = getattr(sys, "orig_argv", [])  # of Python 3.10 or newer
     start = max(len(given) - len(sys.argv), 0)

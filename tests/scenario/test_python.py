@@ -511,6 +511,18 @@ def test_an_older_python_that_knows_less_of_itself(script):
     assert by_hand([RUNNER], script.path, "one", PYTHONPATH=str(script.folder)) == ("['one']\n", "", 0)
 
 
+def test_in_a_folder_that_has_been_removed(script):
+    script.path.write_text("import sys\nprint(__file__, sys.path[0])")
+
+    def there(program, path):
+        gone = script.folder / "gone"
+        gone.mkdir()
+        return by_hand(["sh", "-c", 'cd "$0" && rmdir "$0" && exec "$@"', gone, program], path)
+
+    assert there(PYTHON, script.path) == there(RUNNER, script.path) == (f"{script.path} {script.folder}\n", "", 0)
+    assert there(RUNNER, "script.py") == ("", "forkport-python: cannot open script.py: No such file or directory\n", 2)
+
+
 def test_an_archive_is_not_a_script(script):
     with zipfile.ZipFile(script.path, "w") as archive:
         archive.writestr("__main__.py", "print('never')")
