@@ -79,15 +79,29 @@ GATED = """\
 int main(void) { return printf("%d\\n", fp_gate()) < 0; }
 """
 
+# As a language's interface to functions of C does it.
+OPENED = """\
+#include <dlfcn.h>
+#include <stdio.h>
+int main(void)
+{
+    int (*gate)(void);
+    *(void **)&gate = dlsym(dlopen(LIBRARY, RTLD_NOW), "fp_gate");
+    return printf("%d\\n", gate()) < 0;
+}
+"""
 
-def test_a_program_with_the_static_library_has_its_gate(installed, tmp_path):
-    """Its own fp_gate() is found before the template's, and finds that one."""
+
+@pytest.mark.parametrize("text", [GATED, OPENED], ids=["static", "opened"])
+def test_a_program_that_calls_the_library_s_own_has_its_gate(installed, tmp_path, text):
+    """It is found before the template's, and finds that one."""
     root, _ = installed
     if sanitizer_flags():
         pytest.skip("a program with the sanitizer, which wants to be its first library, cannot be a template")
-    (tmp_path / "gated.c").write_text(GATED)
+    (tmp_path / "gated.c").write_text(text)
     libs = [str(next(root.rglob("libforkport.a"))) if lib == "-lforkport" else lib for lib in pkg_config(root, "--libs", "--static")]
-    subprocess.run(["cc", *pkg_config(root, "--cflags"), tmp_path / "gated.c", "-o", tmp_path / "gated", *libs], check=True, timeout=60)
+    flags = [f'-DLIBRARY="{next(root.rglob("libforkport.so.0"))}"', *pkg_config(root, "--cflags")]
+    subprocess.run(["cc", *flags, tmp_path / "gated.c", "-o", tmp_path / "gated", *libs], check=True, timeout=60)
     log = tmp_path / "log"
     reader, writer = os.pipe()
     with subprocess.Popen([BUILD / "forkport", "serve", "127.0.0.1:0", "--engine", "fork", "--gate", "read", "--ready-fd", str(writer),
