@@ -231,7 +231,7 @@ def _leave(status, names=None):
         _try(threading._shutdown, _complain)
     if "atexit" in loaded:
         _State.calling = 1
-        _try(loaded["atexit"]._run_exitfuncs, _complain)
+        _try(loaded["atexit"]._run_exitfuncs)  # it tells what fails itself; before Python 3.10 it fails with that, too
     whole = _flush_standard()
     files = [*(known() for known in _State.early_files), *_open_files()]
     for file in files:

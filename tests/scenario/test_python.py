@@ -511,6 +511,21 @@ def test_an_older_python_that_knows_less_of_itself(script):
     assert by_hand([RUNNER], script.path, "one", PYTHONPATH=str(script.folder)) == ("['one']\n", "", 0)
 
 
+def test_what_fails_at_exit_is_told_once_by_an_older_python(script):
+    """Its _run_exitfuncs() tells what fails, and then fails with that: as here."""
+    (script.folder / "sitecustomize.py").write_text("""
+import atexit
+run = atexit._run_exitfuncs
+def run_and_fail():
+    run()
+    raise ZeroDivisionError
+atexit._run_exitfuncs = run_and_fail
+""")
+    script.path.write_text("import atexit\natexit.register(lambda: 1 / 0)")
+    _, said, status = by_hand([RUNNER], script.path, PYTHONPATH=f"{script.folder}:{MODULE}")
+    assert said.count("ZeroDivisionError") == 1 and status == 0
+
+
 def test_in_a_folder_that_has_been_removed(script):
     script.path.write_text("import sys\nprint(__file__, sys.path[0])")
 
