@@ -570,7 +570,7 @@ def _run(code, names):
         return 0
     if isinstance(caught, SystemExit):
         return _status_of(caught)
-    return _tell(caught, caught.__traceback__.tb_next, -2 if isinstance(caught, KeyboardInterrupt) else 1)
+    return _tell(caught, caught.__traceback__.tb_next, -2 if type(caught) is KeyboardInterrupt else 1)
 
 
 def _is_known(modules):

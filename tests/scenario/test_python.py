@@ -97,6 +97,7 @@ SAME = {
     "killed": "import os, signal\nprint('x', flush=True)\nos.kill(os.getpid(), signal.SIGTERM)",
     "own hook": "import sys\nsys.excepthook = lambda *a: print('hook', a[0], a[1], a[2].tb_lineno)\n1 / 0",
     "hook fails": "import sys\ndef hook(*a): raise KeyError('h')\nsys.excepthook = hook\n1 / 0",
+    "interrupted by a class of its own": "class Stop(KeyboardInterrupt): pass\nraise Stop",
     "hook is interrupted": "import sys\ndef hook(*a): raise KeyboardInterrupt\nsys.excepthook = hook\n1 / 0",
     "hook exits": "import sys\ndef hook(*a): sys.exit(4)\nsys.excepthook = hook\n1 / 0",
     "hook fails, no standard error": "import sys\ndef hook(*a): raise KeyError('h')\nsys.excepthook = hook\nsys.stderr = None\n1 / 0",
