@@ -13,7 +13,7 @@
 #include <stdint.h>
 #include <time.h>
 
-/* Of pipes and eventfds, where no system call tells it: are both descriptors of one end? */
+/* Of pipes, sockets and eventfds, where no system call tells it: are both descriptors of one end? */
 bool channel_is_one(int fd, int other);
 
 /* Its count; what it was made with is added to its flags. */

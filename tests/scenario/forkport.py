@@ -228,7 +228,7 @@ def filtering(*statements):
 
 # System calls by their numbers: x86-64, arm64.
 NUMBERS = {"close_range": (436, 436), "bpf": (321, 280), "madvise": (28, 233), "clone": (56, 220), "signalfd4": (289, 74),
-           "memfd_create": (319, 279), "recvfrom": (45, 207), "kcmp": (312, 272)}
+           "memfd_create": (319, 279), "recvfrom": (45, 207), "kcmp": (312, 272), "socket": (41, 198)}
 KILL, ERRNO = 0x80000000, 0x00050000
 
 

@@ -186,13 +186,14 @@ def test_what_is_done_before_it_reads(serve, options, what):
     assert server.log.find("notice") == []
 
 
-@pytest.mark.parametrize("what", [what for what in EARLY if "eventfd" in what or "pipe" in what or "timer" in what])
+@pytest.mark.parametrize("what", [what for what in EARLY if any(kind in what for kind in ("eventfd", "pipe", "timer", "sockets"))])
 def test_what_is_done_before_it_reads_where_copies_are_not_told_from_others(serve, what):
     """As in containers whose filter of system calls refuses kcmp(2)."""
     program, answer = EARLY[what]
     server = serve("127.0.0.1:0", *READ, worker=["python3", "-c", program], preexec=forkport.refuse("kcmp", forkport.ERRNO | errno.EPERM))
     server.log.wait("template")
     assert [server.ask(b"hello\n") for _ in range(3)] == 3 * [answer.encode()]
+    assert server.log.find("notice") == []
 
 
 def test_a_file_that_may_not_be_opened_again(serve, root, tmp_path):
@@ -697,6 +698,12 @@ def test_an_alarm_that_a_constructor_sets(serve, prepared, options):
     server.log.wait("pool" if "pool" in options else "template")
     for _ in range(3):
         assert server.ask(b"hello\n") == b"40 s left, own session: hello\n"
+
+
+def test_a_pair_of_sockets_under_a_filter_of_the_programs_own(serve):
+    """It would be killed for the question which socket is the other end."""
+    is_executed(serve, f"import socket, sys; sys.path.insert(0, {os.path.dirname(__file__)!r}); import forkport; "
+                       "one, other = socket.socketpair(); forkport.refuse('socket', forkport.KILL)()", "it has a connected socket")
 
 
 # Calls that a filter refuses or kills for: what a worker begins with.
