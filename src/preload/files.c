@@ -2,6 +2,7 @@
 #include "preload/files.h"
 
 #include "preload/channel.h"
+#include "preload/filter.h"
 #include "preload/identity.h"
 #include "preload/lines.h"
 #include "preload/standard.h"
@@ -46,7 +47,6 @@ static struct {
     bool too_many;
     int sockets[FILES_MAX]; /* that are connected, and may be one of a pair */
     unsigned socket_count;
-    uint64_t filters; /* of system calls, that were there before the program */
 } files;
 
 /* What the server has all workers share. */
@@ -125,32 +125,8 @@ static bool is_one(int fd, int other)
     return order == 0 || (order < 0 && channel_is_one(fd, other));
 }
 
-static void find_filters(const char *line, void *data)
-{
-    if (lines_skip(&line, "Seccomp_filters:"))
-        *(uint64_t *)data = lines_decimal(line);
-}
-
-/* All bits: the kernel does not say (before Linux 5.9). */
-static uint64_t count_filters(void)
-{
-    uint64_t count = UINT64_MAX;
-
-    lines_read("/proc/self/status", find_filters, &count);
-    return count;
-}
-
-/* One that the server is under, too, lets the kernel be asked of sockets, or refuses that; the program's own might kill for it. */
-static bool has_own_filter(void)
-{
-    uint64_t now = count_filters();
-
-    return now == UINT64_MAX ? child_is_filtered() : now != files.filters;
-}
-
 void files_begin(const struct template_board *board)
 {
-    files.filters = count_filters();
     for (uint32_t i = 0; i < board->kept_count && i < TEMPLATE_KEPT_MAX; i++) {
         kept.fds[i] = board->kept[i];
         kept.which[i] = identity_of(kept.fds[i]);
@@ -323,7 +299,7 @@ static enum template_refusal note_socket(int fd)
     struct identity which = identity_of(fd);
     struct file end = {.fd = fd, .kind = FILE_PAIR, .which = which, .peer = which};
 
-    end.peer.inode = has_own_filter() ? 0 : channel_pair_peer(fd);
+    end.peer.inode = filter_is_own() ? 0 : channel_pair_peer(fd);
     enum template_refusal refusal = end.peer.inode == 0 ? TEMPLATE_REFUSAL_NONE : note_end(&end);
     return refusal != TEMPLATE_REFUSAL_NONE || is_noted(fd) ? refusal : note_connected(fd);
 }

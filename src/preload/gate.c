@@ -6,6 +6,7 @@
 #include "preload/code.h"
 #include "preload/ending.h"
 #include "preload/files.h"
+#include "preload/filter.h"
 #include "preload/handlers.h"
 #include "preload/image.h"
 #include "preload/join.h"
@@ -131,6 +132,7 @@ void gate_open(void)
         leave(TEMPLATE_REFUSAL_LAYOUT);
     standard_begin();
     files_begin(gate.board);
+    filter_begin();
     gate.processes = child_process_limit();
     gate.pid = (int)child_self();
     /* At the gate it sees the end of its server by itself; a program that never comes to it would stay for ever. */
@@ -477,8 +479,7 @@ static void arrive(void)
     shut_in();
     pin_written(__builtin_frame_address(0));
     gate.board->code_pages = code_keep(variables_written_end());
-    /* A filter may kill for what those do who are learnt from. */
-    if (gate.board->code_pages != 0 && !child_is_filtered())
+    if (gate.board->code_pages != 0 && !filter_is_own())
         learn_begin(gate.board->mappings);
     __atomic_store_n(&gate.board->stand, TEMPLATE_AT_GATE, __ATOMIC_RELEASE);
 }

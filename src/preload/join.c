@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "preload/join.h"
 
+#include "preload/filter.h"
 #include "preload/mapping.h"
 #include "sys/child.h"
 
@@ -95,7 +96,7 @@ bool join_variables(uint32_t *ret_joined)
     long room = -1;
 
     *ret_joined = 0;
-    if (child_is_filtered())
+    if (filter_is_own())
         return true;
     /* No handler may change what the mappings are, or what is in them. */
     uint64_t signals = child_block_signals();

@@ -1,4 +1,5 @@
 """What workers come to in files, seen of some of a template's first, is handed down to all later ones."""
+import errno
 import os
 import pathlib
 import platform
@@ -81,11 +82,11 @@ NO_GUARDS = tuple(map(int, os.uname().release.split(".")[:2])) < (6, 15)
 
 @pytest.fixture
 def run(serve, tmp_path):
-    def start(way, *options, end="return 7", compiler="cc"):
+    def start(way, *options, end="return 7", compiler="cc", **how):
         if shutil.which(compiler) is None:
             pytest.skip(f"{compiler} is not there")
         options = (f"-DWINDOWS={WINDOWS}", f"-DEND={end}", *options)
-        return started(serve, way, build(tmp_path, compiler, "scattered", PROGRAM, *options), env={})
+        return started(serve, way, build(tmp_path, compiler, "scattered", PROGRAM, *options), env={}, **how)
     return start
 
 
@@ -135,6 +136,17 @@ def test_later_workers_have_what_some_came_to(run, way, end, compiler):
         count += 1
     assert WINDOWS <= pages(count + 1) <= 2 * WINDOWS
     assert len(handed_down(server)) == 1 and ends(server, count + 1) == {(7, None)}
+
+
+@pytest.mark.skipif(NO_GUARDS, reason="no guards in mappings of files before 6.15")
+def test_a_filter_that_the_server_is_under_too(run):
+    """As in containers: it is none of the program's."""
+    server = run("fork", preexec=forkport.refuse("kcmp", forkport.ERRNO | errno.EPERM))
+    count = 0
+    while count < 2100 and not handed_down(server):
+        serve_one(server)
+        count += 1
+    assert len(handed_down(server)) == 1 and ends(server, count) == {(7, None)}
 
 
 @pytest.mark.skipif(NO_GUARDS, reason="no guards in mappings of files before 6.15")
