@@ -586,7 +586,8 @@ def test_a_service_with_a_long_name_is_found_by_it(serve):
 def test_a_service_with_many_addresses_is_found_by_its_name(serve):
     addresses = ",".join(f"127.0.{index // 200}.{1 + index % 200}:0" for index in range(600))
     server = serve(addresses, "--name", "many", "--builtin", "echo")
-    assert [row["service"] for row in rows(f":{server.port}", "service:many").values()] == ["many"]
+    # The kernel may give two addresses the same port.
+    assert [row["service"] for row in rows(f"127.0.0.1:{server.port}", "service:many").values()] == ["many"]
 
 
 def test_a_program_that_only_listens_is_no_service(listening, port):
