@@ -478,8 +478,10 @@ static void arrive(void)
     move_memory();
     shut_in();
     pin_written(__builtin_frame_address(0));
+    /* Nothing of the C library is called once it is settled which of its pages workers have. */
+    bool may_learn = !filter_is_own();
     gate.board->code_pages = code_keep(variables_written_end());
-    if (gate.board->code_pages != 0 && !filter_is_own())
+    if (gate.board->code_pages != 0 && may_learn)
         learn_begin(gate.board->mappings);
     __atomic_store_n(&gate.board->stand, TEMPLATE_AT_GATE, __ATOMIC_RELEASE);
 }
