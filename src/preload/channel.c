@@ -24,7 +24,7 @@
 #define PIPE_BYTES     65536 /* where nothing else was asked for */
 
 #define NS_A_SECOND 1000000000
-/* What a worker waits for a timer that had run out, should the clock have been set back since. */
+/* What a worker waits for the interrupt of a timer that had run out, should the clock have been set back since. */
 #define SET_BACK_NS 100000000
 
 struct event {
@@ -169,8 +169,7 @@ long channel_timer_open(const struct channel_timer *timer, int flags)
 
     if (fd >= 0 && child_call(__NR_timerfd_settime, fd, timer->set_flags, (long)&timer->next, 0) == 0 &&
         timer->has_run_out)
-        child_call5(__NR_ppoll, (long)&ask, 1, (long)&at_most, 0,
-                    0); /* until the clock's interrupt has come */
+        child_call5(__NR_ppoll, (long)&ask, 1, (long)&at_most, 0, 0);
     return fd;
 }
 

@@ -47,6 +47,7 @@ static struct {
     bool too_many;
     int sockets[FILES_MAX]; /* that are connected, and may be one of a pair */
     unsigned socket_count;
+    int own[2];
 } files;
 
 /* What the server has all workers share. */
@@ -125,8 +126,9 @@ static bool is_one(int fd, int other)
     return order == 0 || (order < 0 && channel_is_one(fd, other));
 }
 
-void files_begin(const struct template_board *board)
+void files_begin(const struct template_board *board, const int own[2])
 {
+    memcpy(files.own, own, sizeof(files.own));
     for (uint32_t i = 0; i < board->kept_count && i < TEMPLATE_KEPT_MAX; i++) {
         kept.fds[i] = board->kept[i];
         kept.which[i] = identity_of(kept.fds[i]);
@@ -305,11 +307,10 @@ static enum template_refusal note_socket(int fd)
 }
 
 /* What one copy asks there, another could get the answer to. */
-static bool talks(const int own[2])
+static bool talks(void)
 {
     for (unsigned i = 0; i < files.socket_count; i++) {
-        int fd = files.sockets[i];
-        if (fd != own[0] && fd != own[1] && !is_noted(fd))
+        if (!is_noted(files.sockets[i]))
             return true;
     }
     return false;
@@ -344,13 +345,18 @@ static enum template_refusal note_own(int fd, const char *target)
     return keep(&file);
 }
 
+static bool is_own(int fd)
+{
+    return fd == files.own[0] || fd == files.own[1];
+}
+
 static enum template_refusal note(int folder, const char *name, bool is_alone)
 {
     char target[64];
     int fd = (int)lines_decimal(name);
     long length = child_call(__NR_readlinkat, folder, (long)name, (long)target, sizeof(target) - 1);
 
-    if (length <= 0 || fd == folder)
+    if (length <= 0 || fd == folder || is_own(fd))
         return TEMPLATE_REFUSAL_NONE;
     if (fd >= STANDARD_COUNT && standard_is_copied_to(fd))
         return TEMPLATE_REFUSAL_COPIES;
@@ -459,7 +465,7 @@ static bool has_third_end(void)
     return false;
 }
 
-enum template_refusal files_note(bool is_alone, const int own[2])
+enum template_refusal files_note(bool is_alone)
 {
     char entries[2048] __attribute__((aligned(8)));
     enum template_refusal refusal = TEMPLATE_REFUSAL_NONE;
@@ -479,7 +485,7 @@ enum template_refusal files_note(bool is_alone, const int own[2])
         }
     }
     child_call(__NR_close, folder, 0, 0, 0);
-    if (refusal == TEMPLATE_REFUSAL_NONE && talks(own))
+    if (refusal == TEMPLATE_REFUSAL_NONE && talks())
         return TEMPLATE_REFUSAL_TALKS;
     if (refusal == TEMPLATE_REFUSAL_NONE && (has_third_end() || !can_open_all()))
         return TEMPLATE_REFUSAL_FILES;

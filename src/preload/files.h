@@ -17,13 +17,13 @@
 
 #include <stdbool.h>
 
-/* Before the program has opened anything. */
-void files_begin(const struct template_board *board);
+/* Before the program has opened anything. `own`: two descriptors of the gate's, which are passed over when files are noted. */
+void files_begin(const struct template_board *board, const int own[2]);
 /*
  * While the stand-in for the connection is still open. `is_alone`: it is to be the worker itself, which shares them with no other
- * one: what has that socket in it, or stands in its place, is noted alone. `own`: two descriptors that are the gate's.
+ * one: what has that socket in it, or stands in its place, is noted alone.
  */
-enum template_refusal files_note(bool is_alone, const int own[2]);
+enum template_refusal files_note(bool is_alone);
 
 #define FILES_MAX 32
 

@@ -131,7 +131,7 @@ void gate_open(void)
     if (!variables_begin(room, marker.is_tuned))
         leave(TEMPLATE_REFUSAL_LAYOUT);
     standard_begin();
-    files_begin(gate.board);
+    files_begin(gate.board, (const int[]){gate.control, gate.peer});
     filter_begin();
     gate.processes = child_process_limit();
     gate.pid = (int)child_self();
@@ -368,7 +368,7 @@ static enum template_refusal look_at_files(void)
         return TEMPLATE_REFUSAL_CLOSED;
     if (child_call5(__NR_recvfrom, gate.peer, (long)&byte, 1, MSG_PEEK | MSG_DONTWAIT, 0) != -EAGAIN)
         return TEMPLATE_REFUSAL_WROTE;
-    return files_note(gate.is_worker, (const int[]){gate.control, gate.peer});
+    return files_note(gate.is_worker);
 }
 
 static void shut_in(void)
